@@ -1,0 +1,1 @@
+"""What people write: schema, offers and rules, validated and compiled to arrays."""

@@ -1,0 +1,202 @@
+"""The compiled catalogue: what the decision engine runs, plain arrays and frozen values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instanter.catalogue.schema import Schema
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuleProgram:
+    """All rules of a catalogue as one program for `kernels/eligibility`.
+
+    Values are one float64 vector: `[constants | inputs | terms]`. A missing value is NaN. From it
+    follows a vector of truths, 0 false, 1 unknown (something needed is missing), 2 true:
+    `[predicates | nodes]`. `&&` is the minimum, `||` the maximum, `!` is 2 − x (Kleene's strong
+    three-valued logic), and by De Morgan one kind of node, AND with inverters, is enough; so no
+    instruction is ever dispatched on. A *literal* is `2 × index + inverted`.
+
+    Attributes
+    ----------
+    constants
+        float64[C].
+    input_slot, input_source
+        int32[I], uint8[I]: where input i comes from. Source 0: profile slot read as float32; 1:
+        profile slot read as uint32; 2, 3: the same for context slots; 4: the decision's time in
+        seconds since 1970 (slot is 0).
+    term_op, term_a, term_b
+        uint8[T], int32[T], int32[T]: arithmetic over earlier values; 0 a + b, 1 a − b, 2 a × b,
+        3 a ÷ b, 4 −a. NaN stays NaN.
+    predicate_value, predicate_low, predicate_high, predicate_inverted, predicate_missing
+        int32[P], float64[P], float64[P], uint8[P], uint8[P]: the truth is `predicate_missing`
+        (0, 1 or 2) when the value is NaN; else 2 when low ≤ value ≤ high, else 0; inverted when
+        `predicate_inverted`.
+    node_start, node_literal, node_inverted
+        int32[N + 1], int32[E], uint8[N]: node n is the minimum over the literals
+        `node_literal[node_start[n]:node_start[n + 1]]`, inverted when `node_inverted`. Literals
+        refer to predicates or to earlier nodes only. A node without literals is true.
+    """
+
+    constants: NDArray[np.float64]
+    input_slot: NDArray[np.int32]
+    input_source: NDArray[np.uint8]
+    term_op: NDArray[np.uint8]
+    term_a: NDArray[np.int32]
+    term_b: NDArray[np.int32]
+    predicate_value: NDArray[np.int32]
+    predicate_low: NDArray[np.float64]
+    predicate_high: NDArray[np.float64]
+    predicate_inverted: NDArray[np.uint8]
+    predicate_missing: NDArray[np.uint8]
+    node_start: NDArray[np.int32]
+    node_literal: NDArray[np.int32]
+    node_inverted: NDArray[np.uint8]
+
+    @property
+    def value_count(self) -> int:
+        """Length of the vector of values."""
+        return len(self.constants) + len(self.input_slot) + len(self.term_op)
+
+    @property
+    def truth_count(self) -> int:
+        """Length of the vector of truths."""
+        return len(self.predicate_value) + len(self.node_inverted)
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """How an offer is shown in one channel.
+
+    Attributes
+    ----------
+    name
+        Unique within the offer; the channel's name by default.
+    channel
+        Declared channel.
+    placements
+        Declared placements of the channel; empty means everywhere in the channel.
+    weight
+        Context weight of this treatment, at least 0.
+    content
+        What the channel shows: an id or address of its own, opaque here.
+    """
+
+    name: str
+    channel: str
+    placements: tuple[str, ...]
+    weight: float
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One offer as declared.
+
+    Attributes
+    ----------
+    name, title, issue, group, stock_keeping_unit
+        Names and words; issue and group are the levels above an offer.
+    treatments
+        At least one.
+    valid_from_s, valid_to_s
+        Seconds since 1970: valid from (included) to (excluded); 0 and 2**53 when open.
+    value_minor
+        Worth of a positive response in minor units, at least 0.
+    lever
+        The business's own weight, at least 0.
+    prior_propensity
+        Propensity while no model has been fitted, in (0, 1).
+    eligibility, applicability, suitability
+        CEL text; empty when there is no such rule.
+    context_weights
+        Pairs of CEL text and factor ≥ 0.
+    """
+
+    name: str
+    title: str
+    issue: str
+    group: str
+    stock_keeping_unit: str
+    treatments: tuple[Treatment, ...]
+    valid_from_s: int
+    valid_to_s: int
+    value_minor: int
+    lever: float
+    prior_propensity: float
+    eligibility: str
+    applicability: str
+    suitability: str
+    context_weights: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledCatalogue:
+    """One published revision of the catalogue.
+
+    Attributes
+    ----------
+    revision, publish_time_ns
+        Which publication, and when.
+    schema
+        Attributes and slots.
+    currency
+        ISO 4217 code of all values.
+    channels
+        Channel name to its placements.
+    surfaces
+        (channel, placement) to surface index; placement "" is the channel as such.
+    holdout_rate, holdout_salt
+        Share of customers kept out, in [0, 1); text that draws another holdout when changed.
+    offers
+        In the byte order of their names: offer o of every array below is `offers[o]`.
+    program
+        The rules of all offers.
+    rule_literal
+        int32[3, O]: literal of the eligibility, applicability and suitability rule; −1 for none.
+    weight_offer, weight_literal, weight_factor
+        int32[W], int32[W], float64[W]: context weights, sorted by offer.
+    valid_from_s, valid_to_s
+        float64[O].
+    value
+        float64[O], in major units.
+    lever
+        float64[O].
+    prior_propensity
+        float64[O].
+    treatment_index
+        int16[S, O]: which of the offer's treatments a surface shows; −1 for none.
+    treatment_weight
+        float64[S, O]: that treatment's weight; 0 where there is none.
+    files
+        Path to text, as applied.
+    """
+
+    revision: int
+    publish_time_ns: int
+    schema: Schema
+    currency: str
+    channels: dict[str, tuple[str, ...]]
+    surfaces: dict[tuple[str, str], int]
+    holdout_rate: float
+    holdout_salt: str
+    offers: tuple[Offer, ...]
+    program: RuleProgram
+    rule_literal: NDArray[np.int32]
+    weight_offer: NDArray[np.int32]
+    weight_literal: NDArray[np.int32]
+    weight_factor: NDArray[np.float64]
+    valid_from_s: NDArray[np.float64]
+    valid_to_s: NDArray[np.float64]
+    value: NDArray[np.float64]
+    lever: NDArray[np.float64]
+    prior_propensity: NDArray[np.float64]
+    treatment_index: NDArray[np.int16]
+    treatment_weight: NDArray[np.float64]
+    files: dict[str, str]
+
+
+Document = dict[str, Any]
+"""A catalogue as plain values for msgpack; `catalogue/serialization` makes and reads it."""

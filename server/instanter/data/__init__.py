@@ -1,0 +1,1 @@
+"""Bulk load, schema inference and fitting from files."""

@@ -1,0 +1,1 @@
+"""The decision engine: eligibility, propensity, arbitration."""

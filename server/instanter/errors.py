@@ -1,0 +1,153 @@
+"""The errors of the domain, for mistakes and conditions that are the caller's to know.
+
+Every error carries a stable `reason` (UPPER_SNAKE_CASE, part of the contract). `rpc/status.py` is
+the one table that turns them into gRPC codes; the command line turns them into exit codes.
+Messages name the field, show the value, and say what would be right.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_SHOWN_SIZE_MAX = 80
+
+
+def show(value: object) -> str:
+    """Return a short, printable form of a caller's value for an error message."""
+    text = value if isinstance(value, str) else repr(value)
+    if len(text) > _SHOWN_SIZE_MAX:
+        text = f"{text[:_SHOWN_SIZE_MAX]}… ({len(text):,} characters)"
+    return ascii(text) if isinstance(value, str) and not text.isprintable() else f"'{text}'"
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of `names` that `name` was most likely meant to be, or None."""
+    found = difflib.get_close_matches(name[:_SHOWN_SIZE_MAX], list(names), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+class InstanterError(Exception):
+    """The root of all errors that a caller is meant to see.
+
+    Attributes
+    ----------
+    reason
+        Stable machine-readable reason, UPPER_SNAKE_CASE.
+    field
+        Path of the offending field in the request, or empty.
+    metadata
+        Further machine-readable facts.
+    """
+
+    reason = "UNSPECIFIED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        field: str = "",
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or type(self).reason
+        self.field = field
+        self.metadata = metadata or {}
+
+
+class InvalidFieldError(InstanterError):
+    """A field of a request is wrong: names the field, shows the value, says what would be right."""
+
+    reason = "FIELD_INVALID"
+
+    def __init__(
+        self, field: str, value: object, expected: str, *, reason: str | None = None
+    ) -> None:
+        super().__init__(
+            f"{field}: {show(value)} is not right; expected {expected}", reason=reason, field=field
+        )
+        self.value = value
+        self.expected = expected
+
+
+class NotFoundError(InstanterError):
+    """What the request names does not exist."""
+
+    reason = "NOT_FOUND"
+
+
+class ConflictError(InstanterError):
+    """Somebody else changed it first; read it again and retry."""
+
+    reason = "REVISION_CONFLICT"
+
+
+class PreconditionError(InstanterError):
+    """The system is not in the state that the request needs; retrying alone does not help."""
+
+    reason = "PRECONDITION_FAILED"
+
+
+class ExhaustedError(InstanterError):
+    """A limit or a resource is used up: disk, queue, size."""
+
+    reason = "RESOURCE_EXHAUSTED"
+
+
+class UnavailableError(InstanterError):
+    """The server cannot serve now; retrying later helps."""
+
+    reason = "UNAVAILABLE"
+
+
+class DamagedError(InstanterError):
+    """Stored bytes are not what was written. They are never served."""
+
+    reason = "RECORD_DAMAGED"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in what people wrote: where it stands, what it is, what would be right.
+
+    Attributes
+    ----------
+    file
+        Path of the file as it was given.
+    line
+        Line number from 1, or 0 when the file as a whole is meant.
+    field
+        The field, for example `offers/espresso.eligibility`.
+    text
+        The offending text.
+    message
+        What is wrong with it, and what would be right.
+    suggestion
+        The nearest valid name, or empty.
+    """
+
+    file: str
+    line: int
+    field: str
+    text: str
+    message: str
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        hint = f"; did you mean {self.suggestion!r}?" if self.suggestion else ""
+        text = f": {show(self.text)}" if self.text else ""
+        return f"{place}: {self.field}{text}: {self.message}{hint}"
+
+
+class CatalogueInvalidError(InstanterError):
+    """A catalogue has mistakes; nothing of it was published."""
+
+    reason = "CATALOGUE_INVALID"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        count = len(problems)
+        head = "1 mistake" if count == 1 else f"{count} mistakes"
+        super().__init__(f"the catalogue has {head}; first: {problems[0]}")
+        self.problems = tuple(problems)

@@ -1,0 +1,1 @@
+"""The only room that knows LMDB: environment, databases, records, profiles, publications."""
