@@ -11,6 +11,10 @@ from typing import Any
 
 import numba
 
+from instanter.kernels.cache import make_cache_folder
+
+numba.config.CACHE_DIR = str(make_cache_folder())
+
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
