@@ -1,0 +1,79 @@
+# Everything a stranger needs: `make help`. Only Python >= 3.11 and make are taken for granted;
+# `make lock` alone wants uv, a developer's tool.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+RIVALS_INSTALLED := $(VENV)/.installed-rivals
+NAME ?= decide
+WORKERS ?= 2
+
+# One cache of compiled kernels for all targets. Several processes must never fill it at the same
+# time (Numba's cache files are pickles without a lock), so `kernels` fills it first.
+export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba-cache
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint format types protos kernels bench lock clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+demo: $(INSTALLED) ## a seeded shop, live: make demo [SECONDS=20]; Ctrl-C ends it
+	@$(BIN)/instanter demo $(if $(SECONDS),--seconds $(SECONDS))
+
+test: lint types kernels ## everything that CI runs: lint, types, contract, tests, the wheel
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+lint: $(INSTALLED) ## style, format, imports between rooms, the contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python protos/generate.py --check
+	$(BIN)/python protos/generate.py --lint
+
+format: $(INSTALLED) ## put imports and layout in order
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED) ## mypy, strict
+	$(BIN)/mypy
+
+protos: $(INSTALLED) ## write the generated modules beside the contract anew
+	$(BIN)/python protos/generate.py
+
+kernels: $(INSTALLED) ## compile every kernel once, before several processes need them
+	$(BIN)/python -c 'import instanter.kernels.table'
+
+bench: $(RIVALS_INSTALLED) kernels ## measure: make bench NAME=decide [SMALL=1]
+	@$(BIN)/python -m bench.$(NAME) $(if $(SMALL),--small)
+
+lock: pyproject.toml ## resolve all dependencies anew (needs uv)
+	uv pip compile pyproject.toml --group dev --upgrade --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+	  --output-file requirements.lock
+	uv pip compile --group rivals --constraints requirements.lock --upgrade --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --quiet --output-file bench/rivals.lock
+	@! grep -nE '://' requirements.lock bench/rivals.lock
+
+clean: ## remove everything that a target made, the environment too
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-world
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Instanter needs Python 3.11 or later; say which: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): requirements.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(RIVALS_INSTALLED): bench/rivals.lock $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r bench/rivals.lock
+	@touch $@
