@@ -13,11 +13,13 @@ from instanter.catalogue.schema import Schema
 class RuleProgram:
     """All rules of a catalogue as one program for `kernels/eligibility`.
 
-    Values are one float64 vector: `[constants | inputs | terms]`. A missing value is NaN. From it
-    follows a vector of truths, 0 false, 1 unknown (something needed is missing), 2 true:
-    `[predicates | nodes]`. `&&` is the minimum, `||` the maximum, `!` is 2 − x (Kleene's strong
-    three-valued logic), and by De Morgan one kind of node, AND with inverters, is enough; so no
-    instruction is ever dispatched on. A *literal* is `2 × index + inverted`.
+    Values are one float64 vector: `[constants | inputs | terms]`. A missing value is NaN, and so
+    is arithmetic without a result (0 ÷ 0). From it follow the truths of `[predicates | nodes]`,
+    0 false, 1 unknown (something needed is missing), 2 true. `&&` is the minimum, `||` the
+    maximum, `!` is 2 − x (Kleene's strong three-valued logic), and by De Morgan one kind of node,
+    AND with inverters, is enough; so no instruction is ever dispatched on. A *literal* is
+    `2 × index + inverted`; the kernel's vector of truths holds one byte for each literal, so that
+    `truths[literal]` is its truth and reading an inverted one costs nothing.
 
     Attributes
     ----------
@@ -30,10 +32,9 @@ class RuleProgram:
     term_op, term_a, term_b
         uint8[T], int32[T], int32[T]: arithmetic over earlier values; 0 a + b, 1 a − b, 2 a × b,
         3 a ÷ b, 4 −a. NaN stays NaN.
-    predicate_value, predicate_low, predicate_high, predicate_inverted, predicate_missing
-        int32[P], float64[P], float64[P], uint8[P], uint8[P]: the truth is `predicate_missing`
-        (0, 1 or 2) when the value is NaN; else 2 when low ≤ value ≤ high, else 0; inverted when
-        `predicate_inverted`.
+    predicate_value, predicate_low, predicate_high, predicate_missing
+        int32[P], float64[P], float64[P], uint8[P]: the truth is `predicate_missing` (0 or 1) when
+        the value is NaN; else 2 when low ≤ value ≤ high, else 0.
     node_start, node_literal, node_inverted
         int32[N + 1], int32[E], uint8[N]: node n is the minimum over the literals
         `node_literal[node_start[n]:node_start[n + 1]]`, inverted when `node_inverted`. Literals
@@ -49,7 +50,6 @@ class RuleProgram:
     predicate_value: NDArray[np.int32]
     predicate_low: NDArray[np.float64]
     predicate_high: NDArray[np.float64]
-    predicate_inverted: NDArray[np.uint8]
     predicate_missing: NDArray[np.uint8]
     node_start: NDArray[np.int32]
     node_literal: NDArray[np.int32]
@@ -62,8 +62,8 @@ class RuleProgram:
 
     @property
     def truth_count(self) -> int:
-        """Length of the vector of truths."""
-        return len(self.predicate_value) + len(self.node_inverted)
+        """Length of the vector of truths: one for each literal."""
+        return 2 * (len(self.predicate_value) + len(self.node_inverted))
 
 
 @dataclass(frozen=True, slots=True)
