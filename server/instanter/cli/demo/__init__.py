@@ -1,0 +1,1 @@
+"""The demo: a seeded retailer, served and driven live."""
