@@ -23,6 +23,14 @@ attributes:
 """
 
 
+_REGIONS = (
+    "['north', 'east', 'south', 'west']",
+    "['north_east', 'south_east', 'south', 'west']",
+    "['north_west', 'east', 'south', 'west']",
+    "['north', 'south_west', 'south', 'west']",
+)
+
+
 def make_catalogue(world: World) -> dict[str, str]:
     """Return the catalogue's files, path to text."""
     return {
@@ -79,8 +87,7 @@ def _offers(world: World) -> list[dict[str, object]]:
                 ],
                 "eligibility": (
                     f"profile.age >= {18 + at % 5} && profile.complaints_365d < 3 && "
-                    f"profile.region in ['{_REGION_PAIRS[at % 4][0]}', '{_REGION_PAIRS[at % 4][1]}', "
-                    "'south', 'west'] || profile.member"
+                    f"profile.region in {_REGIONS[at % 4]} || profile.member"
                 ),
                 "applicability": (
                     f"!has(profile.{category}_days_since) || profile.{category}_days_since > 3"
@@ -94,8 +101,3 @@ def _offers(world: World) -> list[dict[str, object]]:
             }
         )
     return declared
-
-
-_REGION_PAIRS = (
-    ("north", "east"), ("north_east", "south_east"), ("north_west", "east"), ("north", "south_west"),
-)  # fmt: skip

@@ -11,9 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-CATEGORIES = tuple(
-    ["bakery", "beef", "beer", "biscuits", "books", "breakfast", "butter", "cakes", "camping", "candles", "cereals", "cheese", "chicken", "chocolate", "coffee", "cookware", "cosmetics", "crisps", "curtains", "cycling", "dairy", "delicatessen", "diapers", "dresses", "eggs", "electronics", "fish", "flowers", "footwear", "frozen", "fruit", "furniture", "garden", "gifts", "glassware", "gloves", "ham", "handbags", "hats", "herbs", "honey", "ice_cream", "jackets", "jams", "jeans", "jewellery", "juice", "knitwear", "lamps", "laundry", "linen", "luggage", "milk", "mushrooms", "nuts", "oils", "outdoor", "paint", "paper", "pasta", "perfume", "pet_food", "pizza", "pork", "poultry", "rice", "salads", "sauces", "shirts", "skincare", "snacks", "soap", "soups", "spices", "sports", "stationery", "tea", "toys", "vegetables", "wine"]
-)
+_CATEGORY_WORDS = """
+bakery beef beer biscuits books breakfast butter cakes camping candles cereals cheese chicken
+chocolate coffee cookware cosmetics crisps curtains cycling dairy delicatessen diapers dresses
+eggs electronics fish flowers footwear frozen fruit furniture garden gifts glassware gloves ham
+handbags hats herbs honey ice_cream jackets jams jeans jewellery juice knitwear lamps laundry
+linen luggage milk mushrooms nuts oils outdoor paint paper pasta perfume pet_food pizza pork
+poultry rice salads sauces shirts skincare snacks soap soups spices sports stationery tea toys
+vegetables wine
+"""
+CATEGORIES = tuple(_CATEGORY_WORDS.split())
 """80 product categories."""
 
 _MEASURES = (
