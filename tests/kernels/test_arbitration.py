@@ -11,7 +11,7 @@ OFFER_COUNTS = [0, 1, 2, 7, 200]
 
 def _case(offer_count, seed):
     draw = np.random.default_rng(seed)
-    truth = draw.integers(0, 3, 50).astype(np.uint8)
+    truth = draw.integers(0, 3, 100).astype(np.uint8)
     case = {
         "now_s": 1000.0,
         "truth": truth,
@@ -62,7 +62,7 @@ def test_a_rule_that_is_not_true_always_stops_the_offer(held):
 def test_context_weights_are_those_of_the_oracle(offer_count, seed):
     draw = np.random.default_rng(seed)
     weights = draw.integers(0, 30) if offer_count else 0
-    truth = draw.integers(0, 3, 50).astype(np.uint8)
+    truth = draw.integers(0, 3, 100).astype(np.uint8)
     offers = np.sort(draw.integers(0, max(offer_count, 1), weights)).astype(np.int32)
     literals = draw.integers(0, 100, weights).astype(np.int32)
     factors = draw.choice([0.0, 0.5, 1.0, 2.0], weights)

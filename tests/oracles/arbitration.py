@@ -3,12 +3,6 @@
 TRUE, UNKNOWN = 2, 1
 
 
-def truth_of(truth, literal):
-    """A literal is a place in the truths, and whether to turn it round."""
-    place, inverted = divmod(int(literal), 2)
-    return 2 - int(truth[place]) if inverted else int(truth[place])
-
-
 def exclude_offers(now_s, truth, rule_literal, treatment_index, valid_from_s, valid_to_s, reason):
     """The first reason that stops each offer."""
     for o in range(len(reason)):
@@ -26,7 +20,7 @@ def _first_reason(now_s, truth, rules, treatment, valid_from, valid_to):
     for stage, literal in enumerate(rules):
         if literal < 0:
             continue
-        held = truth_of(truth, literal)
+        held = truth[literal]
         if held == UNKNOWN:
             return 6
         if held != TRUE:
@@ -42,7 +36,7 @@ def weigh_context(
         weight[o] = treatment_weight[o]
         weighted[o] = 0
         for at, offer in enumerate(weight_offer):
-            if offer == o and truth_of(truth, weight_literal[at]) == TRUE:
+            if offer == o and truth[weight_literal[at]] == TRUE:
                 weight[o] = weight[o] * weight_factor[at]
                 weighted[o] = 1
 

@@ -5,7 +5,7 @@ names; the reasons are the numbers of the contract's `ExclusionReason`.
 """
 
 import numpy as np
-from numba import float64, int32, int64, types, void
+from numba import float64, int64, types, void
 
 from instanter.kernels.array_types import (
     READ_F64,
@@ -18,7 +18,6 @@ from instanter.kernels.array_types import (
 )
 from instanter.kernels.compilation import Kernel, kernel
 
-TRUTH_FALSE = 0
 TRUTH_UNKNOWN = 1
 TRUTH_TRUE = 2
 
@@ -35,13 +34,6 @@ REASON_COUNT = 8
 _READ_I16 = types.Array(types.int16, 1, "C", readonly=True)
 
 
-@kernel(int64(READ_U8, int32))
-def truth_of(truth, literal):  # type: ignore[no-untyped-def]
-    """Return the truth (0, 1 or 2) of a literal, `2 × index + inverted`."""
-    value = int64(truth[literal >> 1])
-    return TRUTH_TRUE - value if literal & 1 else value
-
-
 @kernel(int64(float64, READ_U8, READ_I32_2D, _READ_I16, READ_F64, READ_F64, WRITE_U8))
 def exclude_offers(now_s, truth, rule_literal, treatment_index, valid_from_s, valid_to_s, reason):  # type: ignore[no-untyped-def]
     """Find the first reason that stops each offer.
@@ -51,7 +43,7 @@ def exclude_offers(now_s, truth, rule_literal, treatment_index, valid_from_s, va
     now_s
         The decision's time, seconds since 1970.
     truth
-        uint8[T], read-only: 0 false, 1 unknown, 2 true.
+        uint8[T], read-only: truth of each literal, 0 false, 1 unknown, 2 true.
     rule_literal
         int32[3, O], read-only: literals of eligibility, applicability, suitability; −1: no rule.
     treatment_index
@@ -79,7 +71,7 @@ def exclude_offers(now_s, truth, rule_literal, treatment_index, valid_from_s, va
             for stage in range(3):
                 literal = rule_literal[stage, o]
                 if literal >= 0:
-                    held = truth_of(truth, literal)
+                    held = truth[literal]
                     if held != TRUTH_TRUE:
                         unknown = held == TRUTH_UNKNOWN
                         found = REASON_ATTRIBUTE_MISSING if unknown else REASON_NOT_ELIGIBLE + stage
@@ -113,7 +105,7 @@ def weigh_context(  # type: ignore[no-untyped-def]
         weight[o] = treatment_weight[o]
         weighted[o] = 0
     for w in range(weight_offer.shape[0]):
-        if truth_of(truth, weight_literal[w]) == TRUTH_TRUE:
+        if truth[weight_literal[w]] == TRUTH_TRUE:
             o = weight_offer[w]
             weight[o] *= weight_factor[w]
             weighted[o] = 1
