@@ -1,0 +1,77 @@
+"""The Python client of Instanter: `Client` for threads, `AsyncClient` for event loops."""
+
+from instanter.client.asynchronous import AsyncClient
+from instanter.client.blocking import Client
+from instanter.client.calls import Timeouts
+from instanter.client.connection import Tls
+from instanter.client.failures import (
+    CallError,
+    CatalogueInvalidError,
+    ConflictError,
+    DamagedError,
+    DeadlineExceededError,
+    DeniedError,
+    ExhaustedError,
+    FieldViolation,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionError,
+    ServerError,
+    UnavailableError,
+)
+from instanter.client.retrying import RetryPolicy
+from instanter.client.values import (
+    AttributeValue,
+    Catalogue,
+    CatalogueAction,
+    CatalogueChange,
+    Customer,
+    CustomerPage,
+    Decision,
+    DecisionRequest,
+    Exclusion,
+    ExclusionReason,
+    FieldChange,
+    NoOfferReason,
+    OfferReason,
+    ProfileState,
+    Publication,
+    RankedOffer,
+)
+
+__all__ = [
+    "AsyncClient",
+    "AttributeValue",
+    "CallError",
+    "Catalogue",
+    "CatalogueAction",
+    "CatalogueChange",
+    "CatalogueInvalidError",
+    "Client",
+    "ConflictError",
+    "Customer",
+    "CustomerPage",
+    "DamagedError",
+    "DeadlineExceededError",
+    "Decision",
+    "DecisionRequest",
+    "DeniedError",
+    "Exclusion",
+    "ExclusionReason",
+    "ExhaustedError",
+    "FieldChange",
+    "FieldViolation",
+    "InvalidRequestError",
+    "NoOfferReason",
+    "NotFoundError",
+    "OfferReason",
+    "PreconditionError",
+    "ProfileState",
+    "Publication",
+    "RankedOffer",
+    "RetryPolicy",
+    "ServerError",
+    "Timeouts",
+    "Tls",
+    "UnavailableError",
+]

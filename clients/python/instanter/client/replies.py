@@ -1,0 +1,158 @@
+"""Turns the contract's replies into plain Python values.
+
+A number of an enumeration that this client does not know yet (the server is newer) becomes
+UNSPECIFIED: an old client must go on working.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from instanter.client import values
+from instanter.v1 import attribute_value_pb2 as value_messages
+from instanter.v1 import catalogue_service_pb2 as catalogue_messages
+from instanter.v1 import customer_service_pb2 as customer_messages
+from instanter.v1 import decision_service_pb2 as decision_messages
+
+_Enumeration = TypeVar("_Enumeration", bound=IntEnum)
+
+
+def _member(enumeration: type[_Enumeration], number: int) -> _Enumeration:
+    try:
+        return enumeration(number)
+    except ValueError:
+        return enumeration(0)
+
+
+def _plain_id(name: str) -> str:
+    return name.partition("/")[2]
+
+
+def _instant(timestamp: Timestamp) -> datetime:
+    return timestamp.ToDatetime(tzinfo=UTC)
+
+
+def attribute_value(message: value_messages.AttributeValue) -> values.AttributeValue | None:
+    """Return the plain value of a message, None when it holds none that this client knows."""
+    match message.WhichOneof("kind"):
+        case "number_value":
+            return message.number_value
+        case "category_value":
+            return message.category_value
+        case "flag_value":
+            return message.flag_value
+        case "instant_value":
+            return _instant(message.instant_value)
+        case _:
+            return None
+
+
+def decision(message: decision_messages.DecideOffersResponse) -> values.Decision:
+    """Return the plain form of one decision."""
+    return values.Decision(
+        id=_plain_id(message.decision),
+        offers=tuple(_ranked_offer(offer) for offer in message.offers),
+        no_offer_reason=_member(values.NoOfferReason, message.no_offer_reason),
+        profile_state=_member(values.ProfileState, message.profile_state),
+        in_holdout=message.in_holdout,
+        catalogue_revision=message.catalogue_revision,
+        model_revision=message.model_revision,
+        took_us=message.took_us,
+        exclusions=tuple(
+            values.Exclusion(_member(values.ExclusionReason, each.reason), each.offer_count)
+            for each in message.exclusions
+        ),
+    )
+
+
+def _ranked_offer(message: decision_messages.RankedOffer) -> values.RankedOffer:
+    return values.RankedOffer(
+        offer=_plain_id(message.offer),
+        treatment=message.treatment,
+        priority=message.priority,
+        propensity=message.propensity,
+        value_minor=message.value_minor,
+        context_weight=message.context_weight,
+        lever=message.lever,
+        reasons=tuple(_member(values.OfferReason, reason) for reason in message.reasons),
+    )
+
+
+def decisions(
+    message: decision_messages.BatchDecideOffersResponse,
+) -> tuple[values.Decision, ...]:
+    """Return the plain form of a batch of decisions, in the order of the questions."""
+    return tuple(decision(response) for response in message.responses)
+
+
+def customer(message: customer_messages.Customer) -> values.Customer:
+    """Return the plain form of one customer."""
+    attributes = {}
+    for name, held in message.attributes.items():
+        value = attribute_value(held)
+        if value is not None:
+            attributes[name] = value
+    return values.Customer(
+        id=_plain_id(message.name),
+        attributes=attributes,
+        revision=message.revision,
+        create_time=_instant(message.create_time) if message.HasField("create_time") else None,
+        update_time=_instant(message.update_time) if message.HasField("update_time") else None,
+    )
+
+
+def customers(
+    message: customer_messages.BatchGetCustomersResponse, names: Sequence[str]
+) -> tuple[values.Customer | None, ...]:
+    """Return one entry for each resource name asked for, None where there is no customer."""
+    found = {each.name: customer(each) for each in message.customers}
+    return tuple(found.get(name) for name in names)
+
+
+def customer_page(message: customer_messages.ListCustomersResponse) -> values.CustomerPage:
+    """Return the plain form of one page."""
+    return values.CustomerPage(
+        customers=tuple(customer(each) for each in message.customers),
+        next_page_token=message.next_page_token,
+        damaged_count=message.damaged_count,
+    )
+
+
+def nothing(message: object) -> None:
+    """Return None: the reply says no more than that it was done."""
+    del message
+
+
+def catalogue(message: catalogue_messages.Catalogue) -> values.Catalogue:
+    """Return the plain form of the catalogue."""
+    published = message.HasField("publish_time")
+    return values.Catalogue(
+        revision=message.revision,
+        publish_time=_instant(message.publish_time) if published else None,
+        schema_revision=message.schema_revision,
+        attribute_count=message.attribute_count,
+        offer_count=message.offer_count,
+        files={file.path: file.content for file in message.files},
+    )
+
+
+def publication(message: catalogue_messages.ApplyCatalogueResponse) -> values.Publication:
+    """Return the plain form of what a publication changed."""
+    return values.Publication(
+        catalogue=catalogue(message.catalogue),
+        changes=tuple(
+            values.CatalogueChange(
+                action=_member(values.CatalogueAction, change.action),
+                resource=change.resource,
+                fields=tuple(
+                    values.FieldChange(each.field, each.old_value, each.new_value)
+                    for each in change.fields
+                ),
+            )
+            for change in message.changes
+        ),
+        warnings=tuple(message.warnings),
+    )
