@@ -11,7 +11,7 @@ WORKERS ?= 2
 
 # One cache of compiled kernels for all targets. Several processes must never fill it at the same
 # time (Numba's cache files are pickles without a lock), so `kernels` fills it first.
-export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba-cache
+export INSTANTER_KERNEL_CACHE ?= $(CURDIR)/$(VENV)/kernels
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help

@@ -80,7 +80,6 @@ def _run_compiler(arguments: Sequence[str], root: Path) -> None:
     google = Path(inspect.getfile(annotations_pb2)).parents[2]
     bundled = Path(inspect.getfile(grpc_tools)).parent / "_proto"
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{root}", f"-I{google}"]
-    # Another process each time: the compiler inside grpc_tools keeps state between calls.
     subprocess.run([*command, f"-I{bundled}", *arguments, *find_protos(root)], check=True, cwd=root)
 
 
@@ -88,9 +87,12 @@ def _lint() -> int:
     with tempfile.TemporaryDirectory(prefix="instanter-protos-") as folder:
         image = Path(folder) / "image.binpb"
         compile_descriptors(image)
-        buf = Path(sysconfig.get_path("scripts")) / "buf"
-        command = [str(buf), "lint", str(image), "--config", str(PROTOS / "buf.yaml")]
-        return subprocess.run(command, check=False).returncode
+        buf = str(Path(sysconfig.get_path("scripts")) / "buf")
+        commands = [
+            [buf, "lint", str(image), "--config", str(PROTOS / "buf.yaml")],
+            [buf, "format", "--diff", "--exit-code", str(PROTOS)],
+        ]
+        return max(subprocess.run(command, check=False).returncode for command in commands)
 
 
 def _write() -> int:
@@ -108,7 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--check", action="store_true", help="fail when modules are not current")
-    choice.add_argument("--lint", action="store_true", help="run buf lint")
+    choice.add_argument("--lint", action="store_true", help="run buf's linter and formatter")
     asked = parser.parse_args()
     if asked.lint:
         return _lint()
