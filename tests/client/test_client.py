@@ -264,12 +264,12 @@ def test_an_error_names_code_reason_fields_and_text(client: Any) -> None:
     ],
 )
 def test_each_code_has_its_class(
-    client: Any, toy: ToyServer, code: str, expected: type[api.CallError]
+    client: Any, toy: ToyServer, code: str, expected: type[api.ClientError]
 ) -> None:
     toy.interrupt = lambda _, context: refuse(
         context, code, "so it is", "SOME_REASON", error_details_pb2.RequestInfo(request_id="i-9")
     )
-    with pytest.raises(api.CallError) as raised:
+    with pytest.raises(api.ClientError) as raised:
         client.get_customer("c")
     assert type(raised.value) is expected
     assert (raised.value.code, raised.value.reason) == (code, "SOME_REASON")
@@ -323,7 +323,7 @@ def test_repetition_ends_after_three_attempts(client: Any, toy: ToyServer) -> No
 @pytest.mark.parametrize("code", ["INTERNAL", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNKNOWN"])
 def test_only_unavailable_is_repeated(client: Any, toy: ToyServer, code: str) -> None:
     toy.interrupt = failing(1, code)
-    with pytest.raises(api.CallError):
+    with pytest.raises(api.ClientError):
         client.get_customer("c")
     assert len(toy.seen) == 1
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instanter.client.failures import CallError, UnavailableError
+from instanter.client.errors import ClientError, UnavailableError
 from instanter.client.retrying import Attempts, RetryPolicy
 
 AWAY = UnavailableError("not now", code="UNAVAILABLE")
@@ -60,7 +60,7 @@ def test_a_policy_of_one_attempt_never_repeats() -> None:
 def test_another_failure_is_not_repeated() -> None:
     attempts = make(RetryPolicy(), Clock(), 1.0)
     attempts.begin_s()
-    assert attempts.find_pause_s(CallError("no", code="INTERNAL")) is None
+    assert attempts.find_pause_s(ClientError("no", code="INTERNAL")) is None
 
 
 @given(

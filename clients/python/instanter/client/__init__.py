@@ -4,9 +4,9 @@ from instanter.client.asynchronous import AsyncClient
 from instanter.client.blocking import Client
 from instanter.client.calls import Timeouts
 from instanter.client.connection import Tls
-from instanter.client.failures import (
-    CallError,
+from instanter.client.errors import (
     CatalogueInvalidError,
+    ClientError,
     ConflictError,
     DamagedError,
     DeadlineExceededError,
@@ -42,12 +42,12 @@ from instanter.client.values import (
 __all__ = [
     "AsyncClient",
     "AttributeValue",
-    "CallError",
     "Catalogue",
     "CatalogueAction",
     "CatalogueChange",
     "CatalogueInvalidError",
     "Client",
+    "ClientError",
     "ConflictError",
     "Customer",
     "CustomerPage",

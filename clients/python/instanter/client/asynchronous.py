@@ -11,7 +11,7 @@ import grpc
 
 from instanter.client.calls import METHODS, Call, Calls, Timeouts
 from instanter.client.connection import CHANNEL_OPTIONS, Tls
-from instanter.client.failures import translate
+from instanter.client.errors import translate
 from instanter.client.retrying import Attempts, RetryPolicy
 from instanter.client.values import (
     AttributeValue,

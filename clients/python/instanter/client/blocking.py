@@ -10,7 +10,7 @@ import grpc
 
 from instanter.client.calls import METHODS, Call, Calls, Timeouts
 from instanter.client.connection import CHANNEL_OPTIONS, Tls
-from instanter.client.failures import translate
+from instanter.client.errors import translate
 from instanter.client.retrying import Attempts, RetryPolicy
 from instanter.client.values import (
     AttributeValue,
@@ -146,7 +146,7 @@ class Client:
 
         Raises
         ------
-        CallError
+        ClientError
             Or one of its kinds. That there is no offer is no error.
         """
         question = DecisionRequest(
@@ -161,7 +161,7 @@ class Client:
 
         Raises
         ------
-        CallError
+        ClientError
             Or one of its kinds. One bad question refuses the whole batch and is named.
         """
         return self._run(self._calls.decide_offers_batch(questions, timeout_s))
@@ -179,7 +179,7 @@ class Client:
         ------
         NotFoundError
             When there is none of that name.
-        CallError
+        ClientError
             Or another of its kinds.
         """
         return self._run(self._calls.get_customer(customer, attributes, timeout_s))
@@ -195,7 +195,7 @@ class Client:
 
         Raises
         ------
-        CallError
+        ClientError
             Or one of its kinds.
         """
         return self._run(self._calls.get_customers(customers, attributes, timeout_s))
@@ -231,7 +231,7 @@ class Client:
             When an attribute or a value is wrong; nothing was written.
         NotFoundError
             When there is no such customer and `allow_missing` is false.
-        CallError
+        ClientError
             Or another of its kinds.
         """
         return self._run(
@@ -249,7 +249,7 @@ class Client:
         ------
         NotFoundError
             When there is none and `allow_missing` is false.
-        CallError
+        ClientError
             Or another of its kinds.
         """
         self._run(
@@ -268,7 +268,7 @@ class Client:
 
         Raises
         ------
-        CallError
+        ClientError
             Or one of its kinds.
         """
         return self._run(self._calls.list_customers(page_size, page_token, attributes, timeout_s))
@@ -287,7 +287,7 @@ class Client:
 
         Raises
         ------
-        CallError
+        ClientError
             Or one of its kinds.
         """
         wanted = None if attributes is None else tuple(attributes)
@@ -308,7 +308,7 @@ class Client:
         ------
         NotFoundError
             Before the first publication.
-        CallError
+        ClientError
             Or another of its kinds.
         """
         return self._run(self._calls.get_catalogue(with_files=with_files, timeout_s=timeout_s))
@@ -340,7 +340,7 @@ class Client:
             When there are mistakes, one violation each.
         ConflictError
             When another revision is in force.
-        CallError
+        ClientError
             Or another of its kinds.
         """
         return self._run(

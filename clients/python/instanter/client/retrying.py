@@ -8,7 +8,7 @@ nothing, a bounded number of times, and never past the deadline of the whole.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from instanter.client.failures import CallError, UnavailableError
+from instanter.client.errors import ClientError, UnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Attempts:
         self._made_count += 1
         return max(self._deadline_s - self._monotonic_s(), 0.0)
 
-    def find_pause_s(self, failure: CallError) -> float | None:
+    def find_pause_s(self, failure: ClientError) -> float | None:
         """Return how long to wait before the next attempt, None when there shall be none."""
         if not (self._repeatable and isinstance(failure, UnavailableError)):
             return None

@@ -33,7 +33,7 @@ class FieldViolation:
     reason: str = ""
 
 
-class CallError(Exception):
+class ClientError(Exception):
     """A call failed. Catch this to catch all of them.
 
     Attributes
@@ -77,7 +77,7 @@ class CallError(Exception):
         return f"{label}: {self.message}{quoted}"
 
 
-class InvalidRequestError(CallError):
+class InvalidRequestError(ClientError):
     """The request is wrong; `violations` say where. Sending it again does not help."""
 
 
@@ -85,45 +85,45 @@ class CatalogueInvalidError(InvalidRequestError):
     """The catalogue has mistakes, one violation each; nothing of it was published."""
 
 
-class NotFoundError(CallError):
+class NotFoundError(ClientError):
     """What the request names does not exist."""
 
 
-class ConflictError(CallError):
+class ConflictError(ClientError):
     """Somebody else changed it first; read it again and retry."""
 
 
-class PreconditionError(CallError):
+class PreconditionError(ClientError):
     """The server is not in the state that the request needs, no catalogue yet for example."""
 
 
-class ExhaustedError(CallError):
+class ExhaustedError(ClientError):
     """A limit or a resource is used up: disk, queue, message size. Slow down."""
 
 
-class UnavailableError(CallError):
+class UnavailableError(ClientError):
     """There is no server, or it cannot serve now. Later it may."""
 
 
-class DeadlineExceededError(CallError):
+class DeadlineExceededError(ClientError):
     """The answer did not come in time. A write may have happened nevertheless."""
 
 
-class DamagedError(CallError):
+class DamagedError(ClientError):
     """Stored bytes are not what was written; they are never served."""
 
 
-class DeniedError(CallError):
+class DeniedError(ClientError):
     """The caller is unknown to the server, or may not do this."""
 
 
-class ServerError(CallError):
+class ServerError(ClientError):
     """The server failed in a way that nobody foresaw; tell its people the correlation id."""
 
 
-_CLASS_BY_REASON: dict[str, type[CallError]] = {"CATALOGUE_INVALID": CatalogueInvalidError}
+_CLASS_BY_REASON: dict[str, type[ClientError]] = {"CATALOGUE_INVALID": CatalogueInvalidError}
 
-_CLASS_BY_CODE: dict[str, type[CallError]] = {
+_CLASS_BY_CODE: dict[str, type[ClientError]] = {
     "INVALID_ARGUMENT": InvalidRequestError,
     "OUT_OF_RANGE": InvalidRequestError,
     "NOT_FOUND": NotFoundError,
@@ -139,7 +139,7 @@ _CLASS_BY_CODE: dict[str, type[CallError]] = {
 }
 
 
-def translate(error: Any) -> CallError:
+def translate(error: Any) -> ClientError:
     """Return the typed form of a gRPC failure.
 
     Parameters
