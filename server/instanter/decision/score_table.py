@@ -28,8 +28,12 @@ class ScoreTable:
         How many of the predictors read the profile; without a profile they are left out.
     edge_start, edges
         int32[P + 1], float32[E]: a float predictor's bin is 1 + the number of its edges ≤ value;
-        bin 0 is missing. A code predictor has no edges: its bin is 1 + code, and 1 + the last
-        bin for larger codes.
+        bin 0 is missing. Edges stand interleaved in blocks of 64 predictors
+        (`kernels/binning.EDGE_LANES`, with the reason): edge k of predictor p is
+        `edges[edge_start[p] + 64 × k]`, as long as that is below the start of the next block, and
+        a predictor with fewer edges than others of its block is filled up with NaN, which is
+        never ≤ value. A code predictor has no edges: its bin is 1 + code, and the last bin for
+        larger codes.
     bin_count
         int32[P]: bins, the missing bin included; at most 64.
     row_start
