@@ -52,6 +52,24 @@ PROGRAM_PREDICATES_MAX: Final = 60_000
 PROGRAM_EDGES_MAX: Final = 200_000
 """Operands of all `&&`, `||` and `!` together: bounds the time of one decision's rules."""
 
+PROGRAM_TERMS_MAX: Final = 60_000
+"""Distinct arithmetic steps of all rules together: bounds the time of one decision's rules."""
+
+CONTEXT_WEIGHTS_MAX: Final = 20
+"""Context weights of one offer."""
+
+TREATMENTS_MAX: Final = 64
+"""Treatments of one offer."""
+
+TEXT_SIZE_MAX: Final = 2_000
+"""Characters of a text for people: a title, a description, a treatment's content."""
+
+CATALOGUE_PROBLEMS_MAX: Final = 100
+"""Mistakes reported of one catalogue: more of them are not read by anyone."""
+
+CATALOGUE_PATH_SIZE_BYTES_MAX: Final = 255
+"""UTF-8 bytes of a catalogue file's path."""
+
 CATALOGUE_FILES_MAX: Final = 1_000
 """Files of one publication."""
 
@@ -91,6 +109,15 @@ PREDICTOR_BINS_MAX: Final = 64
 MESSAGE_SIZE_BYTES_MAX: Final = 16 << 20
 """Bytes of one request message: a whole catalogue must fit."""
 
+REPLY_SIZE_BYTES_MAX: Final = 64 << 20
+"""Bytes of one response message: the longest is a catalogue or a large `BatchGetCustomers`."""
+
+PAGE_SIZE_BYTES_MAX: Final = 3 << 20
+"""Bytes of a page of customers: clients refuse more than 4 MiB unless told otherwise."""
+
+CALLS_IN_FLIGHT_MAX: Final = 10_000
+"""Calls of a process at the same time; more are refused with RESOURCE_EXHAUSTED."""
+
 METADATA_SIZE_BYTES_MAX: Final = 16 << 10
 """Bytes of a request's headers."""
 
@@ -103,8 +130,26 @@ HANDSHAKE_NS_MAX: Final = 10_000_000_000
 CONNECTION_IDLE_NS_MAX: Final = 900_000_000_000
 """Time without calls after which a connection is closed."""
 
+KEEPALIVE_NS: Final = 60_000_000_000
+"""Silence on a connection after which the server asks whether the client is still there."""
+
+KEEPALIVE_ANSWER_NS_MAX: Final = 20_000_000_000
+"""Time that the client has to answer that."""
+
+PING_INTERVAL_NS_MIN: Final = 10_000_000_000
+"""Time between two pings that a client without calls may send."""
+
+PING_STRIKES_MAX: Final = 3
+"""Pings sent too early after which the connection is closed."""
+
 WRITES_WAITING_MAX: Final = 4_096
 """Writes that may wait for the disk; more are refused with RESOURCE_EXHAUSTED."""
+
+WRITES_GROUP_MAX: Final = 512
+"""Writes of one transaction: bounds how long the first of them waits for the last."""
+
+COMPILE_NS_MAX: Final = 60_000_000_000
+"""Time that a catalogue has to compile; the largest allowed one takes a fraction of it."""
 
 DRAIN_NS_MAX: Final = 5_000_000_000
 """Time that calls in flight have to finish when the server stops."""
@@ -117,13 +162,39 @@ STORE_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
 STORE_READERS_MAX: Final = 126
 """Slots of LMDB's reader table: one a thread that reads."""
 
+PUBLICATION_REVISIONS_KEPT: Final = 16
+"""Revisions kept of each publication, the current one included: 16 × 12 MB at the very most."""
+
+LIST_ROWS_MAX: Final = 10_000
+"""Profiles listed in one read transaction: bounds how long it holds old pages."""
+
 REVISION_POLL_NS: Final = 100_000_000
 """How often a process looks for a new catalogue or model: a tenth of the promised second."""
 
+# --- Loads --------------------------------------------------------------------------------------
+
+LOAD_BATCH_ROWS: Final = 8_192
+"""Rows of one load transaction: 33 MB of records; more waits longer, less syncs more often."""
+
+LOAD_REJECTIONS_KEPT: Final = 1_000
+"""Rejected values that a load report holds in memory; all of them are counted."""
+
+LOAD_REJECTIONS_PER_ROW: Final = 10
+"""Rejected values reported of one row: the first ten show what is wrong with it."""
+
+INFER_CATEGORY_VALUES_MAX: Final = 200
+"""Distinct texts of a column that `schema infer` takes for a category, not for free text."""
+
 assert PROFILE_SLOTS_PAGE <= PROFILE_SLOTS_MAX
+assert PROFILE_SLOTS_MAX % 2 == 0, "a record holds an even number of slots"
+assert INFER_CATEGORY_VALUES_MAX <= CATEGORY_VALUES_MAX
+assert PUBLICATION_REVISIONS_KEPT >= 2, "the revision before the current one must be there"
+assert LIST_ROWS_MAX >= PAGE_SIZE_MAX
 assert CUSTOMER_ID_SIZE_BYTES_MAX + 8 <= 511, "a padded key must fit LMDB's key size"
 assert CATALOGUE_FILE_SIZE_BYTES_MAX <= CATALOGUE_SIZE_BYTES_MAX < MESSAGE_SIZE_BYTES_MAX
 assert OFFER_COUNT_MAX <= OFFERS_MAX
 assert BATCH_TURN_MAX <= BATCH_REQUESTS_MAX
 assert REVISION_POLL_NS * 5 < 1_000_000_000, "a new revision is promised within one second"
+assert WRITES_GROUP_MAX <= WRITES_WAITING_MAX
+assert PAGE_SIZE_BYTES_MAX < 4 << 20, "grpcio's clients refuse longer messages by default"
 assert PAGE_SIZE_DEFAULT <= PAGE_SIZE_MAX
