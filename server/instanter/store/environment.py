@@ -23,8 +23,10 @@ from instanter import limits
 from instanter.errors import ExhaustedError, InstanterError, PreconditionError, UnavailableError
 from instanter.store.databases import DATABASES, META, META_KEY_FORMAT, STORE_FORMAT
 from instanter.store.gate import ReadGate
-from instanter.store.server_lock import LOCK_FILE_NAME
+from instanter.store.server_lock import LOCK_FILE_NAME, ServerLock
 from instanter.store.transaction import Handles, Transaction
+
+__all__ = ["Environment", "ServerLock", "StoreFigures", "Transaction"]
 
 T = TypeVar("T")
 

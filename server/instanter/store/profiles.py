@@ -20,7 +20,7 @@ from instanter.store.records import (
     RESIDUE,
     TAIL_SIZE_BYTES,
     RecordHeader,
-    customer_id,
+    customer_id_of,
     decode_header,
     decode_slots,
     encode_block,
@@ -121,7 +121,7 @@ def copy_slots(transaction: Transaction, key: bytes, out: NDArray[np.uint32]) ->
     transaction
         An open read or write transaction.
     key
-        The customer's key, see `records.customer_key`.
+        The customer's key, see `records.key_of`.
     out
         uint32[S], written: the profile's slots, in the present schema's order. Slots beyond the
         record's end are missing, slots of the record beyond S are ignored. All missing unless
@@ -235,7 +235,7 @@ def put_profile(
     )
     transaction.raw.put(key, encode_record(key, written, merged))
     return Profile(
-        customer_id(key),
+        customer_id_of(key),
         merged[: len(slots)].copy(),
         schema_revision,
         written.revision,
@@ -372,7 +372,7 @@ def _profile(
     key: bytes, header: RecordHeader, record: bytes | memoryview, slot_count: int
 ) -> Profile:
     return Profile(
-        customer_id(key),
+        customer_id_of(key),
         decode_slots(record, slot_count),
         header.schema_revision,
         header.revision,

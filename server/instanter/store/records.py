@@ -125,13 +125,13 @@ def check_customer_id(customer_id: str, field: str) -> None:
         raise InvalidFieldError(field, customer_id, _ID_EXPECTED, reason="CUSTOMER_ID_INVALID")
 
 
-def customer_key(customer_id: str) -> bytes:
+def key_of(customer_id: str) -> bytes:
     """Return the key of a customer id that has passed `check_customer_id`."""
     encoded = customer_id.encode()
     return encoded + _PADDING[len(encoded) & 7]
 
 
-def customer_id(key: bytes | memoryview) -> str:
+def customer_id_of(key: bytes | memoryview) -> str:
     """Return the customer id of a key."""
     return bytes(key).rstrip(b"\0").decode()
 
