@@ -1,0 +1,348 @@
+"""The decision engine: from questions that arrived together to their decisions.
+
+One read transaction for all of them; each profile is copied, checked, into a row of its own, so
+that no view of the store outlives the transaction; then one kernel call for the whole turn. The
+rows of a turn (64 × 4 kB) stay in the processor's second-level cache.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from instanter.catalogue.schema import MISSING_CODE
+from instanter.catalogue.values import encode_value
+from instanter.clock import Clock
+from instanter.decision.questions import Decision, NoOfferReason, Question, RankedOffer
+from instanter.decision.tables import DecisionTables
+from instanter.errors import InstanterError, InvalidFieldError, PreconditionError, nearest
+from instanter.kernels.arbitration import (
+    REASON_COUNT,
+    REASON_NO_PRIORITY,
+    REASON_NO_TREATMENT,
+    REASON_NOT_CURRENT,
+)
+from instanter.kernels.decision import decide_batch
+from instanter.limits import BATCH_TURN_MAX, OFFER_COUNT_MAX
+from instanter.store.environment import Environment
+from instanter.store.profiles import ProfileState, copy_slots
+from instanter.store.records import customer_key
+from instanter.store.transaction import Transaction
+
+_KNOWN = int(ProfileState.KNOWN)
+_DAMAGED = int(ProfileState.DAMAGED)
+
+
+class _Rows:
+    """The arrays of one turn, made once for one set of tables and used again and again."""
+
+    __slots__ = (
+        "best",
+        "best_priority",
+        "best_propensity",
+        "best_weight",
+        "best_weighted",
+        "context",
+        "exclusions",
+        "held",
+        "kept",
+        "slots",
+        "state",
+        "surface",
+        "wanted",
+    )  # fmt: skip
+
+    def __init__(self, tables: DecisionTables) -> None:
+        count = BATCH_TURN_MAX
+        self.slots = np.full((count, tables.profile_slot_count), MISSING_CODE, np.uint32)
+        self.context = np.full((count, tables.context_slot_count), MISSING_CODE, np.uint32)
+        self.state = np.zeros(count, np.uint8)
+        self.surface = np.zeros(count, np.int32)
+        self.wanted = np.zeros(count, np.int32)
+        self.held = np.zeros(count, np.uint8)
+        self.kept = np.zeros(count, np.int32)
+        self.best = np.zeros((count, OFFER_COUNT_MAX), np.int32)
+        self.best_priority = np.zeros((count, OFFER_COUNT_MAX))
+        self.best_propensity = np.zeros((count, OFFER_COUNT_MAX))
+        self.best_weight = np.zeros((count, OFFER_COUNT_MAX))
+        self.best_weighted = np.zeros((count, OFFER_COUNT_MAX), np.uint8)
+        self.exclusions = np.zeros((count, REASON_COUNT), np.int32)
+
+
+class DecisionEngine:
+    """Decides on one store, with the tables installed last. Belongs to one thread.
+
+    Parameters
+    ----------
+    environment
+        The store that holds the profiles.
+    clock
+        Tells the moment that rules and validity dates are checked at.
+    decision_id_prefix
+        16 hex digits, different for every process that decides, so that ids never meet.
+    on_damaged
+        Called with the customer's id for each record that was found damaged and not used.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        clock: Clock,
+        *,
+        decision_id_prefix: str,
+        on_damaged: Callable[[str], None],
+    ) -> None:
+        self._environment = environment
+        self._clock = clock
+        self._prefix = decision_id_prefix
+        self._counter = itertools.count(1)
+        self._on_damaged = on_damaged
+        self._tables: DecisionTables | None = None
+        self._rows: _Rows | None = None
+
+    @property
+    def tables(self) -> DecisionTables | None:
+        """The tables that decide now, or None before the first publication."""
+        return self._tables
+
+    def install(self, tables: DecisionTables) -> None:
+        """Use these tables from the next decision on."""
+        rows = _Rows(tables)
+        self._tables, self._rows = tables, rows
+
+    def decide(self, questions: Sequence[Question]) -> list[Decision | InstanterError]:
+        """Decide what arrived together, in one read transaction and at one moment.
+
+        Parameters
+        ----------
+        questions
+            Any number; a mistake in one of them is the answer to that one alone.
+
+        Returns
+        -------
+        list
+            For each question its decision or its error, in order.
+        """
+        tables, rows = self._tables, self._rows
+        if tables is None or rows is None:
+            error = PreconditionError(
+                "no catalogue has been published yet; publish one with `instanter apply -f FOLDER`",
+                reason="CATALOGUE_MISSING",
+            )
+            return [error for _ in questions]
+        now_s = self._clock.now_ns() / 1e9
+        answers: list[Decision | InstanterError] = []
+        with self._environment.read() as transaction:
+            for start in range(0, len(questions), BATCH_TURN_MAX):
+                turn = questions[start : start + BATCH_TURN_MAX]
+                self._decide_turn(tables, rows, transaction, turn, now_s, answers)
+        return answers
+
+    def _decide_turn(
+        self,
+        tables: DecisionTables,
+        rows: _Rows,
+        transaction: Transaction,
+        turn: Sequence[Question],
+        now_s: float,
+        answers: list[Decision | InstanterError],
+    ) -> None:
+        """Decide at most BATCH_TURN_MAX questions and append their answers."""
+        first = len(answers)
+        accepted: list[Question] = []
+        for question in turn:
+            row = len(accepted)
+            try:
+                _fill_request(tables, rows, row, question)
+            except InvalidFieldError as error:
+                answers.append(error)
+                continue
+            key = customer_key(question.customer_id)
+            state = int(copy_slots(transaction, key, rows.slots[row]))
+            if state == _DAMAGED:
+                self._on_damaged(question.customer_id)
+            rows.state[row] = state
+            accepted.append(question)
+            answers.append(_PENDING)
+        if not accepted:
+            return
+        _run_kernel(tables, rows, accepted, now_s)
+        decided = iter(range(len(accepted)))
+        for at in range(first, len(answers)):
+            if answers[at] is _PENDING:
+                row = next(decided)
+                answers[at] = self._read_decision(tables, rows, row, accepted[row])
+
+    def _read_decision(
+        self, tables: DecisionTables, rows: _Rows, row: int, question: Question
+    ) -> Decision:
+        """Turn one row of the kernel's output into a decision."""
+        count = int(rows.kept[row])
+        state = int(rows.state[row])
+        held = bool(rows.held[row])
+        exclusions: list[tuple[int, int]] = []
+        no_offer = int(NoOfferReason.UNSPECIFIED)
+        if count < question.offer_count and not held:
+            counts = rows.exclusions[row].tolist()
+            exclusions = [(reason, n) for reason, n in enumerate(counts) if reason and n]
+            if not count:
+                no_offer = _explain_nothing(counts, len(tables.offers))
+        elif held:
+            no_offer = int(NoOfferReason.HOLDOUT)
+        return Decision(
+            self._name_decision(question),
+            _list_offers(tables, rows, row, count, state == _KNOWN),
+            no_offer,
+            state,
+            held,
+            tables.catalogue.revision,
+            tables.score_table.revision,
+            exclusions,
+        )
+
+    def _name_decision(self, question: Question) -> str:
+        """Return a new decision id, or for a retry the id that the first try got."""
+        if question.request_id:
+            text = f"{question.customer_id}\0{question.request_id}".encode()
+            return hashlib.blake2b(text, digest_size=16).hexdigest()
+        return f"{self._prefix}{next(self._counter):016x}"
+
+
+_NO_IDS = (np.zeros(0, np.uint8), np.zeros(BATCH_TURN_MAX + 1, np.int32))
+"""Stands for the customers' ids where there is no holdout, which alone needs them."""
+
+_PENDING: Any = object()
+"""Stands in the answers for a decision that the kernel has yet to make."""
+
+
+def _fill_request(tables: DecisionTables, rows: _Rows, row: int, question: Question) -> None:
+    """Write a question's surface, count and context into a row; raise when one is wrong."""
+    surface = tables.surfaces.get((question.channel, question.placement))
+    if surface is None:
+        raise _surface_error(tables, question)
+    rows.surface[row] = surface
+    rows.wanted[row] = question.offer_count
+    if tables.context_slot_count:
+        rows.context[row] = MISSING_CODE
+    for name, value in question.context.items():
+        field = f'context["{name}"]'
+        attribute = tables.context.get(name)
+        if attribute is None:
+            raise _context_error(tables, name, field)
+        rows.context[row, attribute.slot] = encode_value(attribute, value, field)
+
+
+def _surface_error(tables: DecisionTables, question: Question) -> InvalidFieldError:
+    """Say which of channel and placement is not declared, and what is."""
+    channels = tables.catalogue.channels
+    placements = channels.get(question.channel)
+    if placements is None:
+        return InvalidFieldError(
+            "channel",
+            question.channel,
+            _expect("a declared channel", question.channel, channels),
+            reason="CHANNEL_UNKNOWN",
+        )
+    return InvalidFieldError(
+        "placement",
+        question.placement,
+        _expect(f"a placement of channel '{question.channel}'", question.placement, placements),
+        reason="PLACEMENT_UNKNOWN",
+    )
+
+
+def _context_error(tables: DecisionTables, name: str, field: str) -> InvalidFieldError:
+    """Say that a context attribute is not declared, and what would be right."""
+    expected = _expect("a context attribute of the schema", name, tables.context)
+    if name in tables.catalogue.schema.loaded:
+        expected = "a context attribute; this one is loaded and cannot be given in a request"
+    return InvalidFieldError(field, name, expected, reason="ATTRIBUTE_UNKNOWN")
+
+
+def _expect(what: str, given: str, names: Sequence[str] | dict[str, Any]) -> str:
+    """Describe what would be right, with the nearest name or else the first few."""
+    near = nearest(given, names)
+    if near:
+        return f"{what}; did you mean '{near}'?"
+    listed = ", ".join(f"'{name}'" for name in itertools.islice(names, 8))
+    return f"{what}: {listed}" if listed else f"{what}, but none is declared"
+
+
+def _run_kernel(
+    tables: DecisionTables, rows: _Rows, accepted: Sequence[Question], now_s: float
+) -> None:
+    """Decide the filled rows with one kernel call."""
+    ids, starts = _NO_IDS
+    if tables.catalogue.holdout_rate:
+        encoded = [question.customer_id.encode() for question in accepted]
+        ends = itertools.accumulate(map(len, encoded), initial=0)
+        ids, starts = np.frombuffer(b"".join(encoded), np.uint8), np.fromiter(ends, np.int32)
+    decide_batch(
+        len(accepted),
+        now_s,
+        ids,
+        starts,
+        rows.slots,
+        rows.state,
+        rows.context,
+        rows.surface,
+        rows.wanted,
+        *tables.kernel_arguments,
+        rows.held,
+        rows.kept,
+        rows.best,
+        rows.best_priority,
+        rows.best_propensity,
+        rows.best_weight,
+        rows.best_weighted,
+        rows.exclusions,
+    )
+
+
+def _list_offers(
+    tables: DecisionTables,
+    rows: _Rows,
+    row: int,
+    count: int,
+    known: bool,  # noqa: FBT001
+) -> list[RankedOffer]:
+    """List the offers of one row, best first."""
+    if not count:
+        return []
+    names = tables.treatment_names[rows.surface[row]]
+    reasons = tables.reasons[known]
+    offers = tables.offers
+    found = []
+    for o, priority, propensity, weight, weighted in zip(
+        rows.best[row, :count].tolist(),
+        rows.best_priority[row, :count].tolist(),
+        rows.best_propensity[row, :count].tolist(),
+        rows.best_weight[row, :count].tolist(),
+        rows.best_weighted[row, :count].tolist(),
+        strict=True,
+    ):
+        offer = offers[o]
+        found.append(
+            RankedOffer(
+                offer.name,
+                names[o],
+                priority,
+                propensity,
+                offer.value_minor,
+                weight,
+                offer.lever,
+                reasons[weighted][o],
+            )
+        )
+    return found
+
+
+def _explain_nothing(counts: list[int], offer_count: int) -> int:
+    """Say why no offer is left: the stage that the last offers fell at."""
+    if counts[REASON_NOT_CURRENT] + counts[REASON_NO_TREATMENT] == offer_count:
+        return int(NoOfferReason.NO_CURRENT_OFFER)
+    if counts[REASON_NO_PRIORITY]:
+        return int(NoOfferReason.NO_PRIORITY)
+    return int(NoOfferReason.NO_ELIGIBLE_OFFER)
