@@ -35,9 +35,9 @@ _MISSING = 0xFFFF_FFFF
 
 
 @kernel(void(READ_U32, READ_I32, READ_U8, READ_I32, int64, int64, int64, WRITE_F32, WRITE_I32))
-def read_predictors(
+def read_predictors(  # type: ignore[no-untyped-def]
     slots, predictor_slot, predictor_source, bin_count, surface_index, start, stop, value, bin_index
-):  # type: ignore[no-untyped-def]
+):
     """Read the values of predictors of one row of slots, and bin those that need no edges.
 
     Parameters
@@ -108,10 +108,10 @@ def count_edges(edge_start, edges, start, stop, value, bin_index):  # type: igno
         READ_I32, READ_I32, WRITE_F32, WRITE_I32,
     )
 )  # fmt: skip
-def select_rows(
+def select_rows(  # type: ignore[no-untyped-def]
     slots, context, surface_index, known, predictor_slot, predictor_source, profile_predictor_count,
     edge_start, edges, bin_count, row_start, modal_bin, value, rows,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """List the table's rows of those predictors whose bin is not the modal one.
 
     Parameters

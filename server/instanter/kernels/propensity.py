@@ -65,9 +65,9 @@ def score_rows(weight, rows, row_count, base, context_base, known, total):  # ty
         int64, READ_I32, boolean, READ_F64, READ_F64, READ_F64, READ_F64_2D, READ_F64_2D,
     )
 )  # fmt: skip
-def propensity_of(
+def propensity_of(  # type: ignore[no-untyped-def]
     column, total, known, scale, intercept, prior_logit, calibration_x, calibration_y
-):  # type: ignore[no-untyped-def]
+):
     """Turn one offer's total into its calibrated propensity.
 
     Parameters
