@@ -17,7 +17,7 @@ class RuleProgram:
     is arithmetic without a result (0 ÷ 0). From it follow the truths of `[predicates | nodes]`,
     0 false, 1 unknown (something needed is missing), 2 true. `&&` is the minimum, `||` the
     maximum, `!` is 2 − x (Kleene's strong three-valued logic), and by De Morgan one kind of node,
-    AND with inverters, is enough; so no instruction is ever dispatched on. A *literal* is
+    AND over literals, is enough; so no instruction is ever dispatched on. A *literal* is
     `2 × index + inverted`; the kernel's vector of truths holds one byte for each literal, so that
     `truths[literal]` is its truth and reading an inverted one costs nothing.
 
@@ -35,10 +35,10 @@ class RuleProgram:
     predicate_value, predicate_low, predicate_high, predicate_missing
         int32[P], float64[P], float64[P], uint8[P]: the truth is `predicate_missing` (0 or 1) when
         the value is NaN; else 2 when low ≤ value ≤ high, else 0.
-    node_start, node_literal, node_inverted
-        int32[N + 1], int32[E], uint8[N]: node n is the minimum over the literals
-        `node_literal[node_start[n]:node_start[n + 1]]`, inverted when `node_inverted`. Literals
-        refer to predicates or to earlier nodes only. A node without literals is true.
+    node_start, node_literal
+        int32[N + 1], int32[E]: node n is the minimum over the literals
+        `node_literal[node_start[n]:node_start[n + 1]]`. Literals refer to predicates or to
+        earlier nodes only. A node without literals is true.
     """
 
     constants: NDArray[np.float64]
@@ -53,7 +53,6 @@ class RuleProgram:
     predicate_missing: NDArray[np.uint8]
     node_start: NDArray[np.int32]
     node_literal: NDArray[np.int32]
-    node_inverted: NDArray[np.uint8]
 
     @property
     def value_count(self) -> int:
@@ -63,7 +62,7 @@ class RuleProgram:
     @property
     def truth_count(self) -> int:
         """Length of the vector of truths: one for each literal."""
-        return 2 * (len(self.predicate_value) + len(self.node_inverted))
+        return 2 * (len(self.predicate_value) + len(self.node_start) - 1)
 
 
 @dataclass(frozen=True, slots=True)

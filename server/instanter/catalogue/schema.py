@@ -53,7 +53,7 @@ class Attribute:
     Attributes
     ----------
     name
-        A CEL identifier, 1 to 100 characters, unique among its source.
+        A CEL identifier, 1 to 100 characters, unique in the schema.
     kind, source
         What it is and where it comes from.
     slot
@@ -102,12 +102,17 @@ class Schema:
         Slots of a profile, withdrawn ones included: the next new attribute gets this slot.
     context_slot_count
         The same for the context.
+    withdrawn
+        Attributes that are no longer declared, by name. One that comes back with the same kind
+        and source gets its slot, its codes and so its stored values back; until then nobody can
+        read or write it.
     """
 
     revision: int
     attributes: tuple[Attribute, ...]
     profile_slot_count: int
     context_slot_count: int
+    withdrawn: tuple[Attribute, ...] = ()
     loaded: dict[str, Attribute] = field(init=False, repr=False)
     context: dict[str, Attribute] = field(init=False, repr=False)
 

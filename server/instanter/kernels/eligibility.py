@@ -10,7 +10,7 @@ more instructions an operand and cost 70 % more in `evaluate_nodes`.
 """
 
 import numpy as np
-from numba import float64, void
+from numba import float64, int64, void
 
 from instanter.kernels.array_types import (
     READ_F64,
@@ -25,25 +25,9 @@ from instanter.kernels.compilation import Kernel, kernel
 _MISSING_CODE = np.uint32(0xFFFF_FFFF)
 
 
-@kernel(
-    void(
-        READ_U32, READ_U32, float64, READ_F64,
-        READ_I32, READ_U8, READ_U8, READ_I32, READ_I32, WRITE_F64,
-    )
-)  # fmt: skip
-def load_values(
-    slots,
-    context,
-    now_s,
-    constants,
-    input_slot,
-    input_source,
-    term_op,
-    term_a,
-    term_b,
-    values,
-):
-    """Fill the vector of values of a rule program: constants, inputs, terms.
+@kernel(void(READ_U32, READ_U32, float64, READ_I32, READ_U8, int64, WRITE_F64))
+def load_inputs(slots, context, now_s, input_slot, input_source, offset, values):
+    """Read the slots that rules use into the vector of values.
 
     Parameters
     ----------
@@ -52,50 +36,58 @@ def load_values(
         so an unknown customer is an empty array. Read-only.
     now_s
         The decision's time, seconds since 1970.
-    constants, input_slot, input_source, term_op, term_a, term_b
+    input_slot, input_source
         As in `RuleProgram`. Read-only.
+    offset
+        Index of the first input among the values.
     values
-        float64[constants + inputs + terms]: written; NaN where something is missing.
+        float64[V]: the inputs are written; NaN where a slot is missing.
     """
-    for i in range(len(constants)):
-        values[i] = constants[i]
-    offset = len(constants)
     slots_f32 = slots.view(np.float32)
     context_f32 = context.view(np.float32)
     for i in range(len(input_slot)):
         source = input_source[i]
         slot = input_slot[i]
         value = np.nan
-        if source == 0:
-            if slot < len(slots):
-                value = np.float64(slots_f32[slot])
-        elif source == 1:
+        if source <= 1:
             if slot < len(slots) and slots[slot] != _MISSING_CODE:
-                value = np.float64(slots[slot])
-        elif source == 2:
-            if slot < len(context):
-                value = np.float64(context_f32[slot])
-        elif source == 3:
+                value = np.float64(slots_f32[slot]) if source == 0 else np.float64(slots[slot])
+        elif source <= 3:
             if slot < len(context) and context[slot] != _MISSING_CODE:
-                value = np.float64(context[slot])
+                value = np.float64(context_f32[slot]) if source == 2 else np.float64(context[slot])
         else:
             value = now_s
         values[offset + i] = value
-    offset += len(input_slot)
+
+
+@kernel(void(READ_U8, READ_I32, READ_I32, int64, WRITE_F64))
+def compute_terms(term_op, term_a, term_b, offset, values):
+    """Compute the arithmetic of rules in the vector of values.
+
+    Parameters
+    ----------
+    term_op, term_a, term_b
+        As in `RuleProgram`; an operand stands before the term that uses it. Read-only.
+    offset
+        Index of the first term among the values.
+    values
+        float64[V]: the terms are written; NaN where an operand is NaN or there is no result.
+    """
     for i in range(len(term_op)):
         a = values[term_a[i]]
         b = values[term_b[i]]
-        op = term_op[i]
-        if op == 0:
-            values[offset + i] = a + b
-        elif op == 1:
-            values[offset + i] = a - b
-        elif op == 2:
-            values[offset + i] = a * b
-        elif op == 3:
-            values[offset + i] = a / b
+        operation = term_op[i]
+        if operation == 0:
+            result = a + b
+        elif operation == 1:
+            result = a - b
+        elif operation == 2:
+            result = a * b
+        elif operation == 3:
+            result = a / b
         else:
-            values[offset + i] = -a
+            result = -a
+        values[offset + i] = result
 
 
 @kernel(void(READ_I32, READ_F64, READ_F64, READ_U8, READ_F64, WRITE_U8))
@@ -109,7 +101,7 @@ def evaluate_predicates(
     predicate_value, predicate_low, predicate_high, predicate_missing
         As in `RuleProgram`. Read-only.
     values
-        float64[V] of `load_values`; NaN is missing. Read-only.
+        float64[V]: constants, inputs and terms; NaN is missing. Read-only.
     truths
         uint8[2 × (predicates + nodes)]: the first 2 × predicates are written; 0 false,
         1 unknown, 2 true, at an odd index the inverse of the one before it.
@@ -117,33 +109,33 @@ def evaluate_predicates(
     for i in range(len(predicate_value)):
         value = values[predicate_value[i]]
         inside = (value >= predicate_low[i]) & (value <= predicate_high[i])
-        truth = 2 * np.uint8(inside) + np.uint8(value != value) * predicate_missing[i]  # noqa: PLR0124
+        truth = 2 * np.uint8(inside) + np.uint8(value != value) * predicate_missing[i]
         truths[2 * i] = np.uint8(truth)
         truths[2 * i + 1] = np.uint8(2 - truth)
 
 
-@kernel(void(READ_I32, READ_I32, READ_U8, WRITE_U8))
-def evaluate_nodes(node_start, node_literal, node_inverted, truths):
+@kernel(void(READ_I32, READ_I32, WRITE_U8))
+def evaluate_nodes(node_start, node_literal, truths):
     """Combine: write the truth of each AND node and of its inverse.
 
     Parameters
     ----------
-    node_start, node_literal, node_inverted
+    node_start, node_literal
         As in `RuleProgram`; a literal refers to a predicate or to an earlier node. Read-only.
     truths
         uint8[2 × (predicates + nodes)]: the predicates' part is read, the rest written.
     """
-    position = len(truths) - 2 * len(node_inverted)
+    count = len(node_start) - 1
+    position = len(truths) - 2 * count
     edge = np.int64(0)
-    for n in range(len(node_inverted)):
+    for n in range(count):
         end = np.int64(node_start[n + 1])
         truth = np.uint8(2)
         while edge < end:
             truth = min(truth, truths[node_literal[edge]])
             edge += 1
-        inverse = np.uint8(2 - truth)
-        truths[position] = inverse if node_inverted[n] else truth
-        truths[position + 1] = truth if node_inverted[n] else inverse
+        truths[position] = truth
+        truths[position + 1] = np.uint8(2 - truth)
         position += 2
 
 
@@ -152,7 +144,7 @@ def evaluate_nodes(node_start, node_literal, node_inverted, truths):
         READ_U32, READ_U32, float64, READ_F64,
         READ_I32, READ_U8, READ_U8, READ_I32, READ_I32,
         READ_I32, READ_F64, READ_F64, READ_U8,
-        READ_I32, READ_I32, READ_U8,
+        READ_I32, READ_I32,
         WRITE_F64, WRITE_U8,
     )
 )  # fmt: skip
@@ -172,7 +164,6 @@ def evaluate_program(
     predicate_missing,
     node_start,
     node_literal,
-    node_inverted,
     values,
     truths,
 ):
@@ -181,25 +172,28 @@ def evaluate_program(
     Parameters
     ----------
     slots, context, now_s
-        As in `load_values`. Read-only.
-    constants … node_inverted
+        As in `load_inputs`. Read-only.
+    constants … node_literal
         The arrays of `RuleProgram` in its order. Read-only.
     values
         float64[value_count]: scratch, written.
     truths
         uint8[truth_count]: written; 0 false, 1 unknown, 2 true for each literal.
     """
-    load_values(
-        slots, context, now_s, constants, input_slot, input_source, term_op, term_a, term_b, values
-    )
+    for i in range(len(constants)):
+        values[i] = constants[i]
+    offset = len(constants)
+    load_inputs(slots, context, now_s, input_slot, input_source, offset, values)
+    compute_terms(term_op, term_a, term_b, offset + len(input_slot), values)
     evaluate_predicates(
         predicate_value, predicate_low, predicate_high, predicate_missing, values, truths
     )
-    evaluate_nodes(node_start, node_literal, node_inverted, truths)
+    evaluate_nodes(node_start, node_literal, truths)
 
 
 KERNELS = (
-    Kernel("load_values", load_values, ("values",)),
+    Kernel("load_inputs", load_inputs, ("values",)),
+    Kernel("compute_terms", compute_terms, ("values",)),
     Kernel("evaluate_predicates", evaluate_predicates, ("truths",)),
     Kernel("evaluate_nodes", evaluate_nodes, ("truths",)),
     Kernel("evaluate_program", evaluate_program, ("values", "truths")),

@@ -1,0 +1,462 @@
+"""Checks CEL rules against the schema and compiles them into one rule program.
+
+The grammar is closed. Truths: `&&`, `||`, `!`, `c ? a : b`, `==` and `!=` between truths, `true`,
+`false`, flags, `has(profile.x)`. Comparisons: `<`, `<=`, `>`, `>=`, `==`, `!=` between two numbers,
+two instants or two durations; `==`, `!=` between a category and a text; `in [...]` for numbers and
+categories. Arithmetic: `+ - * /` and `-x` on numbers; instant − instant, instant ± duration,
+duration ± duration. `timestamp('...')`, `duration('...')`, `now`. Everything else is refused by
+name.
+
+All numbers of a rule are doubles: `5 / 2` is 2.5, and a slot's float32 is compared as float64.
+What is missing is unknown; so is arithmetic without a result, such as 0 / 0. `has()` is never
+unknown. Within these words a rule means what CEL says; the tests compare with CEL's own evaluator.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from instanter.catalogue import program_builder as program
+from instanter.catalogue.cel_tree import (
+    Call,
+    CelParser,
+    CelSyntaxError,
+    Foreign,
+    Ident,
+    ListLiteral,
+    Literal,
+    Select,
+    Tree,
+    render,
+    start,
+)
+from instanter.catalogue.instants import find_duration_s, find_instant_s
+from instanter.catalogue.problems import suggest
+from instanter.catalogue.program_builder import FALSE, TRUE, ProgramBuilder, Truth, Value
+from instanter.catalogue.schema import Attribute, AttributeKind, AttributeSource, Schema
+
+ALLOWED: Final = (
+    "allowed are profile.x, context.x, now, has(), timestamp(), duration(), "
+    "&& || ! ?: == != < <= > >= in [...] + - * /"
+)
+
+
+_NO_VALUE: Final = Value(0)
+
+
+class Kind(Enum):
+    """The type of an operand; its value is how a message calls it."""
+
+    NUMBER = "a number"
+    INSTANT = "an instant"
+    DURATION = "a duration"
+    TRUTH = "a condition"
+    CATEGORY = "a category"
+    TEXT = "a text"
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A typed part of a rule.
+
+    Attributes
+    ----------
+    kind
+        Its type.
+    value
+        What the program computes for a number, instant, duration or category (its code).
+    truth
+        What the program computes for a condition.
+    text
+        A literal text.
+    attribute
+        The category that `value` is a code of.
+    """
+
+    kind: Kind
+    value: Value = _NO_VALUE
+    truth: Truth = TRUE
+    text: str = ""
+    attribute: Attribute | None = None
+
+
+class RuleMistake(Exception):  # noqa: N818 - a mistake of the rule's author, not of the program
+    """One thing that is wrong with a rule.
+
+    Attributes
+    ----------
+    position
+        Offset into the rule's text, in characters.
+    text
+        The offending part.
+    message
+        What is wrong, and what would be right.
+    suggestion
+        The nearest valid name, or empty.
+    """
+
+    def __init__(self, position: int, text: str, message: str, suggestion: str = "") -> None:
+        super().__init__(message)
+        self.position = position
+        self.text = text
+        self.message = message
+        self.suggestion = suggestion
+
+
+_SOURCE_OF: Final = {
+    (AttributeSource.LOADED, True): program.SOURCE_PROFILE_NUMBER,
+    (AttributeSource.LOADED, False): program.SOURCE_PROFILE_CODE,
+    (AttributeSource.CONTEXT, True): program.SOURCE_CONTEXT_NUMBER,
+    (AttributeSource.CONTEXT, False): program.SOURCE_CONTEXT_CODE,
+}
+_KIND_OF: Final = {
+    AttributeKind.NUMBER: Kind.NUMBER,
+    AttributeKind.CATEGORY: Kind.CATEGORY,
+    AttributeKind.INSTANT: Kind.INSTANT,
+}
+_FLIPPED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+_COMPARISONS: Final = {f"_{sign}_": sign for sign in _FLIPPED}
+_MEASURES: Final = frozenset({Kind.NUMBER, Kind.INSTANT, Kind.DURATION})
+_ARITHMETIC: Final = {
+    "_+_": program.ADD,
+    "_-_": program.SUBTRACT,
+    "_*_": program.MULTIPLY,
+    "_/_": program.DIVIDE,
+}
+_RESULTS: Final = {
+    ("_+_", Kind.NUMBER, Kind.NUMBER): Kind.NUMBER,
+    ("_-_", Kind.NUMBER, Kind.NUMBER): Kind.NUMBER,
+    ("_*_", Kind.NUMBER, Kind.NUMBER): Kind.NUMBER,
+    ("_/_", Kind.NUMBER, Kind.NUMBER): Kind.NUMBER,
+    ("_+_", Kind.INSTANT, Kind.DURATION): Kind.INSTANT,
+    ("_+_", Kind.DURATION, Kind.INSTANT): Kind.INSTANT,
+    ("_+_", Kind.DURATION, Kind.DURATION): Kind.DURATION,
+    ("_-_", Kind.INSTANT, Kind.INSTANT): Kind.DURATION,
+    ("_-_", Kind.INSTANT, Kind.DURATION): Kind.INSTANT,
+    ("_-_", Kind.DURATION, Kind.DURATION): Kind.DURATION,
+}
+_FOLD: Final[dict[str, Callable[[float, float], float]]] = {
+    "_+_": lambda a, b: a + b,
+    "_-_": lambda a, b: a - b,
+    "_*_": lambda a, b: a * b,
+    "_/_": lambda a, b: a / b if b else math.nan,
+}
+
+
+class RuleCompiler:
+    """Compiles rules against one schema into one program.
+
+    Parameters
+    ----------
+    schema
+        The attributes that rules may name.
+    builder
+        Takes the compiled parts.
+    """
+
+    __slots__ = ("_builder", "_codes", "_mistakes", "_parser", "_schema")
+
+    def __init__(self, schema: Schema, builder: ProgramBuilder) -> None:
+        self._schema = schema
+        self._builder = builder
+        self._parser = CelParser()
+        self._codes: dict[str, dict[str, int]] = {}
+        self._mistakes: list[RuleMistake] = []
+
+    def compile(self, text: str) -> tuple[Truth, list[RuleMistake]]:
+        """Return the truth of a rule, and everything that is wrong with it.
+
+        Raises
+        ------
+        ProgramTooLargeError
+            All rules together exceed a limit.
+        """
+        self._mistakes = []
+        try:
+            tree = self._parser.parse(text)
+        except CelSyntaxError as error:
+            part = text[error.position :].split("\n", 1)[0] or text
+            return FALSE, [RuleMistake(error.position, part, error.message)]
+        return self._truth(tree), self._mistakes
+
+    def _truth(self, tree: Tree) -> Truth:
+        """Compile a condition; a mistake is recorded and the rest of the rule still checked."""
+        try:
+            operand = self._operand(tree)
+            if operand.kind is not Kind.TRUTH:
+                raise _mistake(tree, f"is {operand.kind.value}; a condition is expected here")
+        except RuleMistake as mistake:
+            self._mistakes.append(mistake)
+            return FALSE
+        return operand.truth
+
+    def _operand(self, tree: Tree) -> Operand:
+        match tree:
+            case Literal(value=bool() as truth):
+                return Operand(Kind.TRUTH, truth=TRUE if truth else FALSE)
+            case Literal(value=str() as text):
+                return Operand(Kind.TEXT, text=text)
+            case Literal(value=int() | float() as number):
+                return self._constant(tree, Kind.NUMBER, float(number))
+            case Ident(name="now"):
+                return Operand(Kind.INSTANT, self._builder.input(program.SOURCE_NOW, 0))
+            case Select(operand=Ident(name="profile" | "context" as room), field=field):
+                return self._attribute(tree, room, field)
+            case Call():
+                return self._call(tree)
+            case Ident(name=name):
+                raise self._bare_name(tree, name)
+            case Foreign():
+                raise _mistake(tree, f"is not allowed in a rule; {ALLOWED}")
+            case ListLiteral():
+                raise _mistake(tree, "a list stands only after `in`")
+            case _:
+                raise _mistake(tree, f"is not known; {ALLOWED}")
+
+    def _constant(self, tree: Tree, kind: Kind, number: float) -> Operand:
+        if not math.isfinite(number):
+            raise _mistake(tree, "has no finite value")
+        return Operand(kind, self._builder.constant(number))
+
+    def _attribute(self, tree: Select, room: str, name: str) -> Operand:
+        attribute = self._find_attribute(tree, room, name)
+        source = _SOURCE_OF[attribute.source, attribute.kind is AttributeKind.NUMBER]
+        value = self._builder.input(source, attribute.slot)
+        if tree.tests_presence:
+            return Operand(Kind.TRUTH, truth=self._builder.presence(value))
+        if attribute.kind is AttributeKind.FLAG:
+            return Operand(Kind.TRUTH, truth=self._builder.interval(value, 1.0, 1.0))
+        return Operand(_KIND_OF[attribute.kind], value, attribute=attribute)
+
+    def _find_attribute(self, tree: Select, room: str, name: str) -> Attribute:
+        rooms = {"profile": self._schema.loaded, "context": self._schema.context}
+        if name in rooms[room]:
+            return rooms[room][name]
+        other = "context" if room == "profile" else "profile"
+        near = f"{other}.{name}" if name in rooms[other] else suggest(name, rooms[room])
+        if near and "." not in near:
+            near = f"{room}.{near}"
+        what = "a loaded attribute" if room == "profile" else "a context attribute"
+        raise RuleMistake(
+            start(tree.operand), f"{room}.{name}", f"is not {what} of the schema", near
+        )
+
+    def _bare_name(self, tree: Ident, name: str) -> RuleMistake:
+        rooms = {"profile": self._schema.loaded, "context": self._schema.context}
+        for room, attributes in rooms.items():
+            if name == room:
+                return _mistake(tree, f"name one of its attributes: {room}.x")
+            if name in attributes:
+                return _mistake(tree, "name where it comes from", f"{room}.{name}")
+        near = suggest(name, ("now", "profile", "context", *self._schema.loaded))
+        if near in self._schema.loaded:
+            near = f"profile.{near}"
+        return _mistake(tree, f"is not known; {ALLOWED}", near)
+
+    def _call(self, tree: Call) -> Operand:
+        name, arguments = tree.function, tree.arguments
+        builder = self._builder
+        if name in ("_&&_", "_||_"):
+            truths = [self._truth(operand) for operand in _chain(tree, name)]
+            joined = builder.all_of(truths) if name == "_&&_" else builder.any_of(truths)
+            return Operand(Kind.TRUTH, truth=joined)
+        if name == "!_":
+            return Operand(Kind.TRUTH, truth=program.negate(self._truth(arguments[0])))
+        if name == "_?_:_":
+            condition, then, otherwise = (self._truth(argument) for argument in arguments)
+            return Operand(Kind.TRUTH, truth=builder.choose(condition, then, otherwise))
+        if name in _COMPARISONS:
+            return Operand(Kind.TRUTH, truth=self._comparison(tree, _COMPARISONS[name]))
+        if name == "@in":
+            return Operand(Kind.TRUTH, truth=self._membership(tree))
+        if name in _ARITHMETIC:
+            return self._arithmetic(tree)
+        if name == "-_":
+            return self._negation(tree)
+        if name in ("timestamp", "duration"):
+            return self._time_literal(tree)
+        shown = render(tree) if name.startswith("_") else f"{name}()"
+        raise RuleMistake(start(tree), render(tree), f"{shown} is not allowed; {ALLOWED}")
+
+    def _comparison(self, tree: Call, sign: str) -> Truth:
+        left, right = (self._operand(argument) for argument in tree.arguments)
+        if left.kind is right.kind and left.kind in _MEASURES:
+            return self._order(left.value, right.value, sign)
+        if sign in ("==", "!="):
+            found: Truth | None = None
+            if left.kind is right.kind is Kind.TRUTH:
+                found = self._same_truth(left.truth, right.truth)
+            elif left.kind is Kind.CATEGORY and right.kind is Kind.TEXT:
+                found = self._is_value(left, right.text, tree.arguments[1])
+            elif left.kind is Kind.TEXT and right.kind is Kind.CATEGORY:
+                found = self._is_value(right, left.text, tree.arguments[0])
+            if found is not None:
+                return found if sign == "==" else program.negate(found)
+        raise _mistake(tree, _comparison_message(left.kind, right.kind, sign))
+
+    def _order(self, left: Value, right: Value, sign: str) -> Truth:
+        """Compare two measures; against a constant it is an interval, else of the difference.
+
+        The sign of a rounded difference of doubles is exact, so nothing is lost by it.
+        """
+        a, b = self._builder.find_constant(left), self._builder.find_constant(right)
+        if a is not None and b is not None:
+            holds = {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "==": a == b}
+            return TRUE if holds.get(sign, a != b) else FALSE
+        if a is not None:
+            return self._order(right, left, _FLIPPED[sign])
+        if b is None:
+            left, b = self._builder.term(program.SUBTRACT, left, right), 0.0
+        low, high = {
+            "<": (-math.inf, math.nextafter(b, -math.inf)),
+            "<=": (-math.inf, b),
+            ">": (math.nextafter(b, math.inf), math.inf),
+            ">=": (b, math.inf),
+        }.get(sign, (b, b))
+        truth = self._builder.interval(left, low, high)
+        return program.negate(truth) if sign == "!=" else truth
+
+    def _same_truth(self, a: Truth, b: Truth) -> Truth:
+        both = self._builder.all_of((a, b))
+        neither = self._builder.all_of((program.negate(a), program.negate(b)))
+        return self._builder.any_of((both, neither))
+
+    def _is_value(self, category: Operand, text: str, tree: Tree) -> Truth:
+        code = float(self._code(category, text, tree))
+        return self._builder.interval(category.value, code, code)
+
+    def _code(self, category: Operand, text: str, tree: Tree) -> int:
+        attribute = category.attribute
+        assert attribute is not None, "a category operand knows its attribute"
+        codes = self._codes.setdefault(
+            attribute.name,
+            {v: c for c, v in enumerate(attribute.values) if c not in attribute.withdrawn_codes},
+        )
+        if text not in codes:
+            message = f"is not a value of {attribute.name}; its values are {_few(codes)}"
+            if text in attribute.values:
+                message = f"is a withdrawn value of {attribute.name}; declare it again to use it"
+            raise RuleMistake(tree.position, text, message, suggest(text, codes))
+        return codes[text]
+
+    def _membership(self, tree: Call) -> Truth:
+        tested, listed = tree.arguments
+        operand = self._operand(tested)
+        if not isinstance(listed, ListLiteral):
+            raise _mistake(listed, "after `in` stands a list of literals: ['a', 'b']")
+        if operand.kind not in (Kind.NUMBER, Kind.CATEGORY):
+            message = f"`in` takes a number or a category, and this is {operand.kind.value}"
+            raise _mistake(tested, message)
+        points: list[float] = []
+        for element in listed.elements:
+            member = self._operand(element)
+            if operand.kind is Kind.CATEGORY and member.kind is Kind.TEXT:
+                points.append(float(self._code(operand, member.text, element)))
+                continue
+            number = self._builder.find_constant(member.value)
+            if operand.kind is not Kind.NUMBER or member.kind is not Kind.NUMBER or number is None:
+                wanted = "texts" if operand.kind is Kind.CATEGORY else "numbers"
+                raise _mistake(element, f"the list must hold {wanted} only")
+            points.append(number)
+        return self._any_point(operand, sorted(set(points)))
+
+    def _any_point(self, operand: Operand, points: list[float]) -> Truth:
+        """Return whether a value is one of the points; neighbouring codes become one interval."""
+        constant = self._builder.find_constant(operand.value)
+        if constant is not None:
+            return TRUE if constant in points else FALSE
+        step = 1.0 if operand.kind is Kind.CATEGORY else 0.0
+        intervals: list[tuple[float, float]] = []
+        for point in points:
+            if step and intervals and point == intervals[-1][1] + step:
+                intervals[-1] = (intervals[-1][0], point)
+            else:
+                intervals.append((point, point))
+        if not intervals:
+            return self._builder.interval(operand.value, math.inf, -math.inf)
+        return self._builder.any_of(
+            self._builder.interval(operand.value, low, high) for low, high in intervals
+        )
+
+    def _arithmetic(self, tree: Call) -> Operand:
+        left, right = (self._operand(argument) for argument in tree.arguments)
+        sign = tree.function[1]
+        kind = _RESULTS.get((tree.function, left.kind, right.kind))
+        if kind is None:
+            raise _mistake(tree, f"{left.kind.value} {sign} {right.kind.value} has no meaning")
+        a, b = (self._builder.find_constant(operand.value) for operand in (left, right))
+        if a is not None and b is not None:
+            return self._constant(tree, kind, _FOLD[tree.function](a, b))
+        if sign == "/" and b == 0.0:
+            raise _mistake(tree, "divides by zero")
+        value = self._builder.term(_ARITHMETIC[tree.function], left.value, right.value)
+        return Operand(kind, value)
+
+    def _negation(self, tree: Call) -> Operand:
+        operand = self._operand(tree.arguments[0])
+        if operand.kind is not Kind.NUMBER:
+            raise _mistake(tree, f"-x takes a number, and this is {operand.kind.value}")
+        constant = self._builder.find_constant(operand.value)
+        if constant is not None:
+            return self._constant(tree, Kind.NUMBER, -constant)
+        return Operand(
+            Kind.NUMBER, self._builder.term(program.NEGATE, operand.value, operand.value)
+        )
+
+    def _time_literal(self, tree: Call) -> Operand:
+        argument = tree.arguments[0] if len(tree.arguments) == 1 else None
+        text = argument.value if isinstance(argument, Literal) else None
+        if tree.target is not None or not isinstance(text, str):
+            raise _mistake(tree, f"{tree.function}() takes one literal text")
+        if tree.function == "timestamp":
+            seconds, kind = find_instant_s(text, date_allowed=False), Kind.INSTANT
+            near = "" if find_instant_s(text) is None else f"timestamp('{text}T00:00:00Z')"
+            expected = "an instant is written timestamp('2026-11-30T18:00:00Z')"
+        else:
+            seconds, kind, near = find_duration_s(text), Kind.DURATION, ""
+            expected = "a duration is written in h, m, s: duration('720h') is 30 days"
+        if seconds is None:
+            raise RuleMistake(start(tree), render(tree), expected, near)
+        return self._constant(tree, kind, seconds)
+
+
+def _chain(tree: Call, function: str) -> Iterator[Tree]:
+    """Yield the operands of a chain of one operator, which the parser balances into a tree."""
+    for argument in tree.arguments:
+        if isinstance(argument, Call) and argument.function == function:
+            yield from _chain(argument, function)
+        else:
+            yield argument
+
+
+def _mistake(tree: Tree, message: str, suggestion: str = "") -> RuleMistake:
+    return RuleMistake(start(tree), render(tree), message, suggestion)
+
+
+def _few(names: dict[str, int]) -> str:
+    shown = ", ".join(list(names)[:10])
+    return f"{shown}, … ({len(names)})" if len(names) > 10 else shown
+
+
+def _comparison_message(left: Kind, right: Kind, sign: str) -> str:
+    kinds = {left, right}
+    if kinds == {Kind.CATEGORY, Kind.TEXT}:
+        return f"a category has no order; compare it with == or !=, not with {sign}"
+    if kinds == {Kind.CATEGORY}:
+        return "two categories have different values; compare each with a text"
+    if kinds == {Kind.TRUTH}:
+        return f"conditions have no order; compare them with == or !=, not with {sign}"
+    if kinds == {Kind.TEXT}:
+        return "two texts are compared; one side must be a category attribute"
+    hint = ""
+    if kinds == {Kind.NUMBER, Kind.TEXT}:
+        hint = "; write the number without quotes"
+    elif kinds == {Kind.INSTANT, Kind.TEXT}:
+        hint = "; write timestamp('2026-11-30T18:00:00Z')"
+    elif kinds == {Kind.DURATION, Kind.NUMBER}:
+        hint = "; write duration('720h')"
+    elif kinds == {Kind.TRUTH, Kind.NUMBER}:
+        hint = "; a flag stands by itself, or is compared with true or false"
+    return f"compares {left.value} with {right.value}{hint}"
