@@ -1,0 +1,196 @@
+"""The workload "standard": what the figures about decisions are measured on. All of it is seeded.
+
+1000 attributes (700 numbers, 200 categories, 50 flags, 50 instants); 200 offers, each with a rule
+of 6 comparisons of mixed kinds that about a quarter of the customers satisfy; models over all 1000
+attributes. The values are *dense*: no attribute is in its most frequent bin more often than chance
+makes it, which is the most work a profile can be. The variant *sparse* lacks 70 of 100 values.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from instanter.catalogue.compilation import compile_catalogue
+from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.catalogue.schema import MISSING_CODE
+from instanter.store.environment import Environment
+from instanter.store.profiles import put_block
+from instanter.store.records import key_of
+
+NUMBERS, CATEGORIES, FLAGS, INSTANTS = 700, 200, 50, 50
+ATTRIBUTES = NUMBERS + CATEGORIES + FLAGS + INSTANTS
+CATEGORY_VALUES = 8
+NUMBER_BINS = 8
+NUMBER_MAX = 1000.0
+OFFERS = 200
+CHANNEL = "web"
+PLACEMENT = "home"
+
+INSTANT_FROM_S = 1_700_000_000
+INSTANT_TO_S = 1_760_000_000
+PUBLISH_TIME_NS = 1_770_000_000_000_000_000
+_BLOCK_ROWS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which customer comes next: a fixed sequence, int64[N], of customer numbers.
+
+    `skewed` draws customer of rank r with a probability in proportion to 1 ÷ r (Zipf), the ranks
+    strewn over the whole store; `uniform` draws all alike.
+    """
+
+    skewed: NDArray[np.int64]
+    uniform: NDArray[np.int64]
+
+
+def name_customer(number: int) -> str:
+    """Return the id of a customer."""
+    return f"c{number:08d}"
+
+
+def draw_choice(customer_count: int, length: int, seed: int = 7) -> Choice:
+    """Draw both sequences of customers."""
+    draw = np.random.default_rng(seed)
+    shares = np.cumsum(1.0 / np.arange(1, customer_count + 1))
+    ranks = np.searchsorted(shares, draw.random(length) * shares[-1])
+    strewn = draw.permutation(customer_count)
+    return Choice(strewn[ranks], draw.integers(0, customer_count, length))
+
+
+def make_files(offer_count: int = OFFERS, seed: int = 7) -> dict[str, str]:
+    """Return the catalogue's files, path to YAML text."""
+    channels = {CHANNEL: [PLACEMENT, "basket"], "call_centre": []}
+    shop = {"currency": "EUR", "channels": channels, "holdout": {"rate": 0.0, "salt": "bench"}}
+    return {
+        "attributes.yaml": yaml.safe_dump({"attributes": _declare_attributes()}, sort_keys=False),
+        "offers.yaml": yaml.safe_dump(
+            {"offers": _declare_offers(offer_count, seed)}, sort_keys=False
+        ),
+        "shop.yaml": yaml.safe_dump(shop, sort_keys=False),
+    }
+
+
+def compile_files(files: dict[str, str]) -> CompiledCatalogue:
+    """Compile a workload's files as revision 1."""
+    return compile_catalogue(files, None, revision=1, publish_time_ns=PUBLISH_TIME_NS).catalogue
+
+
+def draw_slots(
+    catalogue: CompiledCatalogue, count: int, draw: np.random.Generator, *, sparse: bool = False
+) -> NDArray[np.uint32]:
+    """Draw profiles, uint32[count, slots], as the store holds them."""
+    slots = np.full((count, catalogue.schema.profile_slot_count), MISSING_CODE, np.uint32)
+    loaded = catalogue.schema.loaded
+    spans: tuple[tuple[str, int, Callable[[tuple[int, int]], NDArray[np.uint32]]], ...] = (
+        ("number", NUMBERS, lambda size: _draw_numbers(draw, size)),
+        ("category", CATEGORIES, lambda size: draw.integers(0, CATEGORY_VALUES, size, np.uint32)),
+        ("flag", FLAGS, lambda size: draw.integers(0, 2, size, np.uint32)),
+        (
+            "instant",
+            INSTANTS,
+            lambda size: draw.integers(INSTANT_FROM_S, INSTANT_TO_S, size, np.uint32),
+        ),
+    )
+    for kind, width, make in spans:
+        columns = [loaded[f"{kind}_{at:03d}"].slot for at in range(width)]
+        slots[:, columns] = make((count, width))
+    if sparse:
+        slots[draw.random(slots.shape, np.float32) < 0.7] = MISSING_CODE
+    return slots
+
+
+def fill_store(
+    environment: Environment,
+    catalogue: CompiledCatalogue,
+    customer_count: int,
+    *,
+    first: int = 0,
+    sparse: bool = False,
+    seed: int = 11,
+) -> None:
+    """Write customers `first` to `customer_count` − 1 straight through the store's bulk door."""
+    draw = np.random.default_rng([seed, first])
+    for start in range(first, customer_count, _BLOCK_ROWS):
+        numbers = range(start, min(start + _BLOCK_ROWS, customer_count))
+        slots = draw_slots(catalogue, len(numbers), draw, sparse=sparse)
+        keys = [key_of(name_customer(number)) for number in numbers]
+        environment.write(
+            lambda transaction, keys=keys, slots=slots: put_block(  # type: ignore[misc] # mypy reads no defaults of lambdas
+                transaction,
+                keys,
+                slots,
+                schema_revision=catalogue.schema.revision,
+                now_ms=PUBLISH_TIME_NS // 1_000_000,
+            )
+        )
+
+
+def write_files(files: dict[str, str], folder: Path) -> None:
+    """Write a catalogue's files into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
+        (folder / path).write_text(text, "utf-8")
+
+
+def _draw_numbers(draw: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint32]:
+    return (draw.random(size, np.float32) * np.float32(NUMBER_MAX)).view(np.uint32)
+
+
+def _declare_attributes() -> list[dict[str, object]]:
+    number = {"kind": "number", "unit": "EUR", "range": [0, int(NUMBER_MAX)]}
+    category = {"kind": "category", "values": [f"v{at}" for at in range(CATEGORY_VALUES)]}
+    declared: list[dict[str, object]] = []
+    for kind, count, fields in (
+        ("number", NUMBERS, number),
+        ("category", CATEGORIES, category),
+        ("flag", FLAGS, {"kind": "flag"}),
+        ("instant", INSTANTS, {"kind": "instant"}),
+    ):
+        # Copies: YAML would write a value that it meets twice as an alias.
+        declared += [{"name": f"{kind}_{at:03d}", **deepcopy(fields)} for at in range(count)]
+    declared += [
+        {"name": "basket_value", "kind": "number", "source": "context", "unit": "EUR"},
+        {"name": "device", "kind": "category", "source": "context", "values": ["desktop", "phone"]},
+    ]
+    return declared
+
+
+def _declare_offers(count: int, seed: int) -> list[dict[str, object]]:
+    draw = np.random.default_rng(seed)
+    return [
+        {
+            "name": f"offer_{at:04d}",
+            "issue": "growth",
+            "group": f"group_{at % 20:02d}",
+            "value_minor": int(draw.integers(100, 10_000)),
+            "prior_propensity": 0.05,
+            "eligibility": write_rule(draw),
+            "treatments": [{"channel": CHANNEL, "content": f"banner/{at}"}],
+        }
+        for at in range(count)
+    ]
+
+
+def write_rule(draw: np.random.Generator) -> str:
+    """Write a rule of 6 comparisons over attributes of all kinds, true for about 1 in 4.
+
+    The factors: 0.8 × 0.8 × (6 of 8 values) × (1 − ½ × 0.3) × 0.65 ≈ 0.27.
+    """
+    a, b, c = draw.choice(NUMBERS, 3, replace=False)
+    values = ", ".join(f"'v{v}'" for v in sorted(draw.choice(CATEGORY_VALUES, 6, replace=False)))
+    opens = INSTANT_FROM_S + int(0.35 * (INSTANT_TO_S - INSTANT_FROM_S))
+    jitter = draw.integers(-20, 20, 3)
+    return (
+        f"profile.number_{a:03d} >= {200 + jitter[0]} && profile.number_{b:03d} < {800 + jitter[1]}"
+        f" && profile.category_{draw.integers(CATEGORIES):03d} in [{values}]"
+        f" && (profile.flag_{draw.integers(FLAGS):03d} == true"
+        f" || profile.number_{c:03d} > {300 + jitter[2]})"
+        f" && profile.instant_{draw.integers(INSTANTS):03d} > "
+        f"timestamp('{np.datetime64(opens, 's')}Z')"
+    )
