@@ -28,7 +28,7 @@ from instanter.kernels.decision import decide_batch
 from instanter.limits import BATCH_TURN_MAX, OFFER_COUNT_MAX
 from instanter.store.environment import Environment
 from instanter.store.profiles import ProfileState, copy_slots
-from instanter.store.records import customer_key
+from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
 
 _KNOWN = int(ProfileState.KNOWN)
@@ -72,7 +72,7 @@ class _Rows:
 
 
 class DecisionEngine:
-    """Decides on one store, with the tables installed last. Belongs to one thread.
+    """Decides on one store, with the tables installed last. `decide` belongs to one thread.
 
     Parameters
     ----------
@@ -99,18 +99,20 @@ class DecisionEngine:
         self._prefix = decision_id_prefix
         self._counter = itertools.count(1)
         self._on_damaged = on_damaged
-        self._tables: DecisionTables | None = None
-        self._rows: _Rows | None = None
+        self._installed: tuple[DecisionTables, _Rows] | None = None
 
     @property
     def tables(self) -> DecisionTables | None:
         """The tables that decide now, or None before the first publication."""
-        return self._tables
+        return self._installed[0] if self._installed else None
 
     def install(self, tables: DecisionTables) -> None:
-        """Use these tables from the next decision on."""
-        rows = _Rows(tables)
-        self._tables, self._rows = tables, rows
+        """Use these tables from the next call of `decide` on; may be called on any thread.
+
+        Tables and their rows change hands as one reference, so that a decision on another thread
+        sees the old pair or the new one, never half of each.
+        """
+        self._installed = (tables, _Rows(tables))
 
     def decide(self, questions: Sequence[Question]) -> list[Decision | InstanterError]:
         """Decide what arrived together, in one read transaction and at one moment.
@@ -125,13 +127,14 @@ class DecisionEngine:
         list
             For each question its decision or its error, in order.
         """
-        tables, rows = self._tables, self._rows
-        if tables is None or rows is None:
+        installed = self._installed
+        if installed is None:
             error = PreconditionError(
                 "no catalogue has been published yet; publish one with `instanter apply -f FOLDER`",
                 reason="CATALOGUE_MISSING",
             )
             return [error for _ in questions]
+        tables, rows = installed
         now_s = self._clock.now_ns() / 1e9
         answers: list[Decision | InstanterError] = []
         with self._environment.read() as transaction:
@@ -159,7 +162,7 @@ class DecisionEngine:
             except InvalidFieldError as error:
                 answers.append(error)
                 continue
-            key = customer_key(question.customer_id)
+            key = key_of(question.customer_id)
             state = int(copy_slots(transaction, key, rows.slots[row]))
             if state == _DAMAGED:
                 self._on_damaged(question.customer_id)
