@@ -1,0 +1,5 @@
+"""`python -m instanter.cli` is the command `instanter`."""
+
+from instanter.cli.main import main
+
+main()

@@ -1,0 +1,105 @@
+"""Runs a bulk load: progress while it runs, and its report at the end."""
+
+from pathlib import Path
+from typing import Final
+
+from instanter.cli.failures import CommandError
+from instanter.cli.output import make_console, make_table, print_json, print_note
+from instanter.cli.progress import show_progress
+from instanter.cli.store_access import check_store, load_schema
+from instanter.clock import SystemClock
+from instanter.data.load import LoadProgress, LoadReport
+from instanter.data.load import load_customers as load_file
+from instanter.store.environment import Environment
+
+_REJECTIONS_SHOWN: Final = 20
+_NAMES_SHOWN: Final = 10
+
+
+def load_customers(
+    file: Path,
+    folder: Path,
+    *,
+    key_column: str,
+    rejects: Path | None,
+    ignore_unknown_columns: bool,
+    as_json: bool,
+) -> None:
+    """Load a file into the store in `folder` and show what was done.
+
+    Raises
+    ------
+    CommandError
+        When rows were rejected, after the report; or when there is no catalogue.
+    InstanterError
+        When the file, the store or the disk refuses.
+    """
+    check_store(folder)
+    clock = SystemClock()
+    start_ns = clock.monotonic_ns()
+    with (
+        Environment.open(folder) as environment,
+        show_progress(f"loading {file.name}", "rows", clock) as tell,
+    ):
+
+        def on_progress(progress: LoadProgress) -> None:
+            rate = progress.done_rate
+            tell(progress.row_count, round(progress.row_count / rate) if rate else 0)
+
+        report = load_file(
+            file,
+            key_column,
+            load_schema(environment),
+            environment,
+            now_ms=clock.now_ns() // 1_000_000,
+            progress=on_progress,
+            rejects=rejects,
+            ignore_unknown_columns=ignore_unknown_columns,
+        )
+    if as_json:
+        print_json(report)
+    else:
+        _show(report, (clock.monotonic_ns() - start_ns) / 1e9)
+    if report.rejected_row_count:
+        raise CommandError(
+            f"{report.rejected_row_count:,} of {report.row_count:,} rows were rejected; "
+            f"{report.loaded_count:,} were loaded",
+            hint=(
+                f"{rejects} has every rejected value"
+                if rejects
+                else "--rejects FILE writes every rejected value to a file"
+            ),
+        )
+
+
+def _show(report: LoadReport, seconds: float) -> None:
+    console = make_console()
+    if report.rejections:
+        table = make_table("row", "column", "value", "reason", right=("row",))
+        for each in report.rejections[:_REJECTIONS_SHOWN]:
+            table.add_row(f"{each.row:,}", each.column, each.value, each.reason)
+        console.print(table)
+        left_out = report.rejection_count - min(len(report.rejections), _REJECTIONS_SHOWN)
+        if left_out:
+            console.print(f"… and {left_out:,} more rejected values")
+    if report.attributes_absent:
+        print_note(
+            f"note: {len(report.attributes_absent)} attributes have no column in the file and "
+            f"keep their values: {_shorten(report.attributes_absent)}"
+        )
+    if report.columns_ignored:
+        print_note(
+            f"note: {len(report.columns_ignored)} columns are no attribute and were skipped: "
+            f"{_shorten(report.columns_ignored)}"
+        )
+    console.print(
+        f"Loaded {report.loaded_count:,} customers ({report.created_count:,} new, "
+        f"{report.updated_count:,} updated) with {report.attributes_loaded_count:,} attributes "
+        f"in {seconds:.1f} s.",
+        style="bold",
+    )
+
+
+def _shorten(names: tuple[str, ...]) -> str:
+    more = f", … {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more

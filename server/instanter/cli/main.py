@@ -1,0 +1,105 @@
+"""The command `instanter`: which commands there are, and what happens when one fails.
+
+Nothing heavy is imported here or at the top of a command's module: `instanter --help` and shell
+completion cost little more than typer itself. Help is plain text and not rich's: importing
+rich's help renderer alone takes longer than everything else that `--help` does.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from instanter.cli.apply_command import apply
+from instanter.cli.config_command import config_app
+from instanter.cli.decide_command import decide
+from instanter.cli.failures import EXIT_INTERRUPTED, EXIT_REFUSED, report
+from instanter.cli.fit_command import fit
+from instanter.cli.get_command import get
+from instanter.cli.help_text import add_command
+from instanter.cli.load_command import load_app
+from instanter.cli.schema_command import schema_app
+from instanter.cli.serve_command import serve
+from instanter.cli.version_command import version
+
+_EPILOG = """\
+\b
+First steps:
+  instanter schema infer customers.parquet --key id -o shop/attributes.yaml
+  instanter serve --data store &
+  instanter apply -f shop
+  instanter load customers customers.parquet --key id --data store
+  instanter decide c-17 --channel web --offers 3
+
+\b
+Exit codes: 0 done, 1 refused (by the data, the server, the machine), 2 usage.
+Settings: flag > INSTANTER_* > --config or ./instanter.toml > user's file > default.
+`instanter COMMAND --help` shows examples; INSTANTER_DEBUG=1 shows tracebacks.
+"""
+
+app = typer.Typer(
+    name="instanter",
+    help="Decide in under a millisecond what is right for this customer, now.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+add_command(app, serve)
+add_command(app, apply)
+app.add_typer(load_app, name="load")
+add_command(app, fit)
+add_command(app, decide)
+add_command(app, get)
+app.add_typer(schema_app, name="schema")
+app.add_typer(config_app, name="config")
+add_command(app, version)
+
+
+@app.command(
+    "demo",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def _demo(context: typer.Context) -> None:
+    """Serve a seeded shop and drive it, live; Ctrl-C ends it."""
+    from instanter.cli.demo_command import demo
+
+    single = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    single.command()(demo)
+    typer.main.get_command(single)(context.args, prog_name="instanter demo")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command, and return its exit code; whatever fails has been said on stderr."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Python would complain once more at its exit,
+        # when it flushes what is left, so what is left goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_REFUSED
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        typer.main.get_command(app)(list(arguments), prog_name="instanter")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last door: nobody is shown a traceback
+        return report(error)
+    return 0
+
+
+def main() -> NoReturn:
+    """Run the command with the process's arguments and end the process."""
+    sys.exit(run(sys.argv[1:]))

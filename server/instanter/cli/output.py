@@ -1,0 +1,94 @@
+"""How results are shown: tables for people, JSON for programs. Rich is imported when needed."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_WIDTH_OFF_TERMINAL = 200
+"""Columns of a table in a pipe or file, where cutting it to a guessed screen would lose text."""
+
+
+def make_console(*, stderr: bool = False) -> "Console":
+    """Return a console that honours NO_COLOR and colours nothing but a terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _WIDTH_OFF_TERMINAL
+    # Highlighting colours every number and path it believes to see; our tables mean their colours.
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+def make_table(*columns: str, right: tuple[str, ...] = ()) -> "Table":
+    """Return an empty table; columns named in `right` hold numbers and are aligned so."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def make_plain(value: Any) -> Any:
+    """Return a value as JSON has it.
+
+    Dataclasses become objects of their fields, members of enumerations their names, datetimes
+    RFC 3339 in UTC, tuples lists.
+    """
+    if isinstance(value, IntEnum):
+        return value.name
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: make_plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+        }
+    if isinstance(value, Mapping):
+        return {key: make_plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [make_plain(each) for each in value]
+    return value
+
+
+def print_json(value: Any) -> None:
+    """Write one value as JSON to stdout."""
+    typer.echo(json.dumps(make_plain(value), indent=2, ensure_ascii=False))
+
+
+def print_json_line(value: Any) -> None:
+    """Write one value as one line of JSON to stdout."""
+    typer.echo(json.dumps(make_plain(value), ensure_ascii=False))
+
+
+def print_event(event: str, **facts: Any) -> None:
+    """Write one event as one line of JSON to stdout, at once."""
+    print_json_line({"event": event, **facts})
+
+
+def print_note(text: str) -> None:
+    """Write a hint or a remark for people to stderr, where it disturbs no pipe."""
+    typer.echo(text, err=True)
+
+
+def show_value(value: object) -> str:
+    """Return a value as a cell of a table."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, IntEnum):
+        return value.name.lower().replace("_", " ")
+    if isinstance(value, datetime):
+        return str(make_plain(value))
+    return "" if value is None else str(value)

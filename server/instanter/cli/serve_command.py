@@ -1,0 +1,87 @@
+"""`instanter serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from instanter.cli.options import ConfigOption, DataOption, JsonOption, OutputOption
+
+
+def serve(
+    *,
+    data: DataOption = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen",
+            "-l",
+            metavar="HOST:PORT",
+            help="Where to listen; port 0 takes a free one. "
+            "[INSTANTER_LISTEN; default: 127.0.0.1:7878]",
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="HOST:PORT",
+            help="Where to show Prometheus metrics. [INSTANTER_METRICS; default: nowhere]",
+        ),
+    ] = None,
+    transport: Annotated[
+        str | None,
+        typer.Option(
+            "--transport",
+            metavar="grpcio|auto",
+            help="Front of the server. [INSTANTER_TRANSPORT; default: auto]",
+        ),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option("--tls-certificate", metavar="FILE", help="Certificate chain, PEM."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")
+    ] = None,
+    tls_client_authority: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls-client-authority",
+            metavar="FILE",
+            help="Authority that callers' certificates must come from, PEM.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve decisions from a store until SIGTERM or Ctrl-C.
+
+    Says one line when it is ready. Calls under way are finished before it ends with exit code 0.
+
+    For example:
+      instanter serve --data store
+      instanter serve --data store --listen 0.0.0.0:7878 --metrics 127.0.0.1:9464
+      instanter serve --data store --listen 127.0.0.1:0 --json
+      instanter serve --data store --tls-certificate server.pem --tls-key server.key
+
+    What next, in another terminal: `instanter apply -f DIR` publishes a catalogue.
+    """
+    from instanter.cli import serving
+    from instanter.cli.configuration import load_settings
+
+    settings = load_settings(
+        {
+            "data_folder": data,
+            "listen": listen,
+            "metrics": metrics,
+            "transport": transport,
+            "tls_certificate": tls_certificate,
+            "tls_key": tls_key,
+            "tls_client_authority": tls_client_authority,
+            "output": "json" if as_json else output,
+        },
+        config=config,
+    )
+    serving.serve(settings.configuration, as_json=settings.wants_json)

@@ -1,0 +1,51 @@
+"""Connects a command to the server, and turns what the client raises into what people read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from instanter.cli.configuration import Configuration
+from instanter.cli.failures import CommandError
+from instanter.client import Client, ClientError, DeadlineExceededError, Timeouts, Tls
+from instanter.client import UnavailableError as ServerUnavailableError
+
+
+@contextmanager
+def connect(configuration: Configuration) -> Iterator[Client]:
+    """Yield a client of the configured server.
+
+    Raises
+    ------
+    CommandError
+        For every failure of a call, and for TLS files that cannot be read.
+    """
+    timeout_s = configuration.timeout_s
+    timeouts = Timeouts(timeout_s, timeout_s, timeout_s, timeout_s, max(timeout_s, 60.0))
+    try:
+        tls = _make_tls(configuration)
+        with Client(configuration.server, tls=tls, timeouts=timeouts) as client:
+            yield client
+    except ServerUnavailableError as error:
+        if error.reason:
+            raise CommandError(f"{configuration.server}: {error.message}") from error
+        raise CommandError(
+            f"no Instanter server answers at {configuration.server}",
+            hint="start one with `instanter serve`, or name another with --server HOST:PORT",
+        ) from error
+    except DeadlineExceededError as error:
+        raise CommandError(
+            f"{configuration.server} did not answer within {timeout_s:g} s",
+            hint="give it longer with --timeout SECONDS",
+        ) from error
+    except ClientError as error:
+        found = f" (correlation id {error.correlation_id})" if error.correlation_id else ""
+        raise CommandError(f"{error.message}{found}") from error
+
+
+def _make_tls(configuration: Configuration) -> Tls | None:
+    if not configuration.server_authority:
+        return None
+    return Tls(
+        authority=configuration.server_authority,
+        certificate=configuration.client_certificate or None,
+        key=configuration.client_key or None,
+    )
