@@ -101,6 +101,12 @@ class UnavailableError(InstanterError):
     reason = "UNAVAILABLE"
 
 
+class ExpiredError(InstanterError):
+    """The caller's deadline passed before the work began; none of it was done."""
+
+    reason = "DEADLINE_EXPIRED"
+
+
 class DamagedError(InstanterError):
     """Stored bytes are not what was written. They are never served."""
 

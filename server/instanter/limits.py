@@ -151,6 +151,9 @@ WRITES_GROUP_MAX: Final = 512
 COMPILE_NS_MAX: Final = 60_000_000_000
 """Time that a catalogue has to compile; the largest allowed one takes a fraction of it."""
 
+COMPILE_MEMORY_SIZE_BYTES_MAX: Final = 4 << 30
+"""Address space of the process that compiles a catalogue, libraries included (about 1 GB)."""
+
 DRAIN_NS_MAX: Final = 5_000_000_000
 """Time that calls in flight have to finish when the server stops."""
 

@@ -1,0 +1,148 @@
+"""Publishes catalogues: compile on top of what is in force, compare, write atomically."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from instanter.catalogue.changes import Change
+from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.clock import Clock
+from instanter.errors import ConflictError
+from instanter.keeper.compiler import CatalogueCompiler
+from instanter.keeper.published import PublishedCatalogue
+from instanter.keeper.writer import Writer
+from instanter.store.environment import Environment
+from instanter.store.publications import CATALOGUE, load_current, publish
+from instanter.store.transaction import Transaction
+
+_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Publication:
+    """What a publication did, or would do.
+
+    Attributes
+    ----------
+    catalogue
+        The catalogue in force now; None when there is none (only with `validate_only`).
+    changes
+        The differences.
+    warnings
+        What is allowed but deserves a look.
+    """
+
+    catalogue: CompiledCatalogue | None
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+
+
+class CataloguePublisher:
+    """Publishes catalogues into one store. Blocks; for a thread of its own.
+
+    Parameters
+    ----------
+    environment
+        The store that is read.
+    compiler
+        Compiles.
+    writer
+        Writes.
+    published
+        Knows what is in force.
+    clock
+        Tells when a catalogue is published.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        compiler: CatalogueCompiler,
+        writer: Writer,
+        published: PublishedCatalogue,
+        clock: Clock,
+    ) -> None:
+        self._environment = environment
+        self._compiler = compiler
+        self._writer = writer
+        self._published = published
+        self._clock = clock
+
+    def apply(
+        self,
+        files: Mapping[str, str],
+        *,
+        validate_only: bool,
+        expected_revision: int | None,
+        deadline_ns: int | None,
+    ) -> Publication:
+        """Compile a catalogue and publish it, unless it means the same as the one in force.
+
+        Parameters
+        ----------
+        files
+            The whole catalogue, path to text.
+        validate_only
+            Compile and compare, publish nothing.
+        expected_revision
+            Publish only on top of this revision; None for any.
+        deadline_ns
+            Time of the clock's `monotonic_ns` after which nothing is published any more.
+
+        Raises
+        ------
+        CatalogueInvalidError
+            With everything that is wrong.
+        ConflictError
+            Another revision than the expected one is in force.
+        ExhaustedError
+            Compiling it took too much, or the disk is full.
+        """
+        for tried in range(_TRIES):
+            try:
+                return self._try_apply(files, validate_only, expected_revision, deadline_ns)
+            except ConflictError:
+                # Somebody published while this one compiled: compile on top of that, unless the
+                # caller said that it wants to know.
+                if expected_revision is not None or tried == _TRIES - 1:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _try_apply(
+        self,
+        files: Mapping[str, str],
+        validate_only: bool,  # noqa: FBT001 - handed on
+        expected_revision: int | None,
+        deadline_ns: int | None,
+    ) -> Publication:
+        with self._environment.read() as transaction:
+            found = load_current(transaction, CATALOGUE)
+            in_force = self._published.load(transaction)
+        revision, body = found or (0, None)
+        _check_expected(revision, expected_revision)
+        compiled = self._compiler.compile(
+            files, body, revision=revision + 1, publish_time_ns=self._clock.now_ns()
+        )
+        if not validate_only and (compiled.changes or not revision):
+            change = partial(_publish, body=compiled.body, revision=revision)
+            self._writer.submit(change, deadline_ns).result()
+            with self._environment.read() as transaction:
+                in_force = self._published.load(transaction)
+        return Publication(in_force, compiled.changes, compiled.warnings)
+
+
+def _publish(transaction: Transaction, now_ns: int, *, body: bytes, revision: int) -> int:
+    """Publish a compiled catalogue on top of a revision."""
+    return publish(transaction, CATALOGUE, body, now_ns, expected_revision=revision)
+
+
+def _check_expected(revision: int, expected_revision: int | None) -> None:
+    """Refuse before compiling what would be refused after it."""
+    if expected_revision is not None and expected_revision != revision:
+        raise ConflictError(
+            f"the catalogue is at revision {revision}, not {expected_revision}; look at the"
+            " changes and apply again",
+            metadata={"current": str(revision), "expected": str(expected_revision)},
+        )

@@ -1,0 +1,237 @@
+"""Counters of the server: plain numbers while it decides, Prometheus's form when somebody asks.
+
+Counting is an addition to a list element (0.03 µs); a `prometheus_client` counter takes 20 times
+as long and holds a lock. Threads add without a lock: between two of them an addition can be lost
+about once in a million; that is good enough for a rate, and each decision is counted by one thread
+anyway.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from instanter.errors import UnavailableError
+
+PROFILE_STATES: Final = ("", "known", "unknown", "damaged")
+"""Label values by the number of the profile state; the first is never counted."""
+
+NO_OFFER_REASONS: Final = (
+    "",
+    "holdout",
+    "no_current_offer",
+    "no_eligible_offer",
+    "no_priority",
+)
+"""Label values by the number of the reason; the first means that there is an offer."""
+
+TIME_BUCKETS: Final = 20
+"""Bucket b holds times below 2**b µs; the last holds the rest, from 0.26 s on."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricText:
+    """Name and help text of one metric, as Prometheus shows it."""
+
+    name: str
+    text: str
+
+
+DECISIONS: Final = MetricText(
+    "instanter_decisions", "Decisions made, by whether a profile was used."
+)
+NO_OFFER: Final = MetricText("instanter_decisions_without_offer", "Decisions without an offer.")
+DECISION_TIME: Final = MetricText(
+    "instanter_decision_seconds",
+    "Time inside the server from decoded request to built response, of decisions that arrived"
+    " together their common time.",
+)
+ERRORS: Final = MetricText("instanter_call_errors", "Calls that failed, by method and code.")
+RECORDS_DAMAGED: Final = MetricText(
+    "instanter_records_damaged", "Reads of damaged profile records; none of them was served."
+)
+TURNS: Final = MetricText(
+    "instanter_decision_turns", "Read transactions that decisions were made in."
+)
+WRITES: Final = MetricText("instanter_writes", "Changes that are on disk.")
+WRITE_GROUPS: Final = MetricText(
+    "instanter_write_groups", "Write transactions that these changes were committed in."
+)
+CATALOGUE_REVISION: Final = MetricText(
+    "instanter_catalogue_revision", "Revision of the catalogue that decides; 0 for none."
+)
+MODEL_REVISION: Final = MetricText(
+    "instanter_model_revision", "Revision of the propensity models that decide; 0 for none."
+)
+
+
+class Metrics:
+    """The counters of one process.
+
+    Attributes
+    ----------
+    decisions_by_state
+        Decisions by the number of their profile state.
+    no_offer_by_reason
+        Decisions without an offer by the number of the reason; element 0 counts those with one.
+    decision_time_buckets, decision_time_sum_us
+        Decisions by the bit length of their time in µs, and the sum of these times.
+    turns_count
+        Times that decisions were made together.
+    records_damaged_count
+        Damaged records met.
+    writes_count, write_groups_count
+        Changes on disk, and transactions they took.
+    catalogue_revision, model_revision
+        What decides now.
+    """
+
+    __slots__ = (
+        "_errors",
+        "catalogue_revision",
+        "decision_time_buckets",
+        "decision_time_sum_us",
+        "decisions_by_state",
+        "model_revision",
+        "no_offer_by_reason",
+        "records_damaged_count",
+        "turns_count",
+        "write_groups_count",
+        "writes_count",
+    )
+
+    def __init__(self) -> None:
+        self.decisions_by_state = [0] * len(PROFILE_STATES)
+        self.no_offer_by_reason = [0] * len(NO_OFFER_REASONS)
+        self.decision_time_buckets = [0] * TIME_BUCKETS
+        self.decision_time_sum_us = 0
+        self.turns_count = 0
+        self.records_damaged_count = 0
+        self.writes_count = 0
+        self.write_groups_count = 0
+        self.catalogue_revision = 0
+        self.model_revision = 0
+        self._errors: dict[tuple[str, str], int] = {}
+
+    def count_turn(self, decisions_count: int, took_us: int) -> None:
+        """Count decisions that were made together in `took_us` microseconds."""
+        bucket = took_us.bit_length()
+        self.decision_time_buckets[min(bucket, TIME_BUCKETS - 1)] += decisions_count
+        self.decision_time_sum_us += took_us * decisions_count
+        self.turns_count += 1
+
+    def count_error(self, method: str, code: str) -> None:
+        """Count a call that failed."""
+        key = (method, code)
+        self._errors[key] = self._errors.get(key, 0) + 1
+
+    def list_errors(self) -> dict[tuple[str, str], int]:
+        """Return how many calls failed, by method and code."""
+        return dict(self._errors)
+
+
+class MetricsCollector:
+    """Shows the counters to Prometheus at the moment it asks.
+
+    Parameters
+    ----------
+    metrics
+        The counters.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric family with its present values."""
+        metrics = self._metrics
+        yield _label(DECISIONS, "profile", PROFILE_STATES, metrics.decisions_by_state)
+        yield _label(NO_OFFER, "reason", NO_OFFER_REASONS, metrics.no_offer_by_reason)
+        yield self._collect_time()
+        errors = CounterMetricFamily(ERRORS.name, ERRORS.text, labels=("method", "code"))
+        for (method, code), count in metrics.list_errors().items():
+            errors.add_metric((method, code), count)
+        yield errors
+        for text, count in (
+            (RECORDS_DAMAGED, metrics.records_damaged_count),
+            (TURNS, metrics.turns_count),
+            (WRITES, metrics.writes_count),
+            (WRITE_GROUPS, metrics.write_groups_count),
+        ):
+            yield CounterMetricFamily(text.name, text.text, value=count)
+        yield GaugeMetricFamily(
+            CATALOGUE_REVISION.name, CATALOGUE_REVISION.text, value=metrics.catalogue_revision
+        )
+        yield GaugeMetricFamily(
+            MODEL_REVISION.name, MODEL_REVISION.text, value=metrics.model_revision
+        )
+
+    def _collect_time(self) -> Metric:
+        """Return the histogram of decision times, in seconds."""
+        buckets: list[tuple[str, float]] = []
+        total = 0
+        for bit, count in enumerate(self._metrics.decision_time_buckets):
+            total += count
+            # Times below 2**bit whole microseconds are at most 2**bit − 1.
+            last = bit == TIME_BUCKETS - 1
+            buckets.append(("+Inf" if last else repr(((1 << bit) - 1) / 1e6), total))
+        family = HistogramMetricFamily(DECISION_TIME.name, DECISION_TIME.text)
+        family.add_metric((), buckets, self._metrics.decision_time_sum_us / 1e6)
+        return family
+
+
+def _label(text: MetricText, label: str, values: tuple[str, ...], counts: list[int]) -> Metric:
+    """Return a counter family with one label, leaving out the label's unused first value."""
+    family = CounterMetricFamily(text.name, text.text, labels=(label,))
+    for value, count in zip(values[1:], counts[1:], strict=True):
+        family.add_metric((value,), count)
+    return family
+
+
+class MetricsDoor:
+    """Serves the counters over HTTP at `/metrics`, on a thread and a port of its own.
+
+    Parameters
+    ----------
+    metrics
+        The counters.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(MetricsCollector(metrics))
+        self._server: Any = None
+        self._thread: Any = None
+
+    def start(self, address: str, port: int) -> int:
+        """Open the port and return it; 0 takes any free one.
+
+        Raises
+        ------
+        UnavailableError
+            The port cannot be opened.
+        """
+        try:
+            self._server, self._thread = start_http_server(
+                port, addr=address, registry=self._registry
+            )
+        except OSError as error:
+            raise UnavailableError(
+                f"the metrics port {address}:{port} cannot be opened: {error}",
+                reason="PORT_UNAVAILABLE",
+            ) from error
+        return int(self._server.server_port)
+
+    def stop(self) -> None:
+        """Close the port."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()

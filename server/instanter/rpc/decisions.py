@@ -1,0 +1,287 @@
+"""`DecisionService`: check the requests, ask the engine, translate its decisions."""
+
+import copy
+from collections.abc import Sequence
+from typing import Final
+
+from instanter.clock import Clock
+from instanter.decision.engine import DecisionEngine
+from instanter.decision.questions import Decision, Question
+from instanter.errors import InstanterError, InvalidFieldError
+from instanter.limits import (
+    BATCH_REQUESTS_MAX,
+    CONTEXT_SLOTS_MAX,
+    OFFER_COUNT_MAX,
+    REQUEST_ID_SIZE_MAX,
+)
+from instanter.metrics import Metrics
+from instanter.rpc.attribute_values import PlainValue, read_values
+from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, Lane, Service
+from instanter.rpc.names import format_decision_name, format_offer_name, parse_customer_name
+from instanter.v1.decision_service_pb2 import (
+    BatchDecideOffersRequest,
+    BatchDecideOffersResponse,
+    DecideOffersRequest,
+    DecideOffersResponse,
+    Exclusion,
+    RankedOffer,
+)
+
+BATCH_LANE: Final = Lane("decide-batch", threads=1, waiting_max=64)
+"""Batches have a thread of their own: 1000 decisions on the event loop would hold every single
+decision up for 40 ms. It is one thread because an engine belongs to one."""
+
+_NO_CONTEXT: Final[dict[str, PlainValue]] = {}
+
+
+class DecisionService:
+    """Answers `DecideOffers` and `BatchDecideOffers`.
+
+    Parameters
+    ----------
+    engine
+        Decides single requests; used on the event loop only.
+    batch_engine
+        Decides batches; used on the thread of `BATCH_LANE` only.
+    clock
+        Measures how long a decision takes.
+    metrics
+        Counts decisions.
+    """
+
+    def __init__(
+        self,
+        engine: DecisionEngine,
+        batch_engine: DecisionEngine,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._single = _Desk(engine, clock, metrics)
+        self._batch = _Desk(batch_engine, clock, metrics)
+
+    def describe(self) -> Service:
+        """Return the service as fronts serve it."""
+        return Service(
+            "instanter.v1.DecisionService",
+            (
+                BatchedMethod(
+                    "DecideOffers",
+                    DecideOffersRequest,
+                    DecideOffersResponse,
+                    self.decide_offers,
+                ),
+                BlockingMethod(
+                    "BatchDecideOffers",
+                    BatchDecideOffersRequest,
+                    BatchDecideOffersResponse,
+                    self.batch_decide_offers,
+                    BATCH_LANE,
+                ),
+            ),
+        )
+
+    def decide_offers(
+        self, requests: list[DecideOffersRequest]
+    ) -> list[DecideOffersResponse | InstanterError]:
+        """Decide requests that arrived together; a mistake in one is the answer to that one."""
+        return self._single.decide(requests)
+
+    def batch_decide_offers(
+        self, request: BatchDecideOffersRequest, context: CallContext
+    ) -> BatchDecideOffersResponse:
+        """Decide all requests of a batch, or none.
+
+        Raises
+        ------
+        InstanterError
+            The first mistake in the batch; its field names the index.
+        """
+        del context
+        count = len(request.requests)
+        if not 1 <= count <= BATCH_REQUESTS_MAX:
+            raise InvalidFieldError(
+                "requests",
+                f"{count} requests",
+                f"1 to {BATCH_REQUESTS_MAX} requests",
+                reason="REQUEST_COUNT_INVALID",
+            )
+        responses = self._batch.decide(request.requests)
+        batch = BatchDecideOffersResponse()
+        for index, response in enumerate(responses):
+            if isinstance(response, InstanterError):
+                raise _at_index(response, index)
+            batch.responses.append(response)
+        return batch
+
+
+class _Desk:
+    """One engine with what its answers need; belongs to one thread."""
+
+    __slots__ = ("_clock", "_engine", "_metrics", "_offers", "_revision")
+
+    def __init__(self, engine: DecisionEngine, clock: Clock, metrics: Metrics) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._metrics = metrics
+        self._revision = 0
+        self._offers: dict[tuple[str, str, tuple[int, ...]], RankedOffer] = {}
+
+    def decide(
+        self, requests: Sequence[DecideOffersRequest]
+    ) -> list[DecideOffersResponse | InstanterError]:
+        """Check the requests, ask the engine once, translate its answers."""
+        start_ns = self._clock.monotonic_ns()
+        answers: list[DecideOffersResponse | InstanterError] = []
+        questions: list[Question] = []
+        places: list[int] = []
+        for request in requests:
+            try:
+                questions.append(_read_question(request))
+            except InvalidFieldError as error:
+                answers.append(error)
+            else:
+                places.append(len(answers))
+                answers.append(_PENDING)
+        if not questions:
+            return answers
+        responses: list[DecideOffersResponse] = []
+        for place, decision in zip(places, self._engine.decide(questions), strict=True):
+            if isinstance(decision, Decision):
+                response = self._translate(decision)
+                answers[place] = response
+                responses.append(response)
+            else:
+                answers[place] = decision
+        took_us = (self._clock.monotonic_ns() - start_ns) // 1000
+        for response in responses:
+            response.took_us = took_us
+        if responses:
+            self._metrics.count_turn(len(responses), took_us)
+        return answers
+
+    def _translate(self, decision: Decision) -> DecideOffersResponse:
+        """Return the response for a decision, and count it.
+
+        The offers come from patterns, filled in and copied: building each anew takes 1.7 times
+        as long (5.7 µs against 3.2 µs for three).
+        """
+        if decision.catalogue_revision != self._revision:
+            self._offers.clear()
+            self._revision = decision.catalogue_revision
+        metrics = self._metrics
+        metrics.decisions_by_state[decision.profile_state] += 1
+        metrics.no_offer_by_reason[decision.no_offer_reason] += 1
+        response = DecideOffersResponse(
+            decision=format_decision_name(decision.decision_id),
+            profile_state=decision.profile_state,  # type: ignore[arg-type]
+            catalogue_revision=decision.catalogue_revision,
+            model_revision=decision.model_revision,
+        )
+        append = response.offers.append
+        patterns = self._offers
+        for ranked in decision.offers:
+            key = (ranked.offer, ranked.treatment, ranked.reasons)
+            offer = patterns.get(key)
+            if offer is None:
+                offer = patterns[key] = RankedOffer(
+                    offer=format_offer_name(ranked.offer),
+                    treatment=ranked.treatment,
+                    value_minor=ranked.value_minor,
+                    lever=ranked.lever,
+                    reasons=ranked.reasons,  # type: ignore[arg-type]
+                )
+            offer.priority = ranked.priority
+            offer.propensity = ranked.propensity
+            offer.context_weight = ranked.context_weight
+            append(offer)
+        if decision.no_offer_reason:
+            response.no_offer_reason = decision.no_offer_reason  # type: ignore[assignment]
+        if decision.in_holdout:
+            response.in_holdout = True
+        for reason, count in decision.exclusions:
+            response.exclusions.append(
+                Exclusion(reason=reason, offer_count=count)  # type: ignore[arg-type]
+            )
+        return response
+
+
+_PENDING: Final = DecideOffersResponse()
+"""Stands in the answers for a response that is yet to come."""
+
+
+def _read_question(request: DecideOffersRequest) -> Question:
+    """Check one request and return what the engine is asked.
+
+    Channel, placement and context values are the engine's to check: it has the catalogue.
+    """
+    customer_id = parse_customer_name(request.customer, "customer")
+    offer_count = request.offer_count
+    if not 1 <= offer_count <= OFFER_COUNT_MAX:
+        if request.HasField("offer_count"):
+            raise InvalidFieldError(
+                "offer_count",
+                offer_count,
+                f"1 to {OFFER_COUNT_MAX}, or unset for 1",
+                reason="OFFER_COUNT_INVALID",
+            )
+        offer_count = 1
+    channel = request.channel
+    if not channel:
+        raise InvalidFieldError(
+            "channel", channel, "a channel of the catalogue", reason="CHANNEL_MISSING"
+        )
+    request_id = request.request_id
+    if request_id:
+        _check_request_id(request_id)
+    context = request.context
+    return Question(
+        customer_id,
+        channel,
+        request.placement,
+        offer_count,
+        _read_context(request) if context else _NO_CONTEXT,
+        request_id,
+    )
+
+
+def _read_context(request: DecideOffersRequest) -> dict[str, PlainValue]:
+    """Return the context's values by name."""
+    count = len(request.context)
+    if count > CONTEXT_SLOTS_MAX:
+        raise InvalidFieldError(
+            "context",
+            f"{count} values",
+            f"at most {CONTEXT_SLOTS_MAX} values",
+            reason="CONTEXT_TOO_LONG",
+        )
+    return read_values(request.context, "context")
+
+
+def _check_request_id(request_id: str) -> None:
+    """Raise unless the request id has 1 to 64 printable ASCII characters."""
+    if (
+        len(request_id) > REQUEST_ID_SIZE_MAX
+        or not request_id.isascii()
+        or not request_id.isprintable()
+    ):
+        raise InvalidFieldError(
+            "request_id",
+            request_id,
+            f"1 to {REQUEST_ID_SIZE_MAX} printable ASCII characters, a UUID for example",
+            reason="REQUEST_ID_INVALID",
+        )
+
+
+def _at_index(error: InstanterError, index: int) -> InstanterError:
+    """Return the error with its field placed within the batch.
+
+    A copy, for the engine may give one error as the answer to several requests.
+    """
+    if not error.field:
+        return error
+    placed = copy.copy(error)
+    placed.field = f"requests[{index}].{error.field}"
+    placed.message = f"requests[{index}].{error.message}"
+    placed.args = (placed.message,)
+    return placed

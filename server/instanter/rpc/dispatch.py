@@ -1,0 +1,240 @@
+"""What every front does alike between a decoded request and its answer.
+
+Collects requests that arrive together, keeps blocking functions off the event loop, turns errors
+into statuses, counts the outcomes, and keeps bugs from leaking: the caller gets a correlation id,
+the log the traceback.
+"""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from types import coroutine
+from typing import Any, Final
+
+from google.rpc import code_pb2, status_pb2
+
+from instanter.clock import Clock
+from instanter.errors import ExhaustedError, ExpiredError, InstanterError
+from instanter.events_log import EventsLog
+from instanter.limits import BATCH_TURN_MAX
+from instanter.metrics import Metrics
+from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, DeferredMethod, Lane
+from instanter.rpc.status import find_code, make_internal_status, make_status
+
+_CODE_NAMES: Final = {number: name for name, number in code_pb2.Code.items()}
+
+
+class Dispatcher:
+    """Answers calls of services; every front has one. Belongs to one event loop.
+
+    Parameters
+    ----------
+    log
+        Takes the tracebacks of bugs.
+    metrics
+        Counts calls that failed, by code.
+    clock
+        Tells when a deadline has passed.
+    """
+
+    def __init__(self, *, log: EventsLog, metrics: Metrics, clock: Clock) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._clock = clock
+        self._lanes: dict[Lane, _LaneThreads] = {}
+
+    def answer_batch(
+        self, method: BatchedMethod, requests: list[Any]
+    ) -> Sequence[Any | InstanterError | status_pb2.Status]:
+        """Answer requests that arrived together; errors are returned as statuses.
+
+        An unexpected exception is answered request by request, so that only the request that
+        causes it gets it.
+        """
+        try:
+            answers: Sequence[Any] = method.function(requests)
+        except InstanterError as error:
+            return [self.fail(method.name, error) for _ in requests]
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            if len(requests) == 1:
+                return [self.fail(method.name, error)]
+            return [self.answer_batch(method, [request])[0] for request in requests]
+        assert len(answers) == len(requests), f"{method.name} left requests unanswered"
+        for answer in answers:
+            if isinstance(answer, InstanterError):
+                return [
+                    self.fail(method.name, a) if isinstance(a, InstanterError) else a
+                    for a in answers
+                ]
+        return answers
+
+    def make_batcher(self, method: BatchedMethod) -> "Batcher":
+        """Return what collects the requests of a method; call it on the running loop."""
+        return Batcher(asyncio.get_running_loop(), partial(self.answer_batch, method))
+
+    async def answer_blocking(
+        self, method: BlockingMethod, request: Any, context: CallContext
+    ) -> Any:
+        """Answer one request on a thread of the method's lane: a response or a status."""
+        try:
+            threads = self._find_threads(method.lane)
+            threads.check_room()
+            work = partial(self._run, method, request, context)
+            return await asyncio.wrap_future(threads.submit(work))
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            return self.fail(method.name, error)
+
+    async def answer_deferred(
+        self, method: DeferredMethod, request: Any, context: CallContext
+    ) -> Any:
+        """Answer one request, with a response or a status, when its future has a result."""
+        try:
+            result = await asyncio.wrap_future(method.function(request, context))
+            work = partial(method.translate, result)
+            threads = self._find_threads(method.lane)
+            return await asyncio.wrap_future(threads.submit(work))
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            return self.fail(method.name, error)
+
+    def fail(self, method_name: str, error: Exception) -> status_pb2.Status:
+        """Return the status of an error, count it, and log it when it is a bug."""
+        if isinstance(error, InstanterError) and find_code(error) is not None:
+            status = make_status(error)
+        else:
+            correlation_id = secrets.token_hex(8)
+            self._log.error(
+                "call_failed_by_bug",
+                method=method_name,
+                correlation_id=correlation_id,
+                exc_info=error,
+            )
+            status = make_internal_status(correlation_id)
+        self._metrics.count_error(method_name, _CODE_NAMES[status.code])
+        return status
+
+    def close(self) -> None:
+        """Let the lanes' threads end; work that has not begun is dropped."""
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _find_threads(self, lane: Lane) -> "_LaneThreads":
+        """Return the threads of a lane, which start with its first call."""
+        threads = self._lanes.get(lane)
+        if threads is None:
+            threads = self._lanes[lane] = _LaneThreads(lane)
+        return threads
+
+    def _run(self, method: BlockingMethod, request: Any, context: CallContext) -> Any:
+        """Run a blocking function, unless its caller waits no longer."""
+        deadline_ns = context.deadline_ns
+        if deadline_ns is not None and self._clock.monotonic_ns() >= deadline_ns:
+            raise ExpiredError("the deadline passed while the call waited for a thread")
+        return method.function(request, context)
+
+
+class Batcher:
+    """Collects the requests that become ready in one turn of the event loop, and answers them.
+
+    The first request of a turn leads: it lets the turn end and then answers all. A future for it
+    too would cost one more turn of the loop for every call that arrives alone, as nearly all do.
+
+    Parameters
+    ----------
+    loop
+        The running event loop.
+    answer
+        From requests to as many answers; must not raise.
+    """
+
+    __slots__ = ("_answer", "_followers", "_led", "_loop")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, answer: Callable[[list[Any]], Sequence[Any]]
+    ) -> None:
+        self._loop = loop
+        self._answer = answer
+        self._followers: list[tuple[Any, asyncio.Future[Any]]] = []
+        self._led = False
+
+    async def answer(self, request: Any) -> Any:
+        """Return the answer to a request, given together with those that are ready now."""
+        if self._led and len(self._followers) < BATCH_TURN_MAX - 1:
+            future = self._loop.create_future()
+            self._followers.append((request, future))
+            return await future
+        if self._led:
+            # The turn is full: this request decides alone rather than making others wait.
+            return self._answer([request])[0]
+        self._led = True
+        cancelled = True
+        try:
+            await _end_turn()
+            cancelled = False
+        finally:
+            self._led = False
+            followers, self._followers = self._followers, []
+            if cancelled and followers:
+                self._lead([], followers)
+        if not followers:
+            return self._answer([request])[0]
+        return self._lead([request], followers)[0]
+
+    def _lead(
+        self, requests: list[Any], followers: list[tuple[Any, "asyncio.Future[Any]"]]
+    ) -> Sequence[Any]:
+        """Answer the leader's request, if any, and its followers'; cancelled ones are dropped."""
+        count = len(requests)
+        live = [pair for pair in followers if not pair[1].done()]
+        requests.extend(request for request, _ in live)
+        answers = self._answer(requests) if requests else ()
+        for (_, future), answer in zip(live, answers[count:], strict=True):
+            future.set_result(answer)
+        return answers
+
+
+@coroutine
+def _end_turn() -> Generator[None, None, None]:
+    """Let everything run that is ready, then go on: `asyncio.sleep(0)` without its checks."""
+    yield
+
+
+class _LaneThreads:
+    """The threads of one lane, with a bound on the calls that wait for them."""
+
+    __slots__ = ("_executor", "_in_flight_count", "_lane", "_lock")
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._executor = ThreadPoolExecutor(lane.threads, thread_name_prefix=lane.name)
+        self._in_flight_count = 0
+        self._lock = threading.Lock()
+
+    def check_room(self) -> None:
+        """Raise ExhaustedError when too many calls wait for a thread already."""
+        lane = self._lane
+        if self._in_flight_count >= lane.threads + lane.waiting_max:
+            raise ExhaustedError(
+                f"{self._in_flight_count} calls are being answered or wait in lane"
+                f" '{lane.name}'; retry later",
+                reason="CALLS_WAITING_EXHAUSTED",
+            )
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        """Run `work` on a thread of the lane."""
+        with self._lock:
+            self._in_flight_count += 1
+        future = self._executor.submit(work)
+        future.add_done_callback(self._leave)
+        return future
+
+    def close(self) -> None:
+        """Take no more work, and drop what has not begun."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _leave(self, _: Future[Any]) -> None:
+        """Make room for the next call."""
+        with self._lock:
+            self._in_flight_count -= 1

@@ -1,0 +1,1 @@
+"""The fast front: gRPC over HTTP/2 by an asyncio protocol on libnghttp2."""

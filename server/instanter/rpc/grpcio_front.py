@@ -1,0 +1,252 @@
+"""The reference front: `grpc.aio` on the running event loop, uvloop as a rule.
+
+Messages are decoded and encoded here, not by grpcio, so that a request that cannot be decoded is
+the caller's mistake with a clear status, and not a traceback in grpcio's own log.
+
+The process must never fork after this module is imported: grpcio's threads do not survive it.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError, EncodeError
+from google.rpc import status_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from instanter import limits
+from instanter.clock import Clock
+from instanter.errors import ExpiredError, InvalidFieldError, UnavailableError
+from instanter.events_log import EventsLog
+from instanter.metrics import Metrics
+from instanter.rpc.dispatch import Dispatcher
+from instanter.rpc.front import (
+    BatchedMethod,
+    BlockingMethod,
+    CallContext,
+    Method,
+    Service,
+)
+
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_Handler = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files of an encrypted port.
+
+    Attributes
+    ----------
+    certificate, key
+        The server's certificate chain and private key.
+    client_authority
+        Certificates that clients' certificates must be signed by; None asks clients for none.
+    """
+
+    certificate: bytes
+    key: bytes
+    client_authority: bytes | None = None
+
+
+class GrpcioFront:
+    """Serves services with `grpc.aio`. A `Front`; for one event loop, started once.
+
+    Parameters
+    ----------
+    services
+        What it serves, beside health and reflection.
+    log, metrics, clock
+        As in `Dispatcher`.
+    reuse_port
+        Let several processes listen on one port. Off by default, so that a second server on the
+        port is refused instead of quietly taking half of the connections.
+    tls
+        Contents of the PEM files; None for plain text.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        *,
+        log: EventsLog,
+        metrics: Metrics,
+        clock: Clock,
+        reuse_port: bool = False,
+        tls: TlsFiles | None = None,
+    ) -> None:
+        self._services = tuple(services)
+        self._log = log
+        self._clock = clock
+        self._reuse_port = reuse_port
+        self._tls = tls
+        self._dispatcher = Dispatcher(log=log, metrics=metrics, clock=clock)
+        self._health = health.aio.HealthServicer()
+        self._server: Any = None
+
+    async def start(self, address: str, port: int) -> int:
+        """Open the port, serve, and report healthy; return the port that was bound.
+
+        Raises
+        ------
+        UnavailableError
+            The port could not be opened, because another server has it for example.
+        """
+        assert self._server is None, "a front is started once"
+        server = grpc.aio.server(
+            options=_list_options(reuse_port=self._reuse_port),
+            maximum_concurrent_rpcs=limits.CALLS_IN_FLIGHT_MAX,
+        )
+        names = [service.name for service in self._services]
+        for service in self._services:
+            server.add_generic_rpc_handlers((self._make_handlers(service),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection(
+            [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+        )
+        bound = self._open_port(server, f"{address}:{port}")
+        await server.start()
+        self._server = server
+        for name in ("", *names):
+            await self._health.set(name, _SERVING)
+        self._log.info("front_started", front="grpcio", address=address, port=bound)
+        return bound
+
+    async def stop(self, grace_ns: int) -> None:
+        """Report unhealthy, take no new calls, let those in flight finish for `grace_ns`."""
+        if self._server is None:
+            return
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(min(grace_ns, limits.DRAIN_NS_MAX) / 1e9)
+        self._dispatcher.close()
+        self._log.info("front_stopped", front="grpcio")
+
+    def _open_port(self, server: Any, target: str) -> int:
+        """Bind the port, encrypted when there are certificates."""
+        tls = self._tls
+        try:
+            if tls is None:
+                return int(server.add_insecure_port(target))
+            credentials = grpc.ssl_server_credentials(
+                [(tls.key, tls.certificate)],
+                root_certificates=tls.client_authority,
+                require_client_auth=tls.client_authority is not None,
+            )
+            return int(server.add_secure_port(target, credentials))
+        except RuntimeError as error:
+            raise UnavailableError(
+                f"the port {target} cannot be opened; is another server running on it?",
+                reason="PORT_UNAVAILABLE",
+            ) from error
+
+    def _make_handlers(self, service: Service) -> Any:
+        """Return grpcio's table of one service's methods."""
+        return grpc.method_handlers_generic_handler(
+            service.name,
+            {
+                method.name: grpc.unary_unary_rpc_method_handler(self._make_handler(method))
+                for method in service.methods
+            },
+        )
+
+    def _make_handler(self, method: Method) -> _Handler:
+        """Return the coroutine function that answers a method."""
+        if isinstance(method, BatchedMethod):
+            return self._make_batched_handler(method)
+        return self._make_single_handler(method)
+
+    def _make_batched_handler(self, method: BatchedMethod) -> _Handler:
+        """Return the handler of a batched method: the hot path, so it has no calls to spare."""
+        dispatcher = self._dispatcher
+        answer_together = dispatcher.make_batcher(method).answer
+        decode = method.request_type.FromString
+
+        async def handle(raw: bytes, context: Any) -> bytes:
+            remaining_s = context.time_remaining()
+            if remaining_s is not None and remaining_s <= 0:
+                return await _refuse(context, dispatcher.fail(method.name, _expired()))
+            try:
+                request = decode(raw)
+            except DecodeError as error:
+                return await _refuse(context, dispatcher.fail(method.name, _undecodable(error)))
+            answer = await answer_together(request)
+            if answer.__class__ is status_pb2.Status:
+                return await _refuse(context, answer)
+            encoded: bytes = answer.SerializeToString()
+            return encoded
+
+        return handle
+
+    def _make_single_handler(self, method: Method) -> _Handler:
+        """Return the handler of a blocking or deferred method."""
+        dispatcher = self._dispatcher
+        clock = self._clock
+
+        async def handle(raw: bytes, context: Any) -> bytes:
+            remaining_s = context.time_remaining()
+            if remaining_s is not None and remaining_s <= 0:
+                return await _refuse(context, dispatcher.fail(method.name, _expired()))
+            try:
+                request = method.request_type.FromString(raw)
+            except DecodeError as error:
+                return await _refuse(context, dispatcher.fail(method.name, _undecodable(error)))
+            deadline_ns = None
+            if remaining_s is not None:
+                deadline_ns = clock.monotonic_ns() + int(remaining_s * 1e9)
+            call = CallContext(deadline_ns, context.peer())
+            if isinstance(method, BlockingMethod):
+                answer = await dispatcher.answer_blocking(method, request, call)
+            else:
+                assert not isinstance(method, BatchedMethod)
+                answer = await dispatcher.answer_deferred(method, request, call)
+            if isinstance(answer, status_pb2.Status):
+                return await _refuse(context, answer)
+            try:
+                encoded: bytes = answer.SerializeToString()
+            except (EncodeError, ValueError) as error:
+                return await _refuse(context, dispatcher.fail(method.name, error))
+            return encoded
+
+        return handle
+
+
+async def _refuse(context: Any, status: status_pb2.Status) -> bytes:
+    """End a call with a status and its details."""
+    converted = rpc_status.to_status(status)
+    await context.abort(converted.code, converted.details, converted.trailing_metadata)
+    raise AssertionError("abort raises")
+
+
+def _expired() -> ExpiredError:
+    return ExpiredError("the deadline had passed before the call began")
+
+
+def _undecodable(error: DecodeError) -> InvalidFieldError:
+    return InvalidFieldError(
+        "request",
+        str(error),
+        "an encoded message of the method's request type",
+        reason="REQUEST_UNDECODABLE",
+    )
+
+
+def _list_options(*, reuse_port: bool) -> list[tuple[str, int]]:
+    """Return grpcio's settings; its own defaults leave most of them open."""
+    return [
+        ("grpc.so_reuseport", int(reuse_port)),
+        ("grpc.max_receive_message_length", limits.MESSAGE_SIZE_BYTES_MAX),
+        ("grpc.max_send_message_length", limits.REPLY_SIZE_BYTES_MAX),
+        ("grpc.max_metadata_size", limits.METADATA_SIZE_BYTES_MAX),
+        ("grpc.absolute_max_metadata_size", limits.METADATA_SIZE_BYTES_MAX),
+        ("grpc.max_concurrent_streams", limits.STREAMS_PER_CONNECTION_MAX),
+        ("grpc.server_handshake_timeout_ms", limits.HANDSHAKE_NS_MAX // 1_000_000),
+        ("grpc.max_connection_idle_ms", limits.CONNECTION_IDLE_NS_MAX // 1_000_000),
+        ("grpc.keepalive_time_ms", limits.KEEPALIVE_NS // 1_000_000),
+        ("grpc.keepalive_timeout_ms", limits.KEEPALIVE_ANSWER_NS_MAX // 1_000_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", limits.PING_INTERVAL_NS_MIN // 1_000_000),
+        ("grpc.http2.max_ping_strikes", limits.PING_STRIKES_MAX),
+    ]
