@@ -16,6 +16,11 @@ from instanter.errors import InvalidFieldError, nearest
 
 _VALUES_SHOWN_MAX = 10
 
+# Reasons are part of the contract; a client tells a wrong kind from a wrong value by them.
+_KIND_MISMATCH = "ATTRIBUTE_KIND_MISMATCH"
+_OUT_OF_RANGE = "ATTRIBUTE_OUT_OF_RANGE"
+_VALUE_UNKNOWN = "ATTRIBUTE_VALUE_UNKNOWN"
+
 AttributeValue = float | str | bool | int
 """A number, a category's value, a flag, or an instant in whole seconds since 1970."""
 
@@ -44,7 +49,7 @@ def encode_value(attribute: Attribute, value: AttributeValue | datetime, field: 
         return _encode_category(attribute, value, field)
     if attribute.kind is AttributeKind.FLAG:
         if not isinstance(value, bool):
-            raise InvalidFieldError(field, value, "a flag, true or false")
+            raise InvalidFieldError(field, value, "a flag, true or false", reason=_KIND_MISMATCH)
         return int(value)
     return _encode_instant(value, field)
 
@@ -70,11 +75,11 @@ def decode_value(attribute: Attribute, slot: int) -> AttributeValue | None:
 def _encode_number(attribute: Attribute, value: object, field: str) -> int:
     expected = f"a number{_range_words(attribute)}"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidFieldError(field, value, expected)
+        raise InvalidFieldError(field, value, expected, reason=_KIND_MISMATCH)
     low = -FLOAT32_MAX if attribute.range_min is None else attribute.range_min
     high = FLOAT32_MAX if attribute.range_max is None else attribute.range_max
     if not low <= value <= high:  # refuses NaN and the infinities too
-        raise InvalidFieldError(field, value, expected)
+        raise InvalidFieldError(field, value, expected, reason=_OUT_OF_RANGE)
     return int.from_bytes(struct.pack("<f", value + 0.0), "little")
 
 
@@ -95,14 +100,17 @@ def _encode_category(attribute: Attribute, value: object, field: str) -> int:
         code = attribute.values.index(value)
         if code not in attribute.withdrawn_codes:
             return code
-        raise InvalidFieldError(field, value, "a value that has not been withdrawn")
+        raise InvalidFieldError(
+            field, value, "a value that has not been withdrawn", reason=_VALUE_UNKNOWN
+        )
     names = [v for c, v in enumerate(attribute.values) if c not in attribute.withdrawn_codes]
     shown = ", ".join(names[:_VALUES_SHOWN_MAX])
     if len(names) > _VALUES_SHOWN_MAX:
         shown = f"{shown}, … ({len(names):,} values)"
     near = nearest(value, names) if isinstance(value, str) else None
     hint = f"; did you mean {near!r}?" if near else ""
-    raise InvalidFieldError(field, value, f"a category, one of {shown}{hint}")
+    reason = _VALUE_UNKNOWN if isinstance(value, str) else _KIND_MISMATCH
+    raise InvalidFieldError(field, value, f"a category, one of {shown}{hint}", reason=reason)
 
 
 def _encode_instant(value: object, field: str) -> int:
@@ -114,9 +122,9 @@ def _encode_instant(value: object, field: str) -> int:
     elif isinstance(value, int) and not isinstance(value, bool):
         seconds = value
     else:
-        raise InvalidFieldError(field, value, expected)
+        raise InvalidFieldError(field, value, expected, reason=_KIND_MISMATCH)
     if not 0 <= seconds <= INSTANT_S_MAX:
-        raise InvalidFieldError(field, value, expected)
+        raise InvalidFieldError(field, value, expected, reason=_OUT_OF_RANGE)
     return seconds
 
 
