@@ -1,0 +1,90 @@
+"""The report of a load: what was rejected, bounded in memory, complete in a file."""
+
+import csv
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from instanter import limits
+from instanter.errors import InvalidFieldError
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedValue:
+    """One value that was not loaded, and its row with it.
+
+    Attributes
+    ----------
+    row
+        Number of the row, from 1; the header does not count.
+    column
+        The column, or empty when the row as a whole is meant.
+    value
+        The value, printable and cut to a line.
+    reason
+        What is wrong with it, and what would be right.
+    """
+
+    row: int
+    column: str
+    value: str
+    reason: str
+
+
+class RejectionLog:
+    """Collects rejected values: keeps the first, counts all, and writes all to a file if wanted.
+
+    Attributes
+    ----------
+    count
+        Values rejected.
+    row_count
+        Rows with at least one rejected value; counted by whoever knows where a row ends.
+    kept
+        The first `LOAD_REJECTIONS_KEPT` of them.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.count = 0
+        self.row_count = 0
+        self.kept: list[RejectedValue] = []
+        self._file: IO[str] | None = None
+        self._csv: Any = None
+        if path is not None:
+            self._open(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, row: int, column: str, value: str, reason: str) -> None:
+        """Record one rejected value."""
+        self.count += 1
+        rejected = RejectedValue(row, column, value, reason)
+        if len(self.kept) < limits.LOAD_REJECTIONS_KEPT:
+            self.kept.append(rejected)
+        if self._csv is not None:
+            self._csv.writerow((row, column, value, reason))
+        elif self._file is not None:
+            self._file.write(json.dumps(asdict(rejected), ensure_ascii=False) + "\n")
+
+    def _open(self, path: Path) -> None:
+        try:
+            self._file = path.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise InvalidFieldError(
+                "rejects", str(path), f"a file that can be written ({error.strerror})"
+            ) from error
+        if path.suffix.lower() not in {".jsonl", ".ndjson"}:
+            self._csv = csv.writer(self._file)
+            self._csv.writerow(("row", "column", "value", "reason"))
