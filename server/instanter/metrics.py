@@ -71,6 +71,11 @@ MODEL_REVISION: Final = MetricText(
     "instanter_model_revision", "Revision of the propensity models that decide; 0 for none."
 )
 
+KERNELS_COMPILED_LATE: Final = MetricText(
+    "instanter_kernels_compiled_late",
+    "Kernels compiled after the port was opened; anything but 0 is a bug.",
+)
+
 
 class Metrics:
     """The counters of one process.
@@ -91,6 +96,8 @@ class Metrics:
         Changes on disk, and transactions they took.
     catalogue_revision, model_revision
         What decides now.
+    kernels_compiled_late_count
+        Kernels compiled after the port was opened.
     """
 
     __slots__ = (
@@ -99,6 +106,7 @@ class Metrics:
         "decision_time_buckets",
         "decision_time_sum_us",
         "decisions_by_state",
+        "kernels_compiled_late_count",
         "model_revision",
         "no_offer_by_reason",
         "records_damaged_count",
@@ -118,6 +126,7 @@ class Metrics:
         self.write_groups_count = 0
         self.catalogue_revision = 0
         self.model_revision = 0
+        self.kernels_compiled_late_count = 0
         self._errors: dict[tuple[str, str], int] = {}
 
     def count_turn(self, decisions_count: int, took_us: int) -> None:
@@ -164,6 +173,7 @@ class MetricsCollector:
             (TURNS, metrics.turns_count),
             (WRITES, metrics.writes_count),
             (WRITE_GROUPS, metrics.write_groups_count),
+            (KERNELS_COMPILED_LATE, metrics.kernels_compiled_late_count),
         ):
             yield CounterMetricFamily(text.name, text.text, value=count)
         yield GaugeMetricFamily(
