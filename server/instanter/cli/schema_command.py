@@ -34,6 +34,15 @@ def infer(
         str | None,
         typer.Option("--key", "-k", metavar="COLUMN", help="Column of the customers' ids."),
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            "-x",
+            metavar="COLUMN",
+            help="Column that is no attribute, a target for example. May be repeated.",
+        ),
+    ] = None,
     target: Annotated[
         Path | None,
         typer.Option("--file", "-o", metavar="FILE", help="Write to this file, not to stdout."),
@@ -47,12 +56,13 @@ def infer(
     For example:
       instanter schema infer customers.parquet --key customer_id
       instanter schema infer customers.parquet -k customer_id -o shop/attributes.yaml
+      instanter schema infer history.csv.gz -k id -x bought -x call_duration
 
     What next: `instanter apply -f shop --dry-run` checks it.
     """
     from instanter.cli import inference
 
-    inference.infer(file, key_column=key, target=target, force=force)
+    inference.infer(file, key_column=key, exclude=exclude or [], target=target, force=force)
 
 
 def show(

@@ -1,0 +1,131 @@
+"""What only the real process shows: imports, pipes, colours, completion, its own start."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.client.toy_server import ToyServer
+
+HEAVY = ("numba", "grpc", "numpy", "pyarrow", "lmdb", "msgspec", "yaml", "google.protobuf", "rich")
+
+
+def spawn(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "instanter.cli", *arguments],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_help_and_completion_import_nothing_heavy() -> None:
+    program = (
+        "import sys\n"
+        "from instanter.cli.main import run\n"
+        "code = run(sys.argv[1:])\n"
+        f"print(*(name for name in {HEAVY!r} if name in sys.modules), file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    for variables, arguments in (
+        ({}, ["--help"]),
+        ({}, ["decide", "--help"]),
+        (
+            {"_INSTANTER_COMPLETE": "complete_bash", "COMP_WORDS": "instanter ", "COMP_CWORD": "1"},
+            [],
+        ),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+        assert done.stderr.split() == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_is_made_for_each_shell(shell: str) -> None:
+    done = spawn(_INSTANTER_COMPLETE=f"source_{shell}")
+    assert done.returncode == 0
+    assert "_INSTANTER_COMPLETE" in done.stdout
+
+
+def test_completion_knows_commands_and_options() -> None:
+    commands = spawn(
+        _INSTANTER_COMPLETE="complete_bash", COMP_WORDS="instanter sch", COMP_CWORD="1"
+    )
+    assert commands.stdout.split() == ["schema"]
+    options = spawn(
+        _INSTANTER_COMPLETE="complete_bash",
+        COMP_WORDS="instanter decide --chan",
+        COMP_CWORD="2",
+    )
+    assert options.stdout.split() == ["--channel"]
+
+
+def test_a_reader_that_goes_away_is_no_reason_to_complain(toy: ToyServer, tmp_path: Path) -> None:
+    from instanter.v1.customer_service_pb2 import Customer
+
+    for number in range(3_000):
+        name = f"customers/c-{number:05}"
+        toy.customers[name] = Customer(name=name)
+    command = f"{sys.executable} -m instanter.cli get customers --all"
+    for form in ("--json", "-o text"):
+        errors = tmp_path / "errors"
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {form} --server {toy.address} 2>{errors} | head -n 1"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0
+        assert errors.read_text() == ""
+
+
+def read_terminal(*arguments: str, **variables: str) -> bytes:
+    """Run the command with a terminal as its stdout, and return what it wrote there."""
+    main, side = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environment |= {"TERM": "xterm-256color", **variables}
+    done = subprocess.run(
+        [sys.executable, "-m", "instanter.cli", *arguments],
+        env=environment,
+        stdout=side,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(side)
+    assert done.returncode == 0, done.stderr
+    text = os.read(main, 65_536)
+    os.close(main)
+    return text
+
+
+def test_colours_are_for_terminals_that_want_them() -> None:
+    Path("shop").mkdir()
+    Path("shop/shop.yaml").write_text("attributes:\n  - {name: age, kind: number}\n")
+    apply = ("apply", "-f", "shop", "--data", "store", "--dry-run")
+    green = b"\x1b[32m"
+    assert green + b"+ attributes/age" in read_terminal(*apply)
+    assert green not in read_terminal(*apply, NO_COLOR="1")
+    assert "\x1b" not in spawn(*apply).stdout
+
+
+def test_the_entry_point_is_declared_and_works() -> None:
+    from importlib.metadata import entry_points
+
+    (script,) = [each for each in entry_points(group="console_scripts") if each.name == "instanter"]
+    assert script.value == "instanter.cli.main:main"
+    assert spawn("no-such").returncode == 2
