@@ -82,10 +82,8 @@ class Figure:
 def summarise(samples_ns: NDArray[np.int64] | Sequence[int]) -> Percentiles:
     """Return the percentiles of single times, int64[N] in nanoseconds."""
     times = np.asarray(samples_ns, np.float64) / 1e3
-    p50, p90, p99 = np.percentile(times, [50, 90, 99])
-    return Percentiles(
-        len(times), round(p50, 3), round(p90, 3), round(p99, 3), round(float(times.max()), 3)
-    )
+    shown = [round(float(value), 3) for value in np.percentile(times, [50, 90, 99, 100])]
+    return Percentiles(len(times), *shown)
 
 
 def time_calls(call: Callable[[int], object], count: int, first: int = 0) -> NDArray[np.int64]:

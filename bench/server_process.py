@@ -1,0 +1,109 @@
+"""A server in a process of its own, bound to one core, for as long as a benchmark needs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from bench.load import SERVER_CORE, pin
+from bench.measurement import REPOSITORY, read_cpu_s
+
+_STARTED_EVENT = "front_started"
+_START_S_MAX = 180.0
+_STOP_S_MAX = 20.0
+
+
+class ServerFailedError(Exception):
+    """The server ended before it served; its last words are in the message."""
+
+
+class ServerProcess:
+    """Runs a command that logs `front_started` with its port, and stops it at the end.
+
+    Parameters
+    ----------
+    command
+        The command; its standard error is read, one JSON object a line.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._words: list[str] = []
+        self._started = threading.Event()
+        self._port = 0
+        self.begun_s = time.perf_counter()
+        self._process = subprocess.Popen(
+            pin(command, SERVER_CORE),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        )
+        assert self._process.stderr is not None
+        self._reader = threading.Thread(target=self._read, args=(self._process.stderr,))
+        self._reader.start()
+
+    @classmethod
+    def serve(cls, folder: Path) -> Self:
+        """Start `instanter serve` on a store."""
+        command = [sys.executable, "-m", "instanter.cli", "serve", "--data", str(folder)]
+        return cls([*command, "--listen", "127.0.0.1:0"])
+
+    @classmethod
+    def echo(cls) -> Self:
+        """Start the server that answers an empty message with an empty message."""
+        return cls([sys.executable, "-m", "bench.echo_server"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """The port; waits until the server serves."""
+        if not self._started.wait(_START_S_MAX) or not self._port:
+            raise ServerFailedError("".join(self._words[-20:]) or "the server said nothing")
+        return self._port
+
+    def read_cpu_s(self) -> float:
+        """Return the processor time it has taken so far."""
+        return read_cpu_s(self._process.pid)
+
+    def count_late_words(self, word: str) -> int:
+        """Return how many lines with `word` it has written since it began to serve."""
+        words = list(self._words)
+        first = next(at for at, line in enumerate(words) if _STARTED_EVENT in line)
+        return sum(word in line for line in words[first:])
+
+    def stop(self) -> None:
+        """Ask it to stop, and wait until it has."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+
+    def _read(self, stream: IO[str]) -> None:
+        for line in stream:
+            self._words.append(line)
+            if _STARTED_EVENT in line and not self._port:
+                self._port = int(json.loads(line)["port"])
+                self._started.set()
+        self._started.set()
