@@ -7,7 +7,7 @@ import typer
 
 from instanter.catalogue.attributes_yaml import format_attributes
 from instanter.cli.failures import CommandError
-from instanter.cli.output import print_note
+from instanter.cli.output import count_of, print_note
 from instanter.data.infer import infer_schema
 
 
@@ -45,5 +45,5 @@ def infer(
     draft.replace(target)
     kinds = Counter(attribute.kind.name.lower() for attribute in attributes)
     counted = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-    print_note(f"{target}: {len(attributes):,} attributes ({counted})")
+    print_note(f"{target}: {count_of(len(attributes), 'attribute')} ({counted})")
     print_note(f"What next: look through it, then `instanter apply -f {target.parent} --dry-run`.")

@@ -1,10 +1,11 @@
 """Runs a bulk load: progress while it runs, and its report at the end."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from instanter.cli.failures import CommandError
-from instanter.cli.output import make_console, make_table, print_json, print_note
+from instanter.cli.output import count_of, make_console, make_table, print_json, print_note
 from instanter.cli.progress import show_progress
 from instanter.cli.store_access import check_store, load_schema
 from instanter.clock import SystemClock
@@ -56,14 +57,17 @@ def load_customers(
             rejects=rejects,
             ignore_unknown_columns=ignore_unknown_columns,
         )
+    # A batch is checked column by column; people read by row.
+    in_order = sorted(report.rejections, key=lambda each: each.row)
+    report = replace(report, rejections=tuple(in_order))
     if as_json:
         print_json(report)
     else:
         _show(report, (clock.monotonic_ns() - start_ns) / 1e9)
     if report.rejected_row_count:
         raise CommandError(
-            f"{report.rejected_row_count:,} of {report.row_count:,} rows were rejected; "
-            f"{report.loaded_count:,} were loaded",
+            f"{report.rejected_row_count:,} of {count_of(report.row_count, 'row')} rejected, "
+            f"{report.loaded_count:,} loaded",
             hint=(
                 f"{rejects} has every rejected value"
                 if rejects
@@ -84,18 +88,18 @@ def _show(report: LoadReport, seconds: float) -> None:
             console.print(f"… and {left_out:,} more rejected values")
     if report.attributes_absent:
         print_note(
-            f"note: {len(report.attributes_absent)} attributes have no column in the file and "
-            f"keep their values: {_shorten(report.attributes_absent)}"
+            f"note: {count_of(len(report.attributes_absent), 'attribute')} without a column in "
+            f"the file, so the values stay: {_shorten(report.attributes_absent)}"
         )
     if report.columns_ignored:
         print_note(
-            f"note: {len(report.columns_ignored)} columns are no attribute and were skipped: "
+            f"note: {count_of(len(report.columns_ignored), 'column')} skipped, no attribute's: "
             f"{_shorten(report.columns_ignored)}"
         )
     console.print(
-        f"Loaded {report.loaded_count:,} customers ({report.created_count:,} new, "
-        f"{report.updated_count:,} updated) with {report.attributes_loaded_count:,} attributes "
-        f"in {seconds:.1f} s.",
+        f"Loaded {count_of(report.loaded_count, 'customer')} ({report.created_count:,} new, "
+        f"{report.updated_count:,} updated) with "
+        f"{count_of(report.attributes_loaded_count, 'attribute')} in {seconds:.1f} s.",
         style="bold",
     )
 

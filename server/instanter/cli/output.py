@@ -81,6 +81,11 @@ def print_note(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def count_of(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 row`, `2 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def show_value(value: object) -> str:
     """Return a value as a cell of a table."""
     if isinstance(value, bool):

@@ -1,0 +1,172 @@
+"""Commands that open the store's folder themselves: apply --data, load, schema infer."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from instanter.cli.progress import make_line_report
+from tests.cli.outcomes import Command
+
+SHOP = """\
+attributes:
+  - {name: age, kind: number, range: [0, 120]}
+  - {name: plan, kind: category, values: [tin, gold]}
+  - {name: email_opened, kind: number}
+"""
+
+
+@pytest.fixture
+def store(command: Command) -> Path:
+    Path("shop").mkdir()
+    Path("shop/attributes.yaml").write_text(SHOP)
+    assert command("apply", "-f", "shop", "--data", "store").code == 0
+    return Path("store")
+
+
+def write(text: str) -> Path:
+    file = Path("customers.csv")
+    file.write_text(text)
+    return file
+
+
+def test_a_catalogue_is_published_without_a_server(command: Command, store: Path) -> None:
+    again = json.loads(command("apply", "-f", "shop", "--data", store, "--json").out)
+    assert again["catalogue"]["revision"] == 1
+    assert again["catalogue"]["attribute_count"] == 3
+    assert again["changes"] == []
+    Path("shop/attributes.yaml").write_text(SHOP.replace("120", "130"))
+    conflict = command("apply", "-f", "shop", "--data", store, "--expect-revision", "7")
+    assert conflict.code == 1
+    assert "the catalogue is at revision 1, not 7" in conflict.err
+    changed = command("apply", "-f", "shop", "--data", store, "--expect-revision", "1")
+    assert changed.code == 0
+    assert changed.out.splitlines() == [
+        "~ attributes/age",
+        "    - range: [0.0, 120.0]",
+        "    + range: [0.0, 130.0]",
+        "Published revision 2: 1 updated.",
+    ]
+
+
+def test_a_dry_run_leaves_nothing_behind(command: Command) -> None:
+    Path("shop").mkdir()
+    Path("shop/attributes.yaml").write_text(SHOP)
+    outcome = command("apply", "-f", "shop", "--data", "store", "--dry-run")
+    assert outcome.code == 0
+    assert "Would change: 4 created." in outcome.out
+    assert not Path("store").exists()
+
+
+def test_customers_are_loaded(command: Command, store: Path) -> None:
+    file = write("id,age,plan,email_opened\na,30,gold,1\nb,,tin,\n")
+    outcome = command("load", "customers", file, "--key", "id", "--data", store)
+    assert outcome.code == 0, outcome.err
+    assert "Loaded 2 customers (2 new, 0 updated) with 3 attributes" in outcome.out
+    again = json.loads(
+        command("load", "customers", file, "-k", "id", "--data", store, "--json").out
+    )
+    assert (again["created_count"], again["updated_count"]) == (0, 2)
+    assert again["rejections"] == []
+
+
+def test_rejected_rows_are_listed_and_end_with_1(command: Command, store: Path) -> None:
+    file = write("id,age,plan\na,30,gold\nb,200,tin\nc,40,bronze\n,20,tin\n")
+    outcome = command(
+        *("load", "customers", file, "-k", "id", "--data", store, "--rejects", "rejects.csv")
+    )
+    assert outcome.code == 1
+    assert "Loaded 1 customer (1 new, 0 updated)" in outcome.out
+    rows = [line.split() for line in outcome.out.splitlines() if line[:5].strip().isdigit()]
+    assert [row[:2] for row in rows] == [["2", "age"], ["3", "plan"], ["4", "id"]]
+    assert "1 attribute without a column in the file, so the values stay: email_op" in outcome.err
+    assert "error: 3 of 4 rows rejected, 1 loaded" in outcome.err
+    lines = Path("rejects.csv").read_text().splitlines()
+    assert lines[0] == "row,column,value,reason"
+    assert len(lines) == 4
+    report = command("load", "customers", file, "-k", "id", "--data", store, "--json")
+    assert report.code == 1
+    assert [each["row"] for each in json.loads(report.out)["rejections"]] == [2, 3, 4]
+
+
+def test_columns_that_are_no_attribute_are_refused_unless_told(
+    command: Command, store: Path
+) -> None:
+    file = write("id,age,shoe_size\na,30,44\n")
+    refused = command("load", "customers", file, "-k", "id", "--data", store)
+    assert refused.code == 1
+    assert "shoe_size" in refused.err
+    taken = command(
+        *("load", "customers", file, "-k", "id", "--data", store, "--ignore-unknown-columns")
+    )
+    assert taken.code == 0
+    assert "1 column skipped, no attribute's: shoe_size" in taken.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-k", "id", "--data", "stroe"], "stroe: there is no store in this folder"),
+        (["-k", "idd", "--data", "store"], "did you mean 'id'?"),
+        (["-k", "id", "--data", "empty"], "no catalogue has been published in this store yet"),
+    ],
+)
+def test_a_load_that_cannot_begin_says_why(
+    command: Command, store: Path, arguments: list[str], message: str
+) -> None:
+    Path("empty").mkdir()
+    outcome = command("load", "customers", write("id,age\na,30\n"), *arguments)
+    assert outcome.code == 1
+    assert message in outcome.err
+    assert outcome.out == ""
+    assert not Path("stroe").exists()
+
+
+def test_a_schema_is_inferred_and_can_be_published(command: Command) -> None:
+    file = write("id,age,plan,accepted\n" + "".join(f"{n},{n},gold,1\n" for n in range(30)))
+    shown = command("schema", "infer", file, "-k", "id", "-x", "accepted")
+    assert shown.code == 0
+    assert "- name: age\n    kind: number" in shown.out
+    assert "accepted" not in shown.out
+    written = command("schema", "infer", file, "-k", "id", "-x", "accepted", "-o", "new/a.yaml")
+    assert written.out == ""
+    assert "new/a.yaml: 2 attributes (1 number, 1 category)" in written.err
+    assert Path("new/a.yaml").read_text() == shown.out
+    assert [path.name for path in Path("new").iterdir()] == ["a.yaml"]
+    assert command("apply", "-f", "new", "--data", "store").code == 0
+
+
+def test_an_edited_schema_is_not_overwritten(command: Command) -> None:
+    file = write("id,age\n1,30\n")
+    Path("a.yaml").write_text("edited")
+    refused = command("schema", "infer", file, "-k", "id", "-o", "a.yaml")
+    assert refused.code == 1
+    assert refused.err.splitlines()[0] == "error: a.yaml: exists already"
+    assert Path("a.yaml").read_text() == "edited"
+    assert command("schema", "infer", file, "-k", "id", "-o", "a.yaml", "--force").code == 0
+    assert "age" in Path("a.yaml").read_text()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time_ns = 0
+
+    def now_ns(self) -> int:
+        return self.time_ns
+
+    def monotonic_ns(self) -> int:
+        return self.time_ns
+
+
+def test_off_a_terminal_progress_is_one_line_every_five_seconds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    tell = make_line_report("loading", "rows", clock)
+    for second in range(12):
+        clock.time_ns = second * 1_000_000_000
+        tell(second * 1_000, 20_000 if second < 8 else 0)
+    assert capsys.readouterr().err.splitlines() == [
+        "loading: 5,000 of 20,000 (25%) rows",
+        "loading: 10,000 rows",
+    ]
