@@ -104,6 +104,9 @@ PAGE_SIZE_MAX: Final = 1_000
 PREDICTOR_BINS_MAX: Final = 64
 """Bins of one predictor, the missing bin included."""
 
+MODELS_SIZE_BYTES_MAX: Final = 1 << 30
+"""Bytes of one publication of models: 2,000 offers × 1,000 attributes × 11 bins take 450 MB."""
+
 # --- The wire -----------------------------------------------------------------------------------
 
 MESSAGE_SIZE_BYTES_MAX: Final = 16 << 20
@@ -121,14 +124,62 @@ CALLS_IN_FLIGHT_MAX: Final = 10_000
 METADATA_SIZE_BYTES_MAX: Final = 16 << 10
 """Bytes of a request's headers."""
 
+METADATA_SIZE_BYTES_HARD_MAX: Final = 64 << 10
+"""Bytes of a request's headers above which its connection is closed: no mistake is that large."""
+
+METADATA_FIELDS_MAX: Final = 256
+"""Fields of a request's headers above which its connection is closed."""
+
+REQUESTS_UNFINISHED_SIZE_BYTES_MAX: Final = 256 << 20
+"""Bytes of requests that have not arrived whole, of all connections together."""
+
+REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX: Final = 32 << 20
+"""The same of one connection: two of the longest messages at the same time."""
+
+REQUEST_ARRIVAL_NS_MAX: Final = 60_000_000_000
+"""Time that a request without a deadline may take to arrive whole."""
+
+REPLIES_WAITING_SIZE_BYTES_MAX: Final = 64 << 20
+"""Bytes that wait for a client who asks faster than it reads; further calls are refused."""
+
+WRITE_BUFFER_SIZE_BYTES_MAX: Final = 1 << 20
+"""Bytes for the socket of a connection above which the server stops reading from it."""
+
+READER_STOPPED_NS_MAX: Final = 60_000_000_000
+"""Time without progress of a client that has replies to read, after which it is disconnected."""
+
 STREAMS_PER_CONNECTION_MAX: Final = 256
 """Calls at the same time on one connection."""
+
+CONNECTIONS_MAX: Final = 10_000
+"""Connections of a process; each costs about 30 kB. The process needs as many file descriptors."""
+
+STREAM_WINDOW_SIZE_BYTES: Final = 1 << 20
+"""Bytes of one request that may be on the way: 10 ms of a 1 Gbit/s line."""
+
+CONNECTION_WINDOW_SIZE_BYTES: Final = 4 << 20
+"""The same of all requests of a connection together."""
+
+RESETS_PER_SECOND_MAX: Final = 200
+"""Calls a second that one connection may cancel for long: a client that cancels more than it lets
+finish costs work and gets nothing from it."""
+
+RESETS_BURST_MAX: Final = 1_000
+"""Calls that it may cancel at once, when a client of its own goes away for example."""
+
+CONTROL_FRAMES_PER_SECOND_MAX: Final = 2_000
+"""Frames that carry no call (settings, pings, windows, priorities) a second beside those that its
+calls explain: each costs about 0.5 µs and brings nobody anything."""
 
 HANDSHAKE_NS_MAX: Final = 10_000_000_000
 """Time a new connection has to become a working one."""
 
 CONNECTION_IDLE_NS_MAX: Final = 900_000_000_000
 """Time without calls after which a connection is closed."""
+
+CONNECTION_AGE_NS_MAX: Final = 3_600_000_000_000
+"""Age at which a connection is asked to move, give or take a tenth, so that clients spread over
+new workers and nodes."""
 
 KEEPALIVE_NS: Final = 60_000_000_000
 """Silence on a connection after which the server asks whether the client is still there."""
@@ -201,3 +252,8 @@ assert REVISION_POLL_NS * 5 < 1_000_000_000, "a new revision is promised within 
 assert WRITES_GROUP_MAX <= WRITES_WAITING_MAX
 assert PAGE_SIZE_BYTES_MAX < 4 << 20, "grpcio's clients refuse longer messages by default"
 assert PAGE_SIZE_DEFAULT <= PAGE_SIZE_MAX
+assert METADATA_SIZE_BYTES_MAX < METADATA_SIZE_BYTES_HARD_MAX
+assert MESSAGE_SIZE_BYTES_MAX < REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX
+assert REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX < REQUESTS_UNFINISHED_SIZE_BYTES_MAX
+assert REPLY_SIZE_BYTES_MAX <= REPLIES_WAITING_SIZE_BYTES_MAX, "the longest reply must fit"
+assert KEEPALIVE_ANSWER_NS_MAX < KEEPALIVE_NS < CONNECTION_IDLE_NS_MAX < CONNECTION_AGE_NS_MAX

@@ -118,3 +118,17 @@ def test_reading_and_counting_alone_match_their_twins():
         module.count_edges(table["edge_start"], table["edges"], 3, 130, value, bins)
         found.append((value.tobytes(), bins.tolist()))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("row_count", [0, 1, 5])
+def test_rows_of_many_customers_are_those_of_the_oracle(row_count):
+    table = make_table(130, 8)
+    del table["modal_bin"]
+    slots = np.array([make_slots(SLOT_COUNT, 7 + i) for i in range(row_count)], np.uint32)
+    context = np.array([make_slots(CONTEXT_COUNT, 70 + i) for i in range(row_count)], np.uint32)
+    found = np.zeros((2, row_count, 130), np.int32)
+    for module, rows in zip((binning, oracle), found, strict=True):
+        module.bin_rows(
+            slots.reshape(row_count, -1), context.reshape(row_count, -1), 2, *table.values(), rows
+        )
+    assert found[0].tolist() == found[1].tolist()

@@ -64,3 +64,18 @@ def select_rows(
             found.append(int(row_start[p]) + int(scratch_bin[p]))
     rows[: len(found)] = found
     return len(found)
+
+
+def bin_rows(
+    slots, context, surface_index, predictor_slot, predictor_source, profile_predictor_count,
+    edge_start, edges, bin_count, row_start, rows,
+):  # fmt: skip
+    """Each customer's bins, one after the other."""
+    for i in range(len(rows)):
+        # No bin is the modal one, so every row is listed.
+        none_modal = [-1] * len(predictor_slot)
+        select_rows(
+            slots[i], context[i], surface_index, True, predictor_slot, predictor_source,
+            profile_predictor_count, edge_start, edges, bin_count, row_start, none_modal,
+            [0.0] * len(predictor_slot), rows[i],
+        )  # fmt: skip

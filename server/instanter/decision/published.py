@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from instanter.catalogue import serialization
 from instanter.catalogue.compiled import CompiledCatalogue
-from instanter.decision.models import ModelSet, build_score_table
+from instanter.decision.models import ModelSet
+from instanter.decision.scoring import build_score_table
 from instanter.decision.tables import DecisionTables, make_tables
 from instanter.store.environment import Environment
 from instanter.store.publications import CATALOGUE, MODELS, current_revision, load_current

@@ -35,7 +35,7 @@ class ScoreTable:
         never ≤ value. A code predictor has no edges: its bin is 1 + code, and the last bin for
         larger codes.
     bin_count
-        int32[P]: bins, the missing bin included; at most 64.
+        int32[P]: bins, the missing bin included; at most 64, of the surface one for each.
     row_start
         int32[P]: row of the predictor's bin 0.
     modal_bin

@@ -12,8 +12,10 @@ from instanter.kernels.array_types import (
     READ_I32,
     READ_U8,
     READ_U32,
+    READ_U32_2D,
     WRITE_F32,
     WRITE_I32,
+    WRITE_I32_2D,
 )
 from instanter.kernels.compilation import Kernel, kernel
 
@@ -159,8 +161,51 @@ def select_rows(  # type: ignore[no-untyped-def]
     return listed
 
 
+@kernel(
+    void(
+        READ_U32_2D, READ_U32_2D, int64, READ_I32, READ_U8, int64, READ_I32, READ_F32, READ_I32,
+        READ_I32, WRITE_I32_2D,
+    )
+)  # fmt: skip
+def bin_rows(  # type: ignore[no-untyped-def]
+    slots, context, surface_index, predictor_slot, predictor_source, profile_predictor_count,
+    edge_start, edges, bin_count, row_start, rows,
+):  # fmt: skip
+    """List every predictor's row of many customers, modal or not: what a model learns from.
+
+    Parameters
+    ----------
+    slots, context
+        uint32[n, *], read-only.
+    surface_index
+        The same for all.
+    predictor_slot, predictor_source, profile_predictor_count, edge_start, edges, bin_count
+        As in `ScoreTable`, read-only.
+    row_start
+        As in `ScoreTable`, read-only.
+    rows
+        int32[n, P], written.
+    """
+    count = len(predictor_slot)
+    value = np.empty(count, np.float32)
+    for i in range(rows.shape[0]):
+        own = rows[i]
+        read_predictors(
+            slots[i], predictor_slot, predictor_source, bin_count, surface_index, 0,
+            profile_predictor_count, value, own,
+        )  # fmt: skip
+        read_predictors(
+            context[i], predictor_slot, predictor_source, bin_count, surface_index,
+            profile_predictor_count, count, value, own,
+        )  # fmt: skip
+        count_edges(edge_start, edges, 0, count, value, own)
+        for p in range(count):
+            own[p] += row_start[p]
+
+
 KERNELS = (
     Kernel("read_predictors", read_predictors, ("value", "bin_index")),
     Kernel("count_edges", count_edges, ("bin_index",)),
     Kernel("select_rows", select_rows, ("value", "rows")),
+    Kernel("bin_rows", bin_rows, ("rows",)),
 )
