@@ -1,0 +1,55 @@
+"""The fused kernel against the slow stages, one after the other."""
+
+import numpy as np
+import pytest
+
+from instanter.decision.tables import make_tables
+from instanter.kernels.decision import decide_batch
+from tests.decision.worlds import draw_slots, make_catalogue, make_score_table
+from tests.oracles import decision as oracle
+
+NOW_S = 1_790_000_000.0
+
+
+def _answers(count):
+    return {
+        "held": np.zeros(count, np.uint8),
+        "kept": np.full(count, -1, np.int32),
+        "best": np.full((count, 4), -1, np.int32),
+        "best_priority": np.full((count, 4), -1.0),
+        "best_propensity": np.full((count, 4), -1.0),
+        "best_weight": np.full((count, 4), -1.0),
+        "best_weighted": np.full((count, 4), 9, np.uint8),
+        "exclusions": np.full((count, 8), -1, np.int32),
+    }
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_a_turn_is_decided_like_one_stage_after_the_other(seed, count):
+    catalogue = make_catalogue()
+    draw = np.random.default_rng(seed)
+    slots = draw_slots(catalogue, count, seed)
+    context = draw.choice([0xFFFF_FFFF, 0, 1], (count, 2)).astype(np.uint32)
+    context[:, 0] = draw.choice([10.0, 60.0, np.nan], count).astype("f4").view("u4")
+    ids = [f"customer-{n}".encode() for n in range(count)]
+    turn = (
+        count,
+        NOW_S,
+        np.frombuffer(b"".join(ids), np.uint8),
+        np.cumsum([0] + [len(i) for i in ids], dtype=np.int32),
+        slots,
+        draw.integers(1, 4, count).astype(np.uint8),
+        context,
+        draw.integers(0, len(catalogue.surfaces), count).astype(np.int32),
+        draw.integers(1, 5, count).astype(np.int32),
+    )
+    arguments = make_tables(catalogue, make_score_table(catalogue, seed)).kernel_arguments
+    found, wanted = _answers(count), _answers(count)
+    with np.errstate(all="ignore"):
+        decide_batch(*turn, *arguments, *found.values())
+        oracle.decide_batch(*turn, *arguments, *wanted.values())
+    for name in ("held", "kept", "best", "best_weighted", "exclusions"):
+        assert found[name].tolist() == wanted[name].tolist(), name
+    for name in ("best_priority", "best_propensity", "best_weight"):
+        assert found[name] == pytest.approx(wanted[name], rel=1e-12), name
