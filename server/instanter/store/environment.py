@@ -35,7 +35,6 @@ READERS_FILE_NAME: Final = "lock.mdb"
 
 _OWN_FILES = frozenset({DATA_FILE_NAME, READERS_FILE_NAME, LOCK_FILE_NAME})
 _DISK_CODES = frozenset({errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG})
-_SPARE_TRANSACTIONS = 16
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 
@@ -298,7 +297,9 @@ def _open(folder: Path, *, writable: bool, map_size_bytes: int) -> tuple[Any, Ha
             metasync=False,  # `write` syncs it itself, after the commit
             max_readers=limits.STORE_READERS_MAX,
             max_dbs=len(DATABASES),
-            max_spare_txns=_SPARE_TRANSACTIONS,
+            # A kept transaction holds a reader slot, and cannot be renewed once another process
+            # has grown the map (MDB_BAD_RSLOT). Beginning anew costs 0.2 µs more.
+            max_spare_txns=0,
         )
     except (lmdb.Error, OSError) as error:
         raise _translated(error, folder) from error
