@@ -34,7 +34,8 @@ from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
 from instanter.rpc.decisions import DecisionService
 from instanter.rpc.front import Front, Service
-from instanter.rpc.grpcio_front import GrpcioFront, TlsFiles
+from instanter.rpc.grpcio_front import GrpcioFront
+from instanter.rpc.tls import TlsFiles
 from instanter.store.environment import Environment
 from instanter.store.server_lock import ServerLock
 

@@ -7,7 +7,6 @@ The process must never fork after this module is imported: grpcio's threads do n
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
@@ -30,26 +29,10 @@ from instanter.rpc.front import (
     Method,
     Service,
 )
+from instanter.rpc.tls import TlsFiles
 
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _Handler = Callable[[bytes, Any], Awaitable[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files of an encrypted port.
-
-    Attributes
-    ----------
-    certificate, key
-        The server's certificate chain and private key.
-    client_authority
-        Certificates that clients' certificates must be signed by; None asks clients for none.
-    """
-
-    certificate: bytes
-    key: bytes
-    client_authority: bytes | None = None
 
 
 class GrpcioFront:

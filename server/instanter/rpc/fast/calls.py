@@ -1,0 +1,347 @@
+"""Calls and where they go: one call, the routes that answer it, and the turn they are answered in.
+
+A route belongs to one method. What arrives in one turn of the event loop, over however many
+connections, is answered at its end together: one call of a batched method's function for all of
+its requests, then one write for each connection.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from google.protobuf.message import DecodeError, EncodeError
+from google.rpc import code_pb2, status_pb2
+from ngh2 import Header
+
+from instanter.clock import Clock
+from instanter.errors import ExhaustedError, ExpiredError, InvalidFieldError
+from instanter.limits import BATCH_TURN_MAX, REPLY_SIZE_BYTES_MAX
+from instanter.rpc.dispatch import Dispatcher
+from instanter.rpc.fast.wire import make_refusal_headers, make_status_headers
+from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, DeferredMethod
+
+_Status: Final = status_pb2.Status
+
+
+class Replies(Protocol):
+    """Takes what calls are answered with: a connection."""
+
+    peer: str
+    unfinished_size_bytes: int
+
+    def reply(self, call: "Call", message: bytes) -> None:
+        """End a call with its one message."""
+        ...
+
+    def refuse(self, call: "Call", headers: Sequence[Header]) -> None:
+        """End a call without a message."""
+        ...
+
+    def flush(self) -> None:
+        """Write what is due."""
+        ...
+
+
+class Call:
+    """One call, from its headers to its end.
+
+    Attributes
+    ----------
+    connection, stream_id
+        Where its answer goes.
+    route
+        Who answers it.
+    deadline_ns
+        Time of the clock's `monotonic_ns` at which the caller stops waiting, or None.
+    begun_ns
+        Time at which the call was seen to be incomplete; 0 for one that came whole.
+    buffer
+        What has arrived of its message with prefix; None unless it came in pieces.
+    encoding
+        How its message may be compressed; empty for not at all.
+    half_closed
+        The caller has sent everything.
+    open
+        It has not ended.
+    request
+        The decoded message.
+    task, timer
+        The work in progress and the end of its time.
+    """
+
+    __slots__ = (
+        "begun_ns", "buffer", "connection", "deadline_ns", "encoding", "half_closed", "open",
+        "request", "route", "stream_id", "task", "timer",
+    )  # fmt: skip
+
+    def __init__(
+        self, connection: Replies, stream_id: int, route: "Route", deadline_ns: int | None
+    ) -> None:
+        self.connection = connection
+        self.stream_id = stream_id
+        self.route = route
+        self.deadline_ns = deadline_ns
+        self.begun_ns = 0
+        self.buffer: bytearray | None = None
+        self.encoding = b""
+        self.half_closed = False
+        self.open = True
+        self.request: Any = None
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    def release(self) -> None:
+        """Stop the work in progress; nobody waits for it any longer."""
+        self.open = False
+        self.buffer = None
+        if self.task is not None:
+            self.task.cancel()
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+class Route(Protocol):
+    """Answers the calls of one method."""
+
+    name: str
+
+    def accept(self, call: Call, message: bytes) -> None:
+        """Take a call whose one message is complete."""
+        ...
+
+
+class Turn:
+    """What is left to do before the present turn of the event loop ends.
+
+    Parameters
+    ----------
+    loop
+        The running event loop.
+    """
+
+    __slots__ = ("_connections", "_loop", "_routes", "_scheduled")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._routes: list[BatchedRoute] = []
+        self._connections: list[Replies] = []
+        self._scheduled = False
+
+    def answer(self, route: "BatchedRoute") -> None:
+        """Let a route answer its calls at the end of the turn."""
+        self._routes.append(route)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._end)
+
+    def write(self, connection: Replies) -> None:
+        """Let a connection write at the end of the turn."""
+        self._connections.append(connection)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._end)
+
+    def _end(self) -> None:
+        """Answer, then write; what that makes necessary waits for the next turn."""
+        routes, self._routes = self._routes, []
+        for route in routes:
+            route.answer()
+        connections, self._connections = self._connections, []
+        self._scheduled = bool(self._routes)
+        if self._scheduled:
+            self._loop.call_soon(self._end)
+        for connection in connections:
+            connection.flush()
+
+
+class BatchedRoute:
+    """The route of a batched method: the hot path of the server.
+
+    Parameters
+    ----------
+    method
+        The method.
+    dispatcher
+        Answers its requests.
+    turn
+        Says when.
+    clock
+        Tells which deadlines have passed.
+    """
+
+    __slots__ = ("_clock", "_decode", "_dispatcher", "_method", "_turn", "_waiting", "name")
+
+    def __init__(
+        self, method: BatchedMethod, dispatcher: Dispatcher, turn: Turn, clock: Clock
+    ) -> None:
+        self.name = method.name
+        self._method = method
+        self._decode = method.request_type.FromString
+        self._dispatcher = dispatcher
+        self._turn = turn
+        self._clock = clock
+        self._waiting: list[Call] = []
+
+    def accept(self, call: Call, message: bytes) -> None:
+        """Take a call whose one message is complete; it is answered when the turn ends."""
+        try:
+            call.request = self._decode(message)
+        except DecodeError as error:
+            status = self._dispatcher.fail(self.name, _undecodable(error))
+            call.connection.refuse(call, make_status_headers(status))
+            return
+        if not self._waiting:
+            self._turn.answer(self)
+        self._waiting.append(call)
+
+    def answer(self) -> None:
+        """Answer the calls that wait, at most `BATCH_TURN_MAX`; the others in the next turn."""
+        calls = self._waiting
+        self._waiting = calls[BATCH_TURN_MAX:]
+        if self._waiting:
+            self._turn.answer(self)
+            del calls[BATCH_TURN_MAX:]
+        now_ns = self._clock.monotonic_ns()
+        live = []
+        for call in calls:
+            if call.deadline_ns is not None and call.deadline_ns <= now_ns and call.open:
+                expire(call, self._dispatcher)
+            elif call.open:
+                live.append(call)
+        if not live:
+            return
+        requests = [call.request for call in live]
+        answers: Sequence[Any]
+        try:
+            answers = self._dispatcher.answer_batch(self._method, requests)
+        except Exception as error:  # noqa: BLE001 - other methods are answered after this one
+            answers = [self._dispatcher.fail(self.name, error) for _ in live]
+        for call, answer in zip(live, answers, strict=True):
+            finish(call, answer, self._dispatcher)
+
+
+class SingleRoute:
+    """The route of a blocking or deferred method: a task for each call.
+
+    Parameters
+    ----------
+    method
+        The method.
+    dispatcher
+        Answers its requests.
+    loop
+        The running event loop.
+    clock
+        Tells how long until a deadline.
+    """
+
+    __slots__ = ("_clock", "_decode", "_dispatcher", "_loop", "_method", "name")
+
+    def __init__(
+        self,
+        method: BlockingMethod | DeferredMethod,
+        dispatcher: Dispatcher,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+    ) -> None:
+        self.name = method.name
+        self._method = method
+        self._decode = method.request_type.FromString
+        self._dispatcher = dispatcher
+        self._loop = loop
+        self._clock = clock
+
+    def accept(self, call: Call, message: bytes) -> None:
+        """Take a call whose one message is complete, and begin to answer it."""
+        deadline_ns = call.deadline_ns
+        if deadline_ns is not None:
+            remaining_ns = deadline_ns - self._clock.monotonic_ns()
+            if remaining_ns <= 0:
+                expire(call, self._dispatcher)
+                return
+            call.timer = self._loop.call_later(remaining_ns / 1e9, expire, call, self._dispatcher)
+        try:
+            request = self._decode(message)
+        except DecodeError as error:
+            finish(call, self._dispatcher.fail(self.name, _undecodable(error)), self._dispatcher)
+            return
+        context = CallContext(deadline_ns, call.connection.peer)
+        call.task = self._loop.create_task(self._answer(call, request, context))
+
+    async def _answer(self, call: Call, request: Any, context: CallContext) -> None:
+        """Answer a call; cancelled when nobody waits for it any longer."""
+        method = self._method
+        if isinstance(method, BlockingMethod):
+            answer = await self._dispatcher.answer_blocking(method, request, context)
+        else:
+            answer = await self._dispatcher.answer_deferred(method, request, context)
+        # The task ends by itself from here on: nobody has to cancel it.
+        call.task = None
+        if call.open:
+            finish(call, answer, self._dispatcher)
+
+
+class PointerRoute:
+    """The route of a method that only the reference front serves.
+
+    Parameters
+    ----------
+    name
+        Name of the method.
+    """
+
+    __slots__ = ("_headers", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._headers = make_refusal_headers(
+            code_pb2.UNIMPLEMENTED,
+            f"{name} streams; a server started with --transport grpcio serves it",
+        )
+
+    def accept(self, call: Call, message: bytes) -> None:  # noqa: ARG002 - as every route has it
+        """Refuse the call, and say who serves it."""
+        call.connection.refuse(call, self._headers)
+
+
+def expire(call: Call, dispatcher: Dispatcher) -> None:
+    """End a call whose deadline has passed."""
+    error = ExpiredError(
+        "the deadline passed before the call began"
+        if call.task is None
+        else "the deadline passed while the call was being answered"
+    )
+    status = dispatcher.fail(call.route.name, error)
+    call.connection.refuse(call, make_status_headers(status))
+
+
+def finish(call: Call, answer: Any, dispatcher: Dispatcher) -> None:
+    """End a call with its response, or with the status it failed with."""
+    if answer.__class__ is not _Status:
+        try:
+            raw = answer.SerializeToString()
+        except (EncodeError, ValueError) as error:
+            answer = dispatcher.fail(call.route.name, error)
+        else:
+            if len(raw) <= REPLY_SIZE_BYTES_MAX:
+                call.connection.reply(call, raw)
+                return
+            answer = dispatcher.fail(call.route.name, _reply_too_long(len(raw)))
+    call.connection.refuse(call, make_status_headers(answer))
+
+
+def _undecodable(error: DecodeError) -> InvalidFieldError:
+    return InvalidFieldError(
+        "request",
+        str(error),
+        "an encoded message of the method's request type",
+        reason="REQUEST_UNDECODABLE",
+    )
+
+
+def _reply_too_long(size_bytes: int) -> ExhaustedError:
+    return ExhaustedError(
+        f"the response has {size_bytes:,} bytes; the longest has {REPLY_SIZE_BYTES_MAX:,} bytes:"
+        " ask for less at a time",
+        reason="REPLY_TOO_LONG",
+    )

@@ -1,0 +1,459 @@
+"""One connection: from the bytes of its socket to calls, and from answers to bytes.
+
+libnghttp2 keeps the state of HTTP/2 and checks the peer's frames; this module adds what gRPC asks
+for. Nothing is written at once: a connection marks itself in the turn, and writes when the turn
+ends.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, cast
+
+from ngh2 import (
+    Configuration,
+    Connection,
+    ConnectionClosed,
+    DataReceived,
+    DenialOfServiceError,
+    ErrorCode,
+    Event,
+    Header,
+    NGH2Error,
+    PingAcknowledged,
+    PingReceived,
+    RequestReceived,
+    Role,
+    Setting,
+    SettingsReceived,
+    StreamClosed,
+    TrailersReceived,
+)
+
+from instanter import limits
+from instanter.errors import ExhaustedError, InstanterError, UnavailableError
+from instanter.rpc.fast.calls import Call, expire
+from instanter.rpc.fast.exchange import Exchange
+from instanter.rpc.fast.intake import (
+    NO_MESSAGE_HEADERS,
+    RefusalError,
+    find_refusal,
+    take_piece,
+)
+from instanter.rpc.fast.lifetime import Lifetime
+from instanter.rpc.fast.wire import (
+    PREFIX,
+    PREFIX_SIZE_BYTES,
+    RESPONSE_HEADERS,
+    RESPONSE_TRAILERS,
+    make_status_headers,
+    parse_timeout_ns,
+)
+
+_CONFIGURATION: Final = Configuration(
+    max_inbound_header_list_size=limits.METADATA_SIZE_BYTES_HARD_MAX,
+    max_inbound_header_count=limits.METADATA_FIELDS_MAX,
+    stream_reset_rate_limit=(limits.RESETS_BURST_MAX, limits.RESETS_PER_SECOND_MAX),
+)
+_SETTINGS: Final = {
+    Setting.MAX_CONCURRENT_STREAMS: limits.STREAMS_PER_CONNECTION_MAX,
+    Setting.INITIAL_WINDOW_SIZE: limits.STREAM_WINDOW_SIZE_BYTES,
+    Setting.MAX_HEADER_LIST_SIZE: limits.METADATA_SIZE_BYTES_MAX,
+}
+_WRITE_SIZE_BYTES: Final = 256 << 10
+_CONTROL_FRAMES_PER_CALL: Final = 4
+_GOAWAY: Final = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+_DRAIN_PING: Final = b"draining"
+_PIECE_SIZE_BYTES_MIN: Final = 256
+
+
+class FastConnection(asyncio.Protocol):
+    """One connection of the fast front.
+
+    Parameters
+    ----------
+    exchange
+        What it shares with the others.
+
+    Attributes
+    ----------
+    calls
+        Its calls that have not ended, by stream.
+    peer
+        Who is at the other end, in gRPC's form `ipv4:127.0.0.1:40000`.
+    unfinished_size_bytes
+        Bytes of its requests that have not arrived whole.
+    """
+
+    __slots__ = (
+        "_closing", "_control_credit", "_draining", "_exchange", "_http2", "_lifetime", "_marked",
+        "_paused", "_resets", "_transport", "calls", "peer", "unfinished_size_bytes",
+    )  # fmt: skip
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._http2 = Connection(Role.SERVER, _CONFIGURATION)
+        self._lifetime = Lifetime(exchange.clock.monotonic_ns())
+        self._control_credit = limits.CONTROL_FRAMES_PER_SECOND_MAX
+        self._marked = False
+        self._paused = False
+        self._closing = False
+        self._draining = False
+        self._resets: list[int] = []
+        self.calls: dict[int, Call] = {}
+        self.peer = ""
+        self.unfinished_size_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet a client, unless there are too many or it does not speak HTTP/2."""
+        self._transport = cast("asyncio.Transport", transport)
+        exchange = self._exchange
+        tls = transport.get_extra_info("ssl_object")
+        if len(exchange.connections) >= limits.CONNECTIONS_MAX:
+            self.abort("too_many_connections")
+            return
+        if tls is not None and tls.selected_alpn_protocol() != "h2":
+            self.abort("no_http2_over_tls")
+            return
+        exchange.connections.add(self)
+        self.peer = _format_peer(transport.get_extra_info("peername"))
+        self._transport.set_write_buffer_limits(high=limits.WRITE_BUFFER_SIZE_BYTES_MAX)
+        self._http2.initiate_connection(_SETTINGS)
+        self._http2.set_local_window_size(limits.CONNECTION_WINDOW_SIZE_BYTES)
+        self.mark()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
+        """Stop all work for a client that is gone."""
+        self._closing = True
+        self._drop_calls()
+        self._exchange.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the socket brings."""
+        if self._closing:
+            return
+        self._lifetime.heard = True
+        try:
+            self._http2.receive_data(data)
+            self._handle(self._http2.events())
+            if not self._marked and not self._closing and self._http2.want_write:
+                self.mark()
+        except NGH2Error as error:
+            flooded = isinstance(error, DenialOfServiceError)
+            self._fail("flood" if flooded else "protocol", flooded=flooded)
+        except Exception as error:
+            self._exchange.log.error("connection_failed_by_bug", exc_info=error)
+            self.abort("bug")
+
+    def eof_received(self) -> bool:
+        """Close when the client has closed its side: HTTP/2 knows no half-closed connection."""
+        return False
+
+    def pause_writing(self) -> None:
+        """Take no more from a client that does not read what it gets."""
+        self._paused = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with a client that reads again."""
+        self._paused = False
+        if not self._closing:
+            self._transport.resume_reading()
+            self.mark()
+
+    def reply(self, call: Call, message: bytes) -> None:
+        """End a call with its one message."""
+        http2 = self._http2
+        waiting_bytes = http2.queued_body_size()
+        if waiting_bytes and waiting_bytes + len(message) > limits.REPLIES_WAITING_SIZE_BYTES_MAX:
+            self._refuse_unread(call, waiting_bytes)
+            return
+        self.drop(call)
+        stream_id = call.stream_id
+        try:
+            http2.send_response(stream_id, RESPONSE_HEADERS)
+            http2.send_data(stream_id, PREFIX.pack(0, len(message)) + message)
+            http2.send_trailers(stream_id, RESPONSE_TRAILERS)
+        except NGH2Error:
+            # The stream ended between two events of the same read; nobody waits for it.
+            return
+        self._lifetime.ping_strikes_count = 0
+        if not self._marked:
+            self.mark()
+
+    def refuse(self, call: Call, headers: Sequence[Header]) -> None:
+        """End a call without a message."""
+        self.drop(call)
+        self._send_headers(call.stream_id, headers, half_closed=call.half_closed)
+
+    def drop(self, call: Call) -> None:
+        """Forget a call that has ended, and stop its work."""
+        if self.calls.pop(call.stream_id, None) is None:
+            return
+        exchange = self._exchange
+        exchange.calls_count -= 1
+        buffer = call.buffer
+        if buffer is not None:
+            self.unfinished_size_bytes -= len(buffer)
+            exchange.unfinished_size_bytes -= len(buffer)
+        call.release()
+
+    def mark(self) -> None:
+        """Write at the end of the turn."""
+        self._marked = True
+        self._exchange.turn.write(self)
+
+    def flush(self) -> None:
+        """Write what is due, as far as the client reads it."""
+        self._marked = False
+        if self._closing or self._paused:
+            return
+        try:
+            self._write()
+            if self._resets and not self._paused:
+                # libnghttp2 drops the headers of a stream whose reset is queued: first the ones,
+                # then the other.
+                for stream_id in self._resets:
+                    self._http2.reset_stream(stream_id, ErrorCode.NO_ERROR)
+                self._resets.clear()
+                self._write()
+            self._handle(self._http2.events())
+        except Exception as error:
+            self._exchange.log.error("connection_failed_by_bug", exc_info=error)
+            self.abort("bug")
+
+    def check(self, now_ns: int) -> None:
+        """Enforce the limits on time; called about once a second."""
+        self._control_credit = limits.CONTROL_FRAMES_PER_SECOND_MAX
+        if self._closing:
+            self._transport.abort()
+            return
+        for call in tuple(self.calls.values()):
+            if not call.half_closed:
+                self._check_arrival(call, now_ns)
+        stalled = self._paused or self._http2.queued_body_size() > 0
+        verdict = self._lifetime.check(
+            now_ns,
+            calls_count=len(self.calls),
+            unread_size_bytes=self._transport.get_write_buffer_size() if stalled else -1,
+        )
+        if verdict == "ping":
+            self._http2.ping()
+            self.mark()
+        elif verdict in ("idle", "age"):
+            self.drain()
+        elif verdict:
+            self.abort(verdict)
+
+    def drain(self) -> None:
+        """Ask the client to take new calls elsewhere; let those in flight finish."""
+        if self._draining or self._closing:
+            return
+        self._draining = True
+        # Calls that are on the way must not be lost: the number of the last stream is told only
+        # when the client has answered a ping, and so has seen the notice.
+        self._http2.send_shutdown_notice()
+        self._http2.ping(_DRAIN_PING)
+        self.mark()
+
+    def close(self) -> None:
+        """End all calls with UNAVAILABLE, and close."""
+        if self._closing:
+            return
+        error = UnavailableError("the server stopped before it answered; call another one")
+        for call in tuple(self.calls.values()):
+            status = self._exchange.dispatcher.fail(call.route.name, error)
+            self.refuse(call, make_status_headers(status))
+        self._http2.send_goaway(ErrorCode.NO_ERROR)
+        self.flush()
+        self._closing = True
+        self._transport.close()
+
+    def abort(self, reason: str) -> None:
+        """Disconnect at once."""
+        self._drop_calls()
+        self._closing = True
+        self._exchange.count_closed(reason)
+        self._transport.abort()
+
+    def _handle(self, events: list[Event]) -> None:
+        """Act on what happened on the connection, in its order."""
+        calls = self.calls
+        for event in events:
+            if isinstance(event, DataReceived):
+                call = calls.get(event.stream_id)
+                if call is not None:
+                    self._take_data(call, event.data, ended=event.end_stream)
+            elif isinstance(event, RequestReceived):
+                self._begin(event.stream_id, event.headers, ended=event.end_stream)
+            elif isinstance(event, StreamClosed):
+                call = calls.get(event.stream_id)
+                if call is not None:
+                    self.drop(call)
+            elif not self._closing:
+                self._handle_control(event)
+
+    def _begin(self, stream_id: int, headers: tuple[Header, ...], *, ended: bool) -> None:
+        """Begin a call, or end it at once when its headers are not in order."""
+        exchange = self._exchange
+        fields = dict(headers)
+        route = exchange.routes.get(fields.get(b":path", b""))
+        self._control_credit += _CONTROL_FRAMES_PER_CALL
+        deadline_ns = None
+        timeout = fields.get(b"grpc-timeout")
+        if timeout is not None:
+            timeout_ns = parse_timeout_ns(timeout)
+            if timeout_ns is not None:
+                deadline_ns = exchange.clock.monotonic_ns() + timeout_ns
+        encoding = fields.get(b"grpc-encoding")
+        if (
+            route is None
+            or encoding is not None
+            or (timeout is not None and deadline_ns is None)
+            or b"te" not in fields
+            or fields.get(b"content-type") != b"application/grpc"
+            or fields.get(b":method") != b"POST"
+            or sum(map(len, fields.values())) + 64 * len(headers) > limits.METADATA_SIZE_BYTES_MAX
+            or exchange.calls_count >= limits.CALLS_IN_FLIGHT_MAX
+        ):
+            refusal = find_refusal(fields, headers, exchange)
+            if refusal is not None:
+                self._send_headers(stream_id, refusal, half_closed=ended)
+                return
+        assert route is not None, "a path without a route is refused"
+        call = Call(self, stream_id, route, deadline_ns)
+        if encoding is not None:
+            call.encoding = encoding
+        self.calls[stream_id] = call
+        exchange.calls_count += 1
+        if ended:
+            call.half_closed = True
+            self.refuse(call, NO_MESSAGE_HEADERS)
+
+    def _take_data(self, call: Call, data: bytes, *, ended: bool) -> None:
+        """Take what arrived of a call's message; nearly always all of it."""
+        if ended:
+            call.half_closed = True
+            if call.buffer is None and len(data) >= PREFIX_SIZE_BYTES:
+                flag, size_bytes = PREFIX.unpack_from(data)
+                if flag == 0 and size_bytes == len(data) - PREFIX_SIZE_BYTES:
+                    call.route.accept(call, data[PREFIX_SIZE_BYTES:])
+                    return
+        elif len(data) < _PIECE_SIZE_BYTES_MIN:
+            self._pay_for_control_frame()
+        try:
+            message = take_piece(call, data, self._exchange)
+        except RefusalError as refusal:
+            self.refuse(call, refusal.headers)
+        except InstanterError as error:
+            status = self._exchange.dispatcher.fail(call.route.name, error)
+            self.refuse(call, make_status_headers(status))
+        else:
+            if message is not None:
+                self._release_buffer(call)
+                call.route.accept(call, message)
+
+    def _handle_control(self, event: Event) -> None:
+        """Act on what is not about one call."""
+        self._pay_for_control_frame()
+        if isinstance(event, SettingsReceived):
+            self._lifetime.greeted = True
+        elif isinstance(event, PingReceived):
+            if self._lifetime.take_ping(self._exchange.clock.monotonic_ns()):
+                self._calm("too_many_pings")
+        elif isinstance(event, PingAcknowledged):
+            if self._draining and event.opaque_data == _DRAIN_PING:
+                self._http2.send_goaway(ErrorCode.NO_ERROR)
+        elif isinstance(event, TrailersReceived):
+            call = self.calls.get(event.stream_id)
+            if call is not None:
+                self._take_data(call, b"", ended=True)
+        elif isinstance(event, ConnectionClosed):
+            self._closing = True
+            self._transport.close()
+
+    def _pay_for_control_frame(self) -> None:
+        """Disconnect a client that sends more frames than its calls explain."""
+        self._control_credit -= 1
+        if self._control_credit < 0 and not self._closing:
+            self._calm("too_many_control_frames")
+
+    def _send_headers(
+        self, stream_id: int, headers: Sequence[Header], *, half_closed: bool
+    ) -> None:
+        """End a stream with headers only; stop the client if it is still sending."""
+        try:
+            self._http2.send_response(stream_id, headers, end_stream=True)
+        except NGH2Error:
+            # The stream ended between two events of the same read; nobody waits for it.
+            return
+        if not half_closed:
+            self._resets.append(stream_id)
+        self._lifetime.ping_strikes_count = 0
+        if not self._marked:
+            self.mark()
+
+    def _refuse_unread(self, call: Call, waiting_bytes: int) -> None:
+        """End a call whose reply does not fit behind those that the client has not read."""
+        error = ExhaustedError(
+            f"{waiting_bytes:,} bytes of replies wait for this client to read them",
+            reason="REPLIES_WAITING_EXHAUSTED",
+        )
+        status = self._exchange.dispatcher.fail(call.route.name, error)
+        self.refuse(call, make_status_headers(status))
+
+    def _check_arrival(self, call: Call, now_ns: int) -> None:
+        """End a call whose request takes too long to arrive."""
+        if not call.begun_ns:
+            call.begun_ns = now_ns
+        if call.deadline_ns is not None:
+            if call.deadline_ns <= now_ns:
+                expire(call, self._exchange.dispatcher)
+        elif now_ns - call.begun_ns >= limits.REQUEST_ARRIVAL_NS_MAX:
+            expire(call, self._exchange.dispatcher)
+
+    def _write(self) -> None:
+        """Hand frames to the socket until there are none, or it takes no more."""
+        while True:
+            data = self._http2.data_to_send(_WRITE_SIZE_BYTES)
+            if data:
+                self._transport.write(data)
+            if len(data) < _WRITE_SIZE_BYTES or self._paused:
+                return
+
+    def _release_buffer(self, call: Call) -> None:
+        """Count a request as finished."""
+        assert call.buffer is not None, "it came in pieces"
+        self.unfinished_size_bytes -= len(call.buffer)
+        self._exchange.unfinished_size_bytes -= len(call.buffer)
+        call.buffer = None
+
+    def _drop_calls(self) -> None:
+        """Stop all work."""
+        for call in tuple(self.calls.values()):
+            self.drop(call)
+
+    def _calm(self, reason: str) -> None:
+        """Disconnect a client that behaves as none should, and tell it why."""
+        self._drop_calls()
+        self._http2.send_goaway(ErrorCode.ENHANCE_YOUR_CALM, debug_data=reason.encode())
+        self._write()
+        self._closing = True
+        self._exchange.count_closed(reason)
+        self._transport.close()
+
+    def _fail(self, reason: str, *, flooded: bool) -> None:
+        """Disconnect a client whose frames libnghttp2 refuses; its state is gone already."""
+        self._drop_calls()
+        code = ErrorCode.ENHANCE_YOUR_CALM if flooded else ErrorCode.PROTOCOL_ERROR
+        self._transport.write(_GOAWAY + code.to_bytes(4, "big"))
+        self._closing = True
+        self._exchange.count_closed(reason)
+        self._transport.close()
+
+
+def _format_peer(address: object) -> str:
+    """Return who is at the other end in gRPC's form."""
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+    return "unix:"

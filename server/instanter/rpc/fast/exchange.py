@@ -1,0 +1,82 @@
+"""What all connections of the fast front share: the routes, the turn, and the common limits."""
+
+from typing import TYPE_CHECKING
+
+from instanter import limits
+from instanter.clock import Clock
+from instanter.events_log import EventsLog
+from instanter.rpc.dispatch import Dispatcher
+from instanter.rpc.fast.calls import Route, Turn
+
+if TYPE_CHECKING:
+    from instanter.rpc.fast.connection import FastConnection
+
+
+class Exchange:
+    """The state of one front, as its connections see it.
+
+    Parameters
+    ----------
+    routes
+        From path, `/package.Service/Method`, to what answers it.
+    turn, dispatcher, clock, log
+        What connections work with.
+
+    Attributes
+    ----------
+    connections
+        Connections that are open.
+    calls_count
+        Calls that have begun and not ended.
+    unfinished_size_bytes
+        Bytes of requests that have not arrived whole.
+    closed_counts
+        Connections that the server closed, by reason.
+    """
+
+    __slots__ = (
+        "_closed_logged_count", "_closed_logged_ns", "calls_count", "clock", "closed_counts",
+        "connections", "dispatcher", "log", "routes", "turn", "unfinished_size_bytes",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        routes: dict[bytes, Route],
+        *,
+        turn: Turn,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        log: EventsLog,
+    ) -> None:
+        self.routes = routes
+        self.turn = turn
+        self.dispatcher = dispatcher
+        self.clock = clock
+        self.log = log
+        self.connections: set[FastConnection] = set()
+        self.calls_count = 0
+        self.unfinished_size_bytes = 0
+        self.closed_counts: dict[str, int] = {}
+        self._closed_logged_count = 0
+        self._closed_logged_ns = 0
+
+    def count_closed(self, reason: str) -> None:
+        """Count a connection that the server closes for a reason."""
+        self.closed_counts[reason] = self.closed_counts.get(reason, 0) + 1
+
+    def check(self) -> None:
+        """Look after the time limits of every connection; called about once a second."""
+        now_ns = self.clock.monotonic_ns()
+        for connection in tuple(self.connections):
+            connection.check(now_ns)
+        self._log_closed(now_ns)
+
+    def _log_closed(self, now_ns: int) -> None:
+        """Log how many connections were closed, at most one line a minute: floods must not."""
+        count = sum(self.closed_counts.values())
+        if count == self._closed_logged_count:
+            return
+        if now_ns - self._closed_logged_ns >= limits.KEEPALIVE_NS or not self._closed_logged_count:
+            self._closed_logged_count = count
+            self._closed_logged_ns = now_ns
+            self.log.warning("connections_closed", total_by_reason=dict(self.closed_counts))

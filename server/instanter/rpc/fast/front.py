@@ -1,0 +1,184 @@
+"""The fast front: opens the port, makes the routes, keeps the time limits, and drains."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from instanter import limits
+from instanter.clock import Clock
+from instanter.errors import UnavailableError
+from instanter.events_log import EventsLog
+from instanter.metrics import Metrics
+from instanter.rpc.dispatch import Dispatcher
+from instanter.rpc.fast.calls import BatchedRoute, PointerRoute, Route, SingleRoute, Turn
+from instanter.rpc.fast.connection import FastConnection
+from instanter.rpc.fast.exchange import Exchange
+from instanter.rpc.fast.health import HEALTH_NAME, Health
+from instanter.rpc.fast.listening import UNIX_SCHEME, make_tls_context, open_sockets
+from instanter.rpc.front import BatchedMethod, Service
+from instanter.rpc.tls import TlsFiles
+
+_CHECK_S: Final = 1.0
+_DRAIN_CHECK_S: Final = 0.01
+_STREAMING_METHODS: Final = (
+    f"{HEALTH_NAME}/Watch",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+)
+
+
+class FastFront:
+    """Serves services over HTTP/2 by itself. A `Front`; for one event loop, started once.
+
+    Parameters
+    ----------
+    services
+        What it serves, beside `grpc.health.v1.Health/Check`.
+    log, metrics, clock
+        As in `Dispatcher`.
+    reuse_port
+        Let several processes listen on one port. Off by default, so that a second server on the
+        port is refused instead of quietly taking half of the connections.
+    tls
+        Contents of the PEM files; None for plain text.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        *,
+        log: EventsLog,
+        metrics: Metrics,
+        clock: Clock,
+        reuse_port: bool = False,
+        tls: TlsFiles | None = None,
+    ) -> None:
+        self._services = tuple(services)
+        self._log = log
+        self._clock = clock
+        self._reuse_port = reuse_port
+        self._tls = tls
+        self._dispatcher = Dispatcher(log=log, metrics=metrics, clock=clock)
+        self._health = Health(service.name for service in services)
+        self._exchange: Exchange | None = None
+        self._servers: list[asyncio.AbstractServer] = []
+        self._unix_path: Path | None = None
+        self._check_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def exchange(self) -> Exchange:
+        """The state of the started front: its connections, its calls, and what it closed."""
+        assert self._exchange is not None, "the front has been started"
+        return self._exchange
+
+    async def start(self, address: str, port: int) -> int:
+        """Open the port, serve, and report healthy; return the port that was bound.
+
+        Parameters
+        ----------
+        address
+            Host name or address to listen on, or `unix:` and the path of a Unix socket.
+        port
+            TCP port; 0 for any free one. Without meaning for a Unix socket.
+
+        Raises
+        ------
+        UnavailableError
+            The port cannot be opened, because another server has it for example; or the
+            certificate cannot be used.
+        """
+        assert self._exchange is None, "a front is started once"
+        loop = asyncio.get_running_loop()
+        context = self._make_tls_context()
+        exchange = self._exchange = self._make_exchange(loop)
+        bound = 0
+        for opened in open_sockets(address, port, reuse_port=self._reuse_port):
+            self._servers.append(await self._listen(loop, opened, exchange, context))
+            bound = 0 if opened.family == socket.AF_UNIX else int(opened.getsockname()[1])
+        if address.startswith(UNIX_SCHEME):
+            self._unix_path = Path(address.removeprefix(UNIX_SCHEME))
+        self._health.serving = True
+        self._check_timer = loop.call_later(_CHECK_S, self._check, loop)
+        self._log.info("front_started", front="fast", address=address, port=bound)
+        return bound
+
+    async def stop(self, grace_ns: int) -> None:
+        """Report unhealthy, take no new calls, let those in flight finish for `grace_ns`."""
+        if not self._servers:
+            return
+        exchange = self.exchange
+        self._health.serving = False
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        if self._unix_path is not None:
+            self._unix_path.unlink(missing_ok=True)
+        for connection in tuple(exchange.connections):
+            connection.drain()
+        end_ns = self._clock.monotonic_ns() + min(grace_ns, limits.DRAIN_NS_MAX)
+        while exchange.connections and self._clock.monotonic_ns() < end_ns:
+            await asyncio.sleep(_DRAIN_CHECK_S)
+        for connection in tuple(exchange.connections):
+            connection.close()
+        # What a client does not read within two turns is not waited for.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        for connection in tuple(exchange.connections):
+            connection.abort("stopped")
+        if self._check_timer is not None:
+            self._check_timer.cancel()
+        self._dispatcher.close()
+        self._log.info("front_stopped", front="fast")
+
+    def _make_exchange(self, loop: asyncio.AbstractEventLoop) -> Exchange:
+        """Return what the connections share, with a route for each method."""
+        turn = Turn(loop)
+        routes: dict[bytes, Route] = {
+            f"/{name}".encode(): PointerRoute(name) for name in _STREAMING_METHODS
+        }
+        for service in (*self._services, self._health.make_service()):
+            for method in service.methods:
+                path = f"/{service.name}/{method.name}".encode()
+                if isinstance(method, BatchedMethod):
+                    routes[path] = BatchedRoute(method, self._dispatcher, turn, self._clock)
+                else:
+                    routes[path] = SingleRoute(method, self._dispatcher, loop, self._clock)
+        return Exchange(
+            routes, turn=turn, dispatcher=self._dispatcher, clock=self._clock, log=self._log
+        )
+
+    def _make_tls_context(self) -> ssl.SSLContext | None:
+        """Return the settings of an encrypted port, if it is one."""
+        if self._tls is None:
+            return None
+        try:
+            return make_tls_context(self._tls)
+        except (ssl.SSLError, ValueError) as error:
+            raise UnavailableError(
+                f"the certificate, its key or the client authority cannot be used: {error}",
+                reason="CERTIFICATE_UNUSABLE",
+            ) from error
+
+    async def _listen(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        opened: socket.socket,
+        exchange: Exchange,
+        context: ssl.SSLContext | None,
+    ) -> asyncio.AbstractServer:
+        """Take connections from a listening socket."""
+        create = loop.create_unix_server if opened.family == socket.AF_UNIX else loop.create_server
+        return await create(
+            lambda: FastConnection(exchange),
+            sock=opened,
+            ssl=context,
+            ssl_handshake_timeout=limits.HANDSHAKE_NS_MAX / 1e9 if context else None,
+        )
+
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look after the time limits, again and again."""
+        self.exchange.check()
+        self._check_timer = loop.call_later(_CHECK_S, self._check, loop)

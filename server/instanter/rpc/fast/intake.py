@@ -1,0 +1,198 @@
+"""What is not the usual way of a request: odd headers, messages in pieces, compressed ones."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from google.rpc import code_pb2
+from ngh2 import Header
+
+from instanter import limits
+from instanter.errors import ExhaustedError
+from instanter.rpc.fast.calls import Call
+from instanter.rpc.fast.exchange import Exchange
+from instanter.rpc.fast.wire import (
+    NOT_GRPC_HEADERS,
+    NOT_POST_HEADERS,
+    PREFIX,
+    PREFIX_SIZE_BYTES,
+    decompress,
+    is_grpc,
+    is_known_encoding,
+    make_encoding_refusal_headers,
+    make_refusal_headers,
+    make_status_headers,
+    parse_timeout_ns,
+    too_long,
+)
+
+_SHOWN_PATH_SIZE_MAX: Final = 200
+
+
+class RefusalError(Exception):
+    """A request breaks gRPC's rules.
+
+    Attributes
+    ----------
+    headers
+        What the call is ended with.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.headers = make_refusal_headers(code, message)
+
+
+NO_MESSAGE_HEADERS: Final = make_refusal_headers(
+    code_pb2.UNIMPLEMENTED, "the method takes exactly one message; the request has none"
+)
+"""The answer to a request that ends before its message."""
+
+
+def find_refusal(
+    fields: Mapping[bytes, bytes], headers: tuple[Header, ...], exchange: Exchange
+) -> tuple[Header, ...] | list[Header] | None:
+    """Return what a call with unusual headers is ended with, or None when they are in order.
+
+    Parameters
+    ----------
+    fields
+        The headers by name.
+    headers
+        The same, with those that occur twice.
+    exchange
+        Knows the routes, and how many calls there are.
+    """
+    if not is_grpc(fields.get(b"content-type", b"")):
+        return NOT_GRPC_HEADERS
+    if fields.get(b":method") != b"POST":
+        return NOT_POST_HEADERS
+    path = fields.get(b":path", b"")
+    if path not in exchange.routes:
+        shown = path[:_SHOWN_PATH_SIZE_MAX].decode("ascii", "backslashreplace")
+        return make_refusal_headers(code_pb2.UNIMPLEMENTED, f"there is no method '{shown}' here")
+    if b"te" not in fields:
+        return make_refusal_headers(
+            code_pb2.INTERNAL,
+            "the header 'te: trailers' is missing; a proxy on the way may drop trailers, and with"
+            " them the status of every call",
+        )
+    encoding = fields.get(b"grpc-encoding", b"identity")
+    if not is_known_encoding(encoding):
+        return make_encoding_refusal_headers(encoding)
+    timeout = fields.get(b"grpc-timeout")
+    if timeout is not None and parse_timeout_ns(timeout) is None:
+        return make_refusal_headers(
+            code_pb2.INTERNAL,
+            "grpc-timeout is malformed; expected up to 8 digits and one of H, M, S, m, u, n",
+        )
+    error = _find_exhaustion(headers, exchange)
+    if error is None:
+        return None
+    status = exchange.dispatcher.fail(exchange.routes[path].name, error)
+    return make_status_headers(status)
+
+
+def take_piece(call: Call, data: bytes, exchange: Exchange) -> bytes | None:
+    """Add a piece to a call's message; return the message when the caller has sent everything.
+
+    Parameters
+    ----------
+    call
+        The call; its `half_closed` says whether this is the last piece.
+    data
+        The piece, any number of bytes.
+    exchange
+        Counts what is unfinished.
+
+    Raises
+    ------
+    RefusalError
+        The message is cut, or there are two, or it is compressed although its headers deny it.
+    ExhaustedError
+        It is too long, or too much is unfinished.
+    InvalidFieldError
+        Its compressed form is damaged.
+    """
+    if call.buffer is None:
+        call.buffer = bytearray()
+        call.begun_ns = exchange.clock.monotonic_ns()
+    buffer = call.buffer
+    buffer += data
+    exchange.unfinished_size_bytes += len(data)
+    call.connection.unfinished_size_bytes += len(data)
+    if len(buffer) < PREFIX_SIZE_BYTES:
+        if not call.half_closed:
+            return None
+        if not buffer:
+            raise _no_message()
+        raise _cut()
+    flag, size_bytes = PREFIX.unpack_from(buffer)
+    if size_bytes > limits.MESSAGE_SIZE_BYTES_MAX:
+        raise too_long(size_bytes)
+    missing_bytes = PREFIX_SIZE_BYTES + size_bytes - len(buffer)
+    if missing_bytes < 0:
+        raise RefusalError(
+            code_pb2.UNIMPLEMENTED, "the method takes exactly one message; the request has more"
+        )
+    if not call.half_closed:
+        _check_unfinished(call, exchange)
+        return None
+    if missing_bytes:
+        raise _cut()
+    return _open(bytes(memoryview(buffer)[PREFIX_SIZE_BYTES:]), flag, call.encoding)
+
+
+def _open(message: bytes, flag: int, encoding: bytes) -> bytes:
+    """Return a message as it was before its compression, if there was any."""
+    if flag == 0:
+        return message
+    if flag != 1:
+        raise RefusalError(
+            code_pb2.INTERNAL, f"the message's prefix begins with {flag}, not 0 or 1"
+        )
+    if not encoding or encoding == b"identity":
+        raise RefusalError(
+            code_pb2.INTERNAL, "the message is marked as compressed, but grpc-encoding names none"
+        )
+    return decompress(message, encoding)
+
+
+def _find_exhaustion(headers: tuple[Header, ...], exchange: Exchange) -> ExhaustedError | None:
+    """Return the error of a request that comes on top of too much, or is too much itself."""
+    size_bytes = sum(len(name) + len(value) + 32 for name, value in headers)
+    if size_bytes > limits.METADATA_SIZE_BYTES_MAX:
+        return ExhaustedError(
+            f"headers of {size_bytes:,} bytes (32 for each field included) are refused; the limit"
+            f" is {limits.METADATA_SIZE_BYTES_MAX:,} bytes",
+            reason="METADATA_TOO_LONG",
+        )
+    if exchange.calls_count >= limits.CALLS_IN_FLIGHT_MAX:
+        return ExhaustedError(
+            f"{exchange.calls_count} calls are being answered; retry later",
+            reason="CALLS_IN_FLIGHT_EXHAUSTED",
+        )
+    return None
+
+
+def _check_unfinished(call: Call, exchange: Exchange) -> None:
+    """Raise when there are more bytes of unfinished requests than memory is set aside for."""
+    of_connection = call.connection.unfinished_size_bytes
+    if (
+        of_connection > limits.REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX
+        or exchange.unfinished_size_bytes > limits.REQUESTS_UNFINISHED_SIZE_BYTES_MAX
+    ):
+        raise ExhaustedError(
+            f"{of_connection:,} bytes of unfinished requests have arrived on this connection and"
+            f" {exchange.unfinished_size_bytes:,} on all; send large requests one after the other",
+            reason="REQUESTS_UNFINISHED_EXHAUSTED",
+        )
+
+
+def _cut() -> RefusalError:
+    return RefusalError(code_pb2.INTERNAL, "the request ended in the middle of its message")
+
+
+def _no_message() -> RefusalError:
+    return RefusalError(
+        code_pb2.UNIMPLEMENTED, "the method takes exactly one message; the request has none"
+    )
