@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from instanter.catalogue.compilation import compile_catalogue
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.schema import MISSING_CODE
+from instanter.decision.binning_plan import make_plan
+from instanter.decision.learner import LearnerSettings, PropensityModel, new_model
+from instanter.decision.models import ModelSet
 from instanter.store.environment import Environment
 from instanter.store.profiles import put_block
 from instanter.store.records import key_of
@@ -33,6 +36,9 @@ PLACEMENT = "home"
 
 PUBLISH_TIME_NS = 1_770_000_000_000_000_000
 _BLOCK_ROWS = 4_000
+_SAMPLE_ROWS = 2_000
+_WEIGHT_DEVIATION = 0.05
+"""Deviation of one weight in log-odds: that of a sum over 1000 attributes is 1.6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +195,23 @@ def write_rule(draw: np.random.Generator, comparisons: int = 6) -> str:
         f"profile.number_{a:03d} >= {200 + jitter[0]}.0",
     ]
     return " && ".join(clauses[: comparisons - 1])
+
+
+def make_models(catalogue: CompiledCatalogue, seed: int = 5) -> ModelSet:
+    """Return a model for each offer with weights drawn at random for every bin.
+
+    What a decision costs depends on how many weights there are, not on what was learned.
+    """
+    draw = np.random.default_rng(seed)
+    sample = draw_slots(catalogue, _SAMPLE_ROWS, draw)
+    nothing = np.full((_SAMPLE_ROWS, catalogue.schema.context_slot_count), MISSING_CODE, np.uint32)
+    plan = make_plan(catalogue.schema, sample, nothing)
+    settings = LearnerSettings()
+    models: dict[str, PropensityModel] = {}
+    for offer in catalogue.offers:
+        model = new_model(plan, settings, offer.prior_propensity)
+        model.mean[:] = draw.normal(0.0, _WEIGHT_DEVIATION, plan.row_count)
+        # A model without labels is not served.
+        model.label_count[:] = 1000, 100
+        models[offer.name] = model
+    return ModelSet(plan, settings, models)
