@@ -83,7 +83,9 @@ leaves = st.one_of(
     _compare(numbers),
     _compare(instants),
     _compare(st.builds(lambda a, b: _join("({} - {})", a, b), instants, instants)),
-    st.builds(lambda a, b: _join("({} - {}) > {}", a, b, _both("duration('24h')")), *[instants] * 2),
+    st.builds(
+        lambda a, b: _join("({} - {}) > {}", a, b, _both("duration('24h')")), *[instants] * 2
+    ),
     _category_tests(),
     st.builds(lambda a, ks: _join(f"{{}} in {ks!r}", a), numbers, st.lists(st.sampled_from(EDGES))),
     st.sampled_from(["true", "false", "profile.member", "!profile.member"]).map(_both),

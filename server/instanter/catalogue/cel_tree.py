@@ -21,6 +21,7 @@ from instanter import limits
 
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
 _INFIX = re.compile(r"_(&&|\|\||==|!=|<=|>=|<|>|\+|-|\*|/|%)_|@(in)")
+_STRANGER = re.compile(r"(?:mismatched|extraneous) input ('.*') expecting ", re.DOTALL)
 _SYNTAX_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 
 
@@ -187,8 +188,8 @@ def _syntax_error(text: str, message: str) -> CelSyntaxError:
         told = "it ends where a value or a comparison is expected"
     elif "token recognition error at: '= '" in told:
         told = "a single = is no comparison; write == for equality"
-    elif " expecting {" in told:
-        told = told.split(" expecting {")[0]
+    elif stranger := _STRANGER.match(told):
+        told = f"{stranger[1]} cannot stand here"
     return CelSyntaxError(min(max(position, 0), len(text)), told)
 
 

@@ -355,8 +355,10 @@ class RuleCompiler:
             if operand.kind is Kind.CATEGORY and member.kind is Kind.TEXT:
                 points.append(float(self._code(operand, member.text, element)))
                 continue
-            number = self._builder.find_constant(member.value)
-            if operand.kind is not Kind.NUMBER or member.kind is not Kind.NUMBER or number is None:
+            number = None
+            if operand.kind is member.kind is Kind.NUMBER:
+                number = self._builder.find_constant(member.value)
+            if number is None:
                 wanted = "texts" if operand.kind is Kind.CATEGORY else "numbers"
                 raise _mistake(element, f"the list must hold {wanted} only")
             points.append(number)

@@ -1,0 +1,45 @@
+"""The rules and customers of `tests/cases`, which anybody can read and add to."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.catalogue.worlds import compile_rules, evaluate_rules, offers_with_rules, problems_of
+
+CASES = Path(__file__).parents[1] / "cases"
+FILES = sorted((CASES / "rules").glob("*.yaml"))
+MISTAKES = yaml.safe_load((CASES / "rule_mistakes.yaml").read_text("utf-8"))["mistakes"]
+COMPARISONS = yaml.safe_load((CASES / "rules" / "comparisons.yaml").read_text("utf-8"))
+TRUTHS = {"fails": 0, "unknown": 1, "holds": 2}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_each_rule_says_what_its_case_says(path):
+    world = yaml.safe_load(path.read_text("utf-8"))
+    rules = [case["rule"] for case in world["rules"]]
+    catalogue = compile_rules(rules, yaml.safe_dump({"attributes": world["attributes"]}))
+    checked = 0
+    for index, case in enumerate(world["rules"]):
+        assert set(case) <= {"rule", *TRUTHS}, "a case has a rule and customers, nothing else"
+        for word, truth in TRUTHS.items():
+            for customer in case.get(word, ()):
+                values = dict(customer)
+                now = values.pop("now", datetime(2026, 11, 1, tzinfo=UTC))
+                found = evaluate_rules(catalogue, values, now.timestamp())[index]
+                assert (case["rule"], customer, found) == (case["rule"], customer, truth)
+                checked += 1
+    assert checked > 10
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake["rule"])
+def test_a_wrong_rule_is_refused_with_what_would_be_right(mistake):
+    files = offers_with_rules([mistake["rule"]])
+    files["attributes.yaml"] = yaml.safe_dump({"attributes": COMPARISONS["attributes"]})
+    (problem,) = problems_of(files)
+    assert problem.file == "offers.yaml"
+    assert problem.field == "offers/r0.eligibility"
+    assert mistake["part"] in problem.text
+    assert mistake["says"] in problem.message
+    assert problem.suggestion == mistake.get("meant", "")
