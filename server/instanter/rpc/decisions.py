@@ -1,6 +1,5 @@
 """`DecisionService`: check the requests, ask the engine, translate its decisions."""
 
-import copy
 from collections.abc import Sequence
 from typing import Final
 
@@ -276,11 +275,13 @@ def _check_request_id(request_id: str) -> None:
 def _at_index(error: InstanterError, index: int) -> InstanterError:
     """Return the error with its field placed within the batch.
 
-    A copy, for the engine may give one error as the answer to several requests.
+    A copy, for the engine may give one error as the answer to several requests. (`copy.copy` calls
+    the constructor with the message alone, which these errors' constructors do not take.)
     """
     if not error.field:
         return error
-    placed = copy.copy(error)
+    placed = error.__class__.__new__(error.__class__)
+    placed.__dict__.update(error.__dict__)
     placed.field = f"requests[{index}].{error.field}"
     placed.message = f"requests[{index}].{error.message}"
     placed.args = (placed.message,)

@@ -1,0 +1,213 @@
+"""`CatalogueService` through the wire."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from instanter.errors import CatalogueInvalidError, ExhaustedError
+from instanter.keeper.compiler import LocalCompiler, ProcessCompiler
+from instanter.v1 import catalogue_service_pb2 as pb
+from instanter.v1.attribute_value_pb2 import AttributeValue
+from instanter.v1.customer_service_pb2 import Customer, UpdateCustomerRequest
+from tests.api.refusals import refuse
+from tests.api.shop import SHOP, Shop, make_apply, open_shop
+
+DEARER = {
+    **SHOP,
+    "offers.yaml": SHOP["offers.yaml"].replace("value_minor: 250", "value_minor: 300"),
+}
+BROKEN = {**SHOP, "offers.yaml": SHOP["offers.yaml"].replace("profile.age", "profile.agee")}
+
+
+@pytest.fixture
+def shop(front_name: str, tmp_path: Path) -> Iterator[Shop]:
+    """A shop of each test's own, with nothing published."""
+    with open_shop(tmp_path / "store", front_name) as opened:
+        yield opened
+
+
+def get(shop: Shop, **fields: Any) -> pb.Catalogue:
+    request = pb.GetCatalogueRequest(name="catalogue", **fields)
+    return shop.catalogue.GetCatalogue(request, timeout=20)
+
+
+def test_before_the_first_publication_there_is_none(shop: Shop) -> None:
+    refusal = refuse(shop.catalogue.GetCatalogue, pb.GetCatalogueRequest(name="catalogue"))
+    assert refusal.code is grpc.StatusCode.NOT_FOUND
+    assert refusal.reason == "CATALOGUE_NOT_FOUND"
+    assert "instanter apply" in refusal.message
+
+
+def test_a_publication_says_what_is_new(shop: Shop) -> None:
+    response = shop.apply(SHOP)
+    assert response.catalogue.revision == 1
+    assert response.catalogue.schema_revision == 1
+    assert response.catalogue.attribute_count == 9
+    assert response.catalogue.offer_count == 3
+    assert {change.action for change in response.changes} == {pb.CATALOGUE_ACTION_CREATE}
+    assert "offers/espresso" in [change.resource for change in response.changes]
+
+
+def test_the_views_show_files_or_not(shop: Shop) -> None:
+    shop.apply(SHOP)
+    for fields in ({}, {"view": pb.CATALOGUE_VIEW_BASIC}):
+        assert not get(shop, **fields).files
+    full = get(shop, view=pb.CATALOGUE_VIEW_FULL)
+    assert {file.path: file.content for file in full.files} == SHOP
+    assert full.publish_time.seconds > 1_700_000_000
+
+
+def test_an_update_names_the_fields_with_old_and_new_value(shop: Shop) -> None:
+    shop.apply(SHOP)
+    response = shop.apply(DEARER)
+    assert response.catalogue.revision == 2
+    assert response.catalogue.schema_revision == 1
+    (change,) = response.changes
+    assert change.action == pb.CATALOGUE_ACTION_UPDATE
+    assert change.resource == "offers/espresso"
+    (field,) = change.fields
+    assert (field.field, field.old_value, field.new_value) == ("value_minor", "250", "300")
+
+
+def test_what_is_no_longer_there_is_withdrawn(shop: Shop) -> None:
+    shop.apply(SHOP)
+    first, _, rest = SHOP["offers.yaml"].partition("  - name: tea")
+    _, _, last = rest.partition("  - name: umbrella")
+    response = shop.apply({**SHOP, "offers.yaml": f"{first}  - name: umbrella{last}"})
+    (change,) = response.changes
+    assert change.action == pb.CATALOGUE_ACTION_DELETE
+    assert change.resource == "offers/tea"
+
+
+def test_the_same_catalogue_again_is_no_new_revision(shop: Shop) -> None:
+    first = shop.apply(SHOP)
+    again = shop.apply(SHOP)
+    assert not again.changes
+    assert again.catalogue == first.catalogue
+    assert get(shop) == first.catalogue
+
+
+def test_validating_publishes_nothing(shop: Shop) -> None:
+    tried = shop.catalogue.ApplyCatalogue(make_apply(SHOP, validate_only=True), timeout=20)
+    assert tried.changes
+    assert tried.catalogue == pb.Catalogue(name="catalogue")
+    assert refuse(shop.catalogue.GetCatalogue, pb.GetCatalogueRequest(name="catalogue")).code is (
+        grpc.StatusCode.NOT_FOUND
+    )
+    shop.apply(SHOP)
+    tried = shop.catalogue.ApplyCatalogue(make_apply(DEARER, validate_only=True), timeout=20)
+    assert [change.resource for change in tried.changes] == ["offers/espresso"]
+    assert tried.catalogue.revision == get(shop).revision == 1
+
+
+def test_publishing_on_top_of_another_revision_is_aborted(shop: Shop) -> None:
+    for expected, fails in ((1, True), (0, False), (0, True), (1, False), (1, True)):
+        files = DEARER if expected else SHOP
+        request = make_apply(files, expected_revision=expected)
+        if fails:
+            refusal = refuse(shop.catalogue.ApplyCatalogue, request)
+            assert refusal.code is grpc.StatusCode.ABORTED
+            assert refusal.reason == "REVISION_CONFLICT"
+            assert refusal.metadata["expected"] == str(expected)
+        else:
+            shop.catalogue.ApplyCatalogue(request, timeout=20)
+
+
+def test_mistakes_are_field_violations_with_file_and_line_and_publish_nothing(shop: Shop) -> None:
+    shop.apply(SHOP)
+    refusal = refuse(shop.catalogue.ApplyCatalogue, make_apply(BROKEN))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal.reason == "CATALOGUE_INVALID"
+    assert refusal.fields == ["offers/espresso.eligibility"]
+    assert refusal.violations[0].description.startswith("offers.yaml:6: ")
+    assert "age" in refusal.violations[0].description
+    assert get(shop).revision == 1
+
+
+def test_a_thousand_mistakes_arrive_as_far_as_they_fit(shop: Shop) -> None:
+    offers = "".join(
+        f"  - name: offer_{i}\n    treatments: [{{channel: wep}}]\n    value_minor: -1\n"
+        for i in range(500)
+    )
+    refusal = refuse(
+        shop.catalogue.ApplyCatalogue, make_apply({**SHOP, "offers.yaml": f"offers:\n{offers}"})
+    )
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert len(refusal.violations) >= 5
+    assert int(refusal.metadata["violations_left_out_count"]) >= 20
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.ApplyCatalogueRequest(), "files"),
+        (make_apply(SHOP, expected_revision=-1), "expected_revision"),
+        (
+            pb.ApplyCatalogueRequest(files=[pb.CatalogueFile(path="a.yaml", content="")] * 2),
+            "files[1].path",
+        ),
+        (make_apply({f"{i}.yaml": "" for i in range(1_001)}), "files"),
+    ],
+)
+def test_a_bad_publication_is_refused(
+    shop: Shop, request_: pb.ApplyCatalogueRequest, field: str
+) -> None:
+    refusal = refuse(shop.catalogue.ApplyCatalogue, request_)
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal.fields == [field]
+
+
+def test_another_name_or_view_is_refused(shop: Shop) -> None:
+    for request, field in (
+        (pb.GetCatalogueRequest(name="catalogues/1"), "name"),
+        (pb.GetCatalogueRequest(name="catalogue", view=9), "view"),  # type: ignore[arg-type]
+    ):
+        assert refuse(shop.catalogue.GetCatalogue, request).fields == [field]
+
+
+def test_a_new_attribute_can_be_written_right_after_its_publication(shop: Shop) -> None:
+    shop.apply(SHOP)
+    extended = SHOP["shop.yaml"].replace(
+        "attributes:\n", "attributes:\n  - {name: height, kind: number}\n"
+    )
+    shop.catalogue.ApplyCatalogue(make_apply({**SHOP, "shop.yaml": extended}), timeout=20)
+    customer = Customer(name="customers/c", attributes={"height": AttributeValue(number_value=2)})
+    request = UpdateCustomerRequest(customer=customer, allow_missing=True)
+    written = shop.customers.UpdateCustomer(request, timeout=20)
+    assert written.attributes["height"].number_value == 2
+
+
+def test_a_process_compiles_to_the_same_as_this_thread() -> None:
+    local = LocalCompiler().compile(SHOP, None, revision=1, publish_time_ns=5)
+    process = ProcessCompiler().compile(SHOP, None, revision=1, publish_time_ns=5)
+    assert process == local
+    changed = ProcessCompiler().compile(DEARER, local.body, revision=2, publish_time_ns=6)
+    assert changed == LocalCompiler().compile(DEARER, local.body, revision=2, publish_time_ns=6)
+
+
+def test_a_process_reports_the_same_problems() -> None:
+    problems = []
+    for compiler in (LocalCompiler(), ProcessCompiler()):
+        with pytest.raises(CatalogueInvalidError) as caught:
+            compiler.compile(BROKEN, None, revision=1, publish_time_ns=5)
+        problems.append(caught.value.problems)
+    assert problems[0] == problems[1]
+
+
+def test_a_compilation_that_takes_too_long_is_killed() -> None:
+    with pytest.raises(ExhaustedError, match=r"0\.01 s") as caught:
+        ProcessCompiler(time_ns_max=10_000_000).compile(SHOP, None, revision=1, publish_time_ns=5)
+    assert caught.value.reason == "CATALOGUE_TOO_HEAVY"
+
+
+def test_a_compilation_that_takes_too_much_memory_is_refused() -> None:
+    # The process starts within 1 GiB; the bound is set once everything has been imported.
+    heavy = {"a.yaml": "attributes:\n" + "  - {name: x}\n" * 200_000}
+    with pytest.raises(ExhaustedError) as caught:
+        ProcessCompiler(memory_size_bytes_max=1 << 20).compile(
+            heavy, None, revision=1, publish_time_ns=5
+        )
+    assert caught.value.reason == "CATALOGUE_TOO_HEAVY"

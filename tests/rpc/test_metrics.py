@@ -1,0 +1,84 @@
+"""Counters and how Prometheus sees them."""
+
+import socket
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from instanter.decision.questions import NoOfferReason
+from instanter.errors import UnavailableError
+from instanter.metrics import NO_OFFER_REASONS, PROFILE_STATES, Metrics, MetricsDoor
+from instanter.store.profiles import ProfileState
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def door(metrics: Metrics) -> Iterator[str]:
+    opened = MetricsDoor(metrics)
+    port = opened.start("127.0.0.1", 0)
+    yield f"http://127.0.0.1:{port}/metrics"
+    opened.stop()
+
+
+def read(address: str) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Return every sample by name and label values."""
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    assert all(family.documentation for family in families)
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_labels_are_the_numbers_of_the_contract() -> None:
+    assert PROFILE_STATES == ("", *(state.name.lower() for state in ProfileState))
+    assert NO_OFFER_REASONS[1:] == tuple(r.name.lower() for r in NoOfferReason if r)
+
+
+def test_every_counter_is_shown(metrics: Metrics, door: str) -> None:
+    metrics.decisions_by_state[ProfileState.DAMAGED] += 2
+    metrics.no_offer_by_reason[NoOfferReason.HOLDOUT] += 3
+    metrics.count_error("GetCustomer", "NOT_FOUND")
+    metrics.records_damaged_count = 4
+    metrics.writes_count, metrics.write_groups_count = 6, 5
+    metrics.catalogue_revision, metrics.model_revision = 7, 8
+    samples = read(door)
+    assert samples["instanter_decisions_total", ("damaged",)] == 2
+    assert samples["instanter_decisions_total", ("known",)] == 0
+    assert samples["instanter_decisions_without_offer_total", ("holdout",)] == 3
+    assert samples["instanter_call_errors_total", ("GetCustomer", "NOT_FOUND")] == 1
+    assert samples["instanter_records_damaged_total", ()] == 4
+    assert samples["instanter_writes_total", ()] == 6
+    assert samples["instanter_write_groups_total", ()] == 5
+    assert samples["instanter_catalogue_revision", ()] == 7
+    assert samples["instanter_model_revision", ()] == 8
+
+
+def test_times_fall_into_their_buckets(metrics: Metrics, door: str) -> None:
+    for took_us in (0, 63, 64, 1 << 40):
+        metrics.count_turn(2, took_us)
+    samples = read(door)
+    name = "instanter_decision_seconds_bucket"
+    assert samples[name, ("0.0",)] == 2
+    assert samples[name, ("6.3e-05",)] == 4
+    assert samples[name, ("0.000127",)] == 6
+    assert samples[name, ("+Inf",)] == samples["instanter_decision_seconds_count", ()] == 8
+    assert samples["instanter_decision_seconds_sum", ()] == pytest.approx(
+        2 * (127 + (1 << 40)) / 1e6
+    )
+    assert samples["instanter_decision_turns_total", ()] == 4
+
+
+def test_a_metrics_port_that_is_taken_is_refused(metrics: Metrics) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UnavailableError, match=str(port)):
+            MetricsDoor(metrics).start("127.0.0.1", port)
