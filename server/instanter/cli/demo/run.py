@@ -1,0 +1,187 @@
+"""The whole demo, step by step, through the same doors that everybody uses."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from rich.live import Live
+
+from instanter.cli.demo.catalogue import make_catalogue
+from instanter.cli.demo.drive import Drive
+from instanter.cli.demo.learning import learn_models
+from instanter.cli.demo.view import draw_view, summarise
+from instanter.cli.demo.world import KEY_COLUMN, World, make_world
+from instanter.cli.failures import CommandError
+from instanter.cli.output import make_console, print_note
+from instanter.cli.progress import show_progress
+from instanter.cli.store_access import load_schema
+from instanter.client import Client
+from instanter.clock import SystemClock
+from instanter.data.load import LoadProgress, load_customers
+from instanter.store.environment import Environment
+from instanter.store.publications import MODELS, publish
+
+_CONCURRENCY = 8
+_VIEW_INTERVAL_S = 0.25
+_LINE_INTERVAL_S = 5.0
+_INSTALL_WAIT_S = 30.0
+_STOP_WAIT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """What the demo is asked for.
+
+    Attributes
+    ----------
+    seconds
+        How long it drives; None until Ctrl-C.
+    customer_count
+        Customers of the retailer.
+    seed
+        Makes the same demo again.
+    """
+
+    seconds: float | None
+    customer_count: int
+    seed: int
+
+
+def run_demo(settings: DemoSettings) -> None:
+    """Make the world, serve it, load it, learn, and drive it until the end.
+
+    Raises
+    ------
+    CommandError
+        The server did not start, or not one decision was answered.
+    """
+    with tempfile.TemporaryDirectory(prefix="instanter-demo-") as name:
+        folder = Path(name)
+        print_note(f"1 of 5: a retailer of {settings.customer_count:,} customers × 1000 attributes")
+        world = make_world(settings.customer_count, settings.seed)
+        with _serve(folder / "store") as target:
+            _fill(world, folder, target, settings.seed)
+            _drive(world, target, settings)
+
+
+@contextmanager
+def _serve(store: Path) -> Iterator[str]:
+    """Run a server in a process of its own and yield its host and port."""
+    print_note("2 of 5: the server, in a process of its own")
+    command = [sys.executable, "-m", "instanter.cli", "serve", "--data", str(store)]
+    log = store.parent / "server.log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(  # noqa: S603 - this very program, started with its own words
+            [*command, "--listen", "127.0.0.1:0", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            # Ctrl-C is for the demo, which then ends the server in its own time.
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line:
+            said = log.read_text()[-2000:]
+            raise CommandError(f"the server did not start: {said.strip() or 'it said nothing'}")
+        yield f"127.0.0.1:{json.loads(line)['port']}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_WAIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def _fill(world: World, folder: Path, target: str, seed: int) -> None:
+    """Publish the catalogue, load the customers, learn and publish the models."""
+    print_note("3 of 5: its catalogue of 200 offers, published through gRPC")
+    with Client(target) as client:
+        client.apply_catalogue(make_catalogue(world))
+    file = folder / "customers.parquet"
+    pq.write_table(world.table, file, compression="none", row_group_size=4096)
+    clock = SystemClock()
+    count = world.table.num_rows
+    with Environment.open(folder / "store") as environment:
+        schema = load_schema(environment)
+        with show_progress("4 of 5: loading customers", "rows", clock) as tell:
+
+            def on_progress(progress: LoadProgress) -> None:
+                tell(progress.row_count, count)
+
+            load_customers(
+                file,
+                KEY_COLUMN,
+                schema,
+                environment,
+                now_ms=clock.now_ns() // 1_000_000,
+                progress=on_progress,
+            )
+        with show_progress("5 of 5: learning from a random past", "offers", clock) as tell:
+            models = learn_models(world, schema, environment, seed + 1, tell)
+        body = models.to_bytes()
+        environment.write(lambda txn: publish(txn, MODELS, body, clock.now_ns()))
+    _await_models(target)
+
+
+def _await_models(target: str) -> None:
+    """Wait until the server decides with the models: within a second, as promised."""
+    end_s = time.monotonic() + _INSTALL_WAIT_S
+    with Client(target) as client:
+        while not client.decide_offers("c0000000", "web").model_revision:
+            if time.monotonic() > end_s:
+                raise CommandError("the server did not install the models")
+            time.sleep(0.05)
+
+
+def _drive(world: World, target: str, settings: DemoSettings) -> None:
+    """Drive the server and show how it goes."""
+    drive = Drive(world, target, concurrency=_CONCURRENCY, seed=settings.seed + 2)
+    asyncio.run(_drive_and_show(drive, target, settings.seconds))
+    print_note(summarise(drive.score))
+    if not drive.score.decision_count:
+        raise CommandError("not one decision was answered")
+
+
+async def _drive_and_show(drive: Drive, target: str, seconds: float | None) -> None:
+    """Drive until the time is over or Ctrl-C, and redraw the view meanwhile."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if seconds is not None:
+        loop.call_later(seconds, stop.set)
+    driving = asyncio.create_task(drive.run(stop))
+    driving.add_done_callback(lambda _: stop.set())
+    console = make_console()
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            while not stop.is_set():
+                live.update(draw_view(drive.score, target), refresh=True)
+                await _sleep_until(stop, _VIEW_INTERVAL_S)
+    else:
+        while not stop.is_set():
+            await _sleep_until(stop, _LINE_INTERVAL_S)
+            if not stop.is_set():
+                print_note(summarise(drive.score))
+    await driving
+
+
+async def _sleep_until(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but wake up when `stop` is set."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
