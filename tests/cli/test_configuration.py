@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ def value_of(name: str, rank: int) -> Any:
     match name:
         case "timeout_s":
             return float(rank + 1)
+        case "server_tls":
+            return rank % 2 == 0
         case "transport":
             return ("grpcio", "auto")[rank % 2]
         case "output":
@@ -37,8 +40,8 @@ def value_of(name: str, rank: int) -> Any:
 
 def write(file: Path, values: dict[str, Any]) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = [f"{name} = {value!r}" for name, value in values.items()]
-    file.write_text("\n".join(lines).replace('"', "'"))
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    file.write_text("\n".join(lines))
     return file
 
 
@@ -120,6 +123,8 @@ def test_paths_in_a_file_are_relative_to_it_and_flags_to_the_working_folder(
     [
         ("listn = 'x:1'", "'listn' is not a setting"),
         ("timeout_s = 'long'", "timeout_s: 'long' is not right; Expected `float`, got `str`"),
+        ("timeout_s = nan", "timeout_s: nan is not right; Expected `float`"),
+        ("timeout_s = 0", "timeout_s: 0 is not right; Expected `float` > 0.0"),
         ("output = 'yaml'", "output: 'yaml' is not right; expected one of text, json"),
         ("listen = ", "is not TOML: Invalid value (at end of document)"),
         ("[serve]\nlisten = 'x:1'", "'serve' is not a setting"),

@@ -123,6 +123,12 @@ def test_colours_are_for_terminals_that_want_them() -> None:
     assert "\x1b" not in spawn(*apply).stdout
 
 
+def test_a_locale_without_our_letters_is_no_reason_to_fail(toy: ToyServer) -> None:
+    done = spawn("decide", "c", "-c", "web", "-s", toy.address, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "took 41 ?s" in done.stdout
+
+
 def test_the_entry_point_is_declared_and_works() -> None:
     from importlib.metadata import entry_points
 

@@ -3,15 +3,38 @@
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from instanter.client import Client
-from tests.client.toy_server import ToyServer
+from instanter.client import Client, PreconditionError, Timeouts
+from tests.cli.served import serving
 
 PAGE = Path(__file__).resolve().parents[2] / "clients" / "README.md"
 EXAMPLES = re.findall(r"## ([^\n]+)\n(?:(?!\n## ).)*?```python\n(.*?)```", PAGE.read_text(), re.S)
+
+SHOP = """\
+currency: EUR
+channels:
+  web: [home_hero]
+attributes:
+  - {name: age, kind: number}
+  - {name: plan, kind: category, values: [tin, gold]}
+  - {name: basket_value, kind: number, source: context}
+offers:
+""" + "".join(
+    f"""\
+  - name: offer-{number}
+    value_minor: {500 - number}
+    prior_propensity: 0.1
+    treatments:
+      - {{channel: web, name: banner}}
+"""
+    for number in (1, 2, 3)
+)
 
 EXPECTED = {
     "In a web service with threads": "banner\n",
@@ -29,26 +52,48 @@ def test_every_example_is_run() -> None:
     assert PAGE.read_text().count("```python") == len(EXAMPLES)
 
 
+@pytest.fixture(scope="module")
+def real_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("readme") / "store") as running:
+        with Client(running.address) as client:
+            client.apply_catalogue({"shop.yaml": SHOP})
+            # In force for decisions within a second; ask until it is.
+            retry_until(lambda: client.decide_offers("c-17", "web", timeout_s=20.0))
+        yield running.address
+
+
+def retry_until(ask: Callable[[], object]) -> None:
+    for _ in range(100):
+        try:
+            ask()
+        except PreconditionError:
+            threading.Event().wait(0.05)
+        else:
+            return
+    raise AssertionError("the catalogue never came into force")
+
+
+@pytest.fixture(params=["toy", "real"])
+def address(request: pytest.FixtureRequest) -> Any:
+    if request.param == "toy":
+        return request.getfixturevalue("toy").address
+    return request.getfixturevalue("real_address")
+
+
 @pytest.mark.parametrize(("title", "code"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
 def test_an_example_does_what_the_page_says(
-    toy: ToyServer, capsys: pytest.CaptureFixture[str], title: str, code: str
+    address: str, capsys: pytest.CaptureFixture[str], title: str, code: str
 ) -> None:
     if title == "Many customers at once":
-        with Client(toy.address) as client:
+        with Client(address) as client:
             for number in (1, 2, 3):
                 client.update_customer(f"c-{number}", {"age": number})
     assert "localhost:7878" in code
     # Deadlines are for production; a stalled test machine is no failure of an example.
-    code = code.replace('"localhost:7878"', f'"{toy.address}", timeouts=_slow')
-    names = {"_slow": _slow_timeouts(), "__name__": "__example__"}
+    code = code.replace('"localhost:7878"', f'"{address}", timeouts=_slow')
+    names = {"_slow": Timeouts(decision_s=20.0), "__name__": "__example__"}
     exec(compile(code, f"{PAGE.name}: {title}", "exec"), names)
     assert capsys.readouterr().out == EXPECTED[title]
-
-
-def _slow_timeouts() -> object:
-    from instanter.client import Timeouts
-
-    return Timeouts(decision_s=20.0)
 
 
 def test_an_example_is_about_ten_lines() -> None:

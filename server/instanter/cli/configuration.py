@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
@@ -43,8 +43,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         PEM file of the authority that callers' certificates must come from; empty for any caller.
     server
         Server that the commands ask.
+    server_tls
+        Encrypt the connection to it, trusting the machine's authorities.
     server_authority
-        PEM file of the authority that signed its certificate; empty for plain text.
+        PEM file of the only authority to trust instead; encrypts too.
     client_certificate, client_key
         PEM files that the commands show to a server that wants to know who calls.
     timeout_s
@@ -61,10 +63,11 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: str = ""
     tls_client_authority: str = ""
     server: str = "127.0.0.1:7878"
+    server_tls: bool = False
     server_authority: str = ""
     client_certificate: str = ""
     client_key: str = ""
-    timeout_s: float = 10.0
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 10.0
     output: Literal["text", "json"] = "text"
 
 
@@ -192,7 +195,8 @@ def _convert(name: str, value: object, place: str, *, strict: bool) -> Any:
     try:
         return msgspec.convert(value, _FIELDS[name].type, strict=strict)
     except msgspec.ValidationError as error:
-        choices = getattr(_FIELDS[name].type, "__args__", ())
+        kind = _FIELDS[name].type
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
         expected = f"expected one of {', '.join(choices)}" if choices else str(error)
         raise _refuse(f"{place}: {value!r} is not right; {expected}") from error
 

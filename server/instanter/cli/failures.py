@@ -65,13 +65,12 @@ def report(error: Exception) -> int:
     return EXIT_REFUSED
 
 
-def report_problems(problems: tuple[Problem, ...], *, left_out_count: int = 0) -> None:
+def report_problems(problems: tuple[Problem, ...]) -> None:
     """Write all mistakes of a catalogue to stderr, as a table when somebody is watching.
 
     Off a terminal each mistake is one line `file:line: field: …`, which editors and CI know how
     to turn into links.
     """
-    total = len(problems) + left_out_count
     if sys.stderr.isatty():
         from instanter.cli.output import make_console, make_table
 
@@ -84,11 +83,8 @@ def report_problems(problems: tuple[Problem, ...], *, left_out_count: int = 0) -
     else:
         for problem in problems:
             typer.echo(problem, err=True)
-    if left_out_count:
-        typer.echo(f"… and {left_out_count} more", err=True)
-    _write(
-        f"the catalogue has {total} mistake{'' if total == 1 else 's'}; nothing was published",
-    )
+    mistakes = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+    _write(f"the catalogue has {mistakes}; nothing was published")
 
 
 def _write(message: str, hint: str = "") -> None:

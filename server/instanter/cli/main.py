@@ -5,6 +5,7 @@ completion cost little more than typer itself. Help is plain text and not rich's
 rich's help renderer alone takes longer than everything else that `--help` does.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -102,4 +103,8 @@ def _run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Run the command with the process's arguments and end the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A locale without `µ` is no reason to fail.
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))

@@ -42,10 +42,10 @@ def connect(configuration: Configuration) -> Iterator[Client]:
 
 
 def _make_tls(configuration: Configuration) -> Tls | None:
-    if not configuration.server_authority:
+    if not (configuration.server_tls or configuration.server_authority):
         return None
     return Tls(
-        authority=configuration.server_authority,
+        authority=configuration.server_authority or None,
         certificate=configuration.client_certificate or None,
         key=configuration.client_key or None,
     )

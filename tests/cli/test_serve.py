@@ -1,0 +1,189 @@
+"""`instanter serve` as a process, and the other commands against it."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import trustme
+
+from instanter.cli.configuration import Configuration
+from instanter.cli.failures import CommandError
+from instanter.cli.serving import make_listening, read_address
+from instanter.client import Client, DecisionRequest, NoOfferReason, ProfileState, Timeouts
+from tests.cli.outcomes import Command
+from tests.cli.served import Served, serving
+
+SHOP = """\
+currency: EUR
+channels:
+  web: [home_hero]
+attributes:
+  - {name: age, kind: number, range: [0, 120]}
+  - {name: plan, kind: category, values: [tin, gold]}
+  - {name: basket_value, kind: number, source: context}
+offers:
+  - name: espresso
+    value_minor: 400
+    prior_propensity: 0.1
+    eligibility: profile.age >= 18.0
+    treatments:
+      - {channel: web, name: banner}
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    with serving(folder / "store", "--metrics", "127.0.0.1:0") as running:
+        yield running
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 0
+
+
+@pytest.fixture
+def asked(command: Command, served: Served, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setenv("INSTANTER_SERVER", served.address)
+    monkeypatch.setenv("INSTANTER_DATA_FOLDER", str(served.ready["data_folder"]))
+    return command
+
+
+def test_from_an_empty_store_to_a_decision(asked: Command, served: Served) -> None:
+    """One long story, because each step needs the one before."""
+    assert served.ready["event"] == "ready"
+    assert served.ready["catalogue_revision"] == 0
+    early = asked("decide", "a", "-c", "web")
+    assert early.code == 1
+    assert "no catalogue has been published yet" in early.err
+
+    Path("shop").mkdir()
+    Path("shop/shop.yaml").write_text(SHOP)
+    published = asked("apply", "-f", "shop", "--json")
+    assert published.code == 0, published.err
+    assert json.loads(published.out)["catalogue"]["revision"] == 1
+
+    Path("customers.csv").write_text("id,age,plan\na,30,gold\nb,12,tin\n")
+    loaded = asked("load", "customers", "customers.csv", "--key", "id")
+    assert loaded.code == 0, loaded.err
+
+    known = json.loads(asked("decide", "a", "-c", "web", "-x", "basket_value=3", "--json").out)
+    assert [offer["offer"] for offer in known["offers"]] == ["espresso"]
+    assert (known["profile_state"], known["catalogue_revision"]) == ("KNOWN", 1)
+    young = json.loads(asked("decide", "b", "-c", "web", "--json").out)
+    assert (young["offers"], young["no_offer_reason"]) == ([], "NO_ELIGIBLE_OFFER")
+    typo = asked("decide", "a", "-c", "wbe")
+    assert typo.code == 1
+    assert "did you mean 'web'?" in typo.err
+
+    assert json.loads(asked("get", "customers/a", "--json").out)["attributes"] == {
+        "age": 30.0,
+        "plan": "gold",
+    }
+    listed = asked("get", "customers", "--all", "--json").out.splitlines()
+    assert [json.loads(line)["id"] for line in listed] == ["a", "b"]
+    offers = json.loads(asked("get", "offers", "--json").out)
+    assert [offer["name"] for offer in offers] == ["espresso"]
+
+    with Client(served.address, timeouts=Timeouts(decision_s=10.0)) as client:
+        client.update_customer("c", {"age": 40, "plan": "tin"})
+        assert client.update_customer("c", {"plan": None}).attributes == {"age": 40.0}
+        questions = [DecisionRequest(customer, "web") for customer in ("c", "b", "nobody")]
+        answers = client.decide_offers_batch(questions)
+        assert [bool(answer) for answer in answers] == [True, False, False]
+        assert answers[2].profile_state is ProfileState.UNKNOWN
+        assert answers[1].no_offer_reason is NoOfferReason.NO_ELIGIBLE_OFFER
+        first, second = (client.decide_offers("c", "web", request_id="r") for _ in range(2))
+        assert first.id == second.id
+        assert client.decide_offers("c", "web").id != first.id
+
+    with urlopen(f"http://127.0.0.1:{served.ready['metrics_port']}/metrics", timeout=10) as page:
+        assert b"instanter_decisions_total" in page.read()
+
+
+def test_all_mistakes_of_a_large_catalogue_are_listed(asked: Command, served: Served) -> None:
+    """More mistakes than a status has room for."""
+    Path("shop").mkdir()
+    lines = "".join(f"  - {{name: a{n}, kind: nmber}}\n" for n in range(60))
+    Path("shop/shop.yaml").write_text(f"attributes:\n{lines}")
+    outcome = asked("apply", "-f", "shop", "--dry-run")
+    assert outcome.code == 1
+    assert outcome.err.count("did you mean 'number'?") == 60
+    assert outcome.err.endswith("error: the catalogue has 60 mistakes; nothing was published\n")
+
+
+def test_a_second_server_on_the_folder_is_refused(asked: Command, served: Served) -> None:
+    outcome = asked("serve", "--listen", "127.0.0.1:0")
+    assert outcome.code == 1
+    assert f"another server, process {served.process.pid}, uses the store" in outcome.err
+
+
+def test_a_port_that_is_taken_is_refused(asked: Command, served: Served) -> None:
+    port = served.ready["port"]
+    outcome = asked("serve", "--data", "other", "--listen", f"127.0.0.1:{port}")
+    assert outcome.code == 1
+    last = outcome.err.splitlines()[-1]
+    assert last.startswith(f"error: the port 127.0.0.1:{port} cannot be opened")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_a_signal_ends_it_cleanly_and_encryption_works(
+    tmp_path: Path, number: signal.Signals, command: Command
+) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(tmp_path / "chain.pem", append=True)
+    tls = ("--tls-certificate", f"{tmp_path}/chain.pem", "--tls-key", f"{tmp_path}/key.pem")
+    with serving(tmp_path / "store", *tls) as running:
+        Path("instanter.toml").write_text(
+            f"server = '{running.address}'\nserver_authority = '{tmp_path}/authority.pem'\n"
+        )
+        answered = command("get", "catalogue")
+        assert "no catalogue has been published yet" in answered.err
+        running.process.send_signal(number)
+        rest, _ = running.process.communicate(timeout=30)
+        assert running.process.returncode == 0
+        assert json.loads(rest) == {"event": "stopped"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:7878", ("127.0.0.1", 7878)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:7878", ("::1", 7878)),
+    ],
+)
+def test_an_address_is_read(text: str, expected: tuple[str, int]) -> None:
+    assert read_address(text, "listen") == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7878", ":7878", "host:", "host:x", "host:70000", "host:-1", "::1:7878", "h:٣"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(CommandError, match="expected HOST:PORT") as raised:
+        read_address(text, "listen")
+    assert raised.value.exit_code == 2
+
+
+def test_listening_follows_the_settings(tmp_path: Path) -> None:
+    plain = make_listening(Configuration(listen="[::1]:5"))
+    assert (plain.address, plain.port, plain.metrics_port, plain.tls) == ("[::1]", 5, None, None)
+    (tmp_path / "pem").write_bytes(b"pem")
+    pem = str(tmp_path / "pem")
+    full = make_listening(
+        Configuration(
+            metrics="[::1]:9464", tls_certificate=pem, tls_key=pem, tls_client_authority=pem
+        )
+    )
+    assert (full.metrics_address, full.metrics_port) == ("::1", 9464)
+    assert full.tls is not None
+    assert full.tls.client_authority == b"pem"
+    for half in ({"tls_key": pem}, {"tls_certificate": pem}, {"tls_client_authority": pem}):
+        with pytest.raises(CommandError, match="TLS needs both"):
+            make_listening(Configuration(**half))
