@@ -31,7 +31,7 @@ class Percentiles:
     p50_us: float
     p90_us: float
     p99_us: float
-    max_us: float
+    worst_us: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,9 @@ class ServerProcess:
 
     @classmethod
     def serve(cls, folder: Path) -> Self:
-        """Start `instanter serve` on a store."""
-        command = [sys.executable, "-m", "instanter.cli", "serve", "--data", str(folder)]
-        return cls([*command, "--listen", "127.0.0.1:0"])
+        """Start `instanter serve` on a store, with the reference front."""
+        command = [sys.executable, "-m", "instanter.cli", "serve", "--transport", "grpcio"]
+        return cls([*command, "--data", str(folder), "--listen", "127.0.0.1:0"])
 
     @classmethod
     def echo(cls) -> Self:

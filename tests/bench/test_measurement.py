@@ -16,7 +16,7 @@ def test_percentiles_are_in_microseconds():
     assert found.sample_count == 100
     assert found.p50_us == 50.5
     assert found.p99_us == pytest.approx(99.01)
-    assert found.max_us == 100
+    assert found.worst_us == 100
 
 
 def test_a_pair_is_measured_in_turn_and_what_slows_both_cancels():

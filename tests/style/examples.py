@@ -19,7 +19,7 @@ BAD: list[tuple[checks.Check, str, str]] = [
     (checks.check_exceptions_have_reasons, ROOM, "import os  # noqa\n"),
     (checks.check_exceptions_have_reasons, ROOM, "import os  # noqa: F401\n"),
     (checks.check_exceptions_have_reasons, ROOM, "x = f()  # type: ignore\n"),
-    (checks.check_function_length, ROOM, "def f():\n" + "    x = 1\n" * 60),
+    (checks.check_function_length, ROOM, "def f():\n" + "    x = 1\n" * 61),
     (
         checks.check_kernels_are_described,
         KERNEL,
@@ -63,7 +63,7 @@ GOOD: list[tuple[checks.Check, str, str]] = [
     (
         checks.check_function_length,
         ROOM,
-        "def f():\n    '''Do.\n" + "\n" * 50 + "    '''\n" + "    x = 1\n" * 59,
+        "def f():\n    '''Do.\n" + "\n" * 50 + "    '''\n" + "    x = 1\n" * 60,
     ),
     (
         checks.check_kernels_are_described,
