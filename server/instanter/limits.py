@@ -236,6 +236,12 @@ LOAD_REJECTIONS_KEPT: Final = 1_000
 LOAD_REJECTIONS_PER_ROW: Final = 10
 """Rejected values reported of one row: the first ten show what is wrong with it."""
 
+FIT_PASSES_MAX: Final = 100
+"""Passes of a fit over its file: a thousand attributes stop gaining after about five."""
+
+FIT_ROWS_REPLAYED_MAX: Final = 200_000
+"""Rows that a fit of several passes holds in memory: 800 MB with 1,000 predictors."""
+
 INFER_CATEGORY_VALUES_MAX: Final = 200
 """Distinct texts of a column that `schema infer` takes for a category, not for free text."""
 

@@ -129,6 +129,10 @@ def test_rows_of_many_customers_are_those_of_the_oracle(row_count):
     found = np.zeros((2, row_count, 130), np.int32)
     for module, rows in zip((binning, oracle), found, strict=True):
         module.bin_rows(
-            slots.reshape(row_count, -1), context.reshape(row_count, -1), 2, *table.values(), rows
+            slots.reshape(row_count, SLOT_COUNT),
+            context.reshape(row_count, CONTEXT_COUNT),
+            2,
+            *table.values(),
+            rows,
         )
     assert found[0].tolist() == found[1].tolist()

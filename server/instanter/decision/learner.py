@@ -1,5 +1,6 @@
 """The learner of one offer: its state, how it learns, and what of it is served."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -64,7 +65,13 @@ class LearnerSettings:
         found[learning.SETTING_EVIDENCE_PRIOR] = self.evidence_prior
         found[learning.SETTING_BASE_RATE_DECAY] = 0.5 ** (1.0 / self.base_rate_half_life)
         found[learning.SETTING_CALIBRATION_DRIFT] = self.calibration_drift
+        found[learning.SETTING_EVIDENCE_SPREAD] = _spread(predictor_count)
         return found
+
+
+def _spread(predictor_count: int) -> float:
+    """Return what the evidence is multiplied with: correlated predictors say things many times."""
+    return 1.0 / math.sqrt(max(predictor_count, 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +181,8 @@ def learn(
     model
         Written.
     rows
-        int32[n, P], read-only, from `BinningPlan.bin_customers`.
+        int32[n, ≤ P], read-only, from `BinningPlan.bin_customers`, without the columns of those
+        predictors that the source of the labels does not have.
     labels
         uint8[n], read-only, 0 or 1.
     passes
@@ -185,7 +193,8 @@ def learn(
     ndarray
         float64[n]: propensity of each row of the first pass, before its label was seen.
     """
-    assert rows.shape == (len(labels), plan.predictor_count)
+    assert rows.ndim == 2
+    assert len(rows) == len(labels)
     given = settings.to_array(plan.predictor_count)
     neighbours = plan.find_neighbours()
     propensity = np.empty(len(labels))
@@ -213,7 +222,7 @@ def serve(plan: BinningPlan, model: PropensityModel) -> ServedModel:
     """
     offset, trust, evidence_trust = model.calibration[:3].tolist()
     trust = max(trust, TRUST_MIN)
-    spread = evidence_trust / trust / np.sqrt(max(plan.predictor_count, 1))
+    spread = evidence_trust / trust * _spread(plan.predictor_count)
     weight = model.mean.astype(np.float64) + spread * model.evidence.astype(np.float64)
     recent = (
         model.counts[learning.COUNT_RECENT_POSITIVE],

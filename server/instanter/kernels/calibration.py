@@ -55,7 +55,8 @@ def blend_scores(raw, evidence, calibration):  # type: ignore[no-untyped-def]
     raw
         Score of the logistic regression.
     evidence
-        Score of naive Bayes, divided by the root of the number of predictors.
+        Score of naive Bayes, divided by the root of the number of predictors, because it adds up
+        what correlated predictors say many times.
     calibration
         float64[6], read-only: offset, trust in `raw`, trust in `evidence`, and their variances.
 

@@ -35,7 +35,8 @@ SETTING_EVIDENCE_DECAY = 4
 SETTING_EVIDENCE_PRIOR = 5
 SETTING_BASE_RATE_DECAY = 6
 SETTING_CALIBRATION_DRIFT = 7
-SETTING_COUNT = 8
+SETTING_EVIDENCE_SPREAD = 8
+SETTING_COUNT = 9
 
 COUNT_POSITIVE = 0
 COUNT_NEGATIVE = 1
@@ -218,7 +219,8 @@ def replay_rows(  # type: ignore[no-untyped-def]
     Parameters
     ----------
     rows
-        int32[n, P], read-only: each customer's rows.
+        int32[n, ≤ P], read-only: each customer's rows; predictors that the source of the labels
+        does not have are left out, and keep their weights.
     label
         uint8[n], read-only: 0 or 1.
     neighbours, settings, mean, variance, positive, negative, evidence, intercept, counts, average
@@ -229,7 +231,7 @@ def replay_rows(  # type: ignore[no-untyped-def]
     propensity
         float64[n], written: what was predicted before the label was seen.
     """
-    spread = 1.0 / math.sqrt(max(rows.shape[1], 1))
+    spread = settings[SETTING_EVIDENCE_SPREAD]
     for i in range(rows.shape[0]):
         own = rows[i]
         truth = float(label[i])

@@ -7,6 +7,7 @@ from instanter.kernels import (
     decision,
     eligibility,
     holdout,
+    learning,
     propensity,
 )
 from instanter.kernels.compilation import Kernel
@@ -17,6 +18,7 @@ KERNELS: tuple[Kernel, ...] = (
     *binning.KERNELS,
     *propensity.KERNELS,
     *calibration.KERNELS,
+    *learning.KERNELS,
     *arbitration.KERNELS,
     *decision.KERNELS,
 )

@@ -1,0 +1,155 @@
+"""The learning kernels against their slow twins, and what learning must and must not do."""
+
+import numpy as np
+import pytest
+
+from instanter.kernels import learning
+from tests.oracles import learning as oracle
+
+PREDICTORS, BINS = 6, 5
+ROWS = PREDICTORS * BINS
+
+
+def make_settings(**changes):
+    settings = np.array([2.0 / PREDICTORS, 0.75, 1e-3, 1e-3, 0.99, 20.0, 0.999, 1e-4, 0.4])
+    for name, value in changes.items():
+        settings[getattr(learning, f"SETTING_{name}")] = value
+    settings.setflags(write=False)
+    return settings
+
+
+def make_state():
+    calibration = np.array([0.0, 1.0, 0.0, 0.05, 0.05, 0.05])
+    counts = np.zeros(learning.COUNT_COUNT)
+    counts[learning.COUNT_LABEL_WEIGHT] = 1.0
+    return {
+        "mean": np.zeros(ROWS, np.float32),
+        "variance": np.full(ROWS, 2.0 / PREDICTORS, np.float32),
+        "positive": np.zeros(ROWS, np.float32),
+        "negative": np.zeros(ROWS, np.float32),
+        "evidence": np.zeros(ROWS, np.float32),
+        "intercept": np.array([-1.0, 1.0, 0.0]),
+        "counts": counts,
+        "calibration": calibration,
+    }
+
+
+def make_neighbours():
+    found = np.zeros(ROWS, np.uint8)
+    for start in range(0, ROWS // 2, BINS):
+        found[start + 2 : start + BINS] |= learning.NEIGHBOUR_BELOW
+        found[start + 1 : start + BINS - 1] |= learning.NEIGHBOUR_ABOVE
+    found.setflags(write=False)
+    return found
+
+
+def make_rows(count, seed):
+    draw = np.random.default_rng(seed)
+    bins = draw.integers(0, BINS, (count, PREDICTORS))
+    rows = (bins + np.arange(PREDICTORS) * BINS).astype(np.int32)
+    logit = 0.8 * (bins[:, 0] - 2) - 0.5 * (bins[:, 1] == 3) - 1
+    labels = (draw.random(count) < 1 / (1 + np.exp(-logit))).astype(np.uint8)
+    rows.setflags(write=False)
+    labels.setflags(write=False)
+    return rows, labels
+
+
+def replay(module, rows, labels, settings, state, average=None):
+    average = np.zeros(0) if average is None else average
+    propensity = np.zeros(len(labels))
+    module.replay_rows(
+        rows, labels, make_neighbours(), settings, *state.values(), average, propensity
+    )
+    return propensity
+
+
+@pytest.mark.parametrize("row_count", [0, 1, 200])
+@pytest.mark.parametrize("averaged", [False, True])
+def test_replay_is_that_of_the_oracle(row_count, averaged):
+    rows, labels = make_rows(row_count, 1)
+    found, wanted = make_state(), make_state()
+    averages = [np.zeros(ROWS + 1) if averaged else None for _ in range(2)]
+    first = replay(learning, rows, labels, make_settings(), found, averages[0])
+    second = replay(oracle, rows, labels, make_settings(), wanted, averages[1])
+    assert first == pytest.approx(second, abs=1e-5)
+    for name, array in found.items():
+        assert array == pytest.approx(wanted[name], rel=1e-5, abs=1e-5), name
+    if averaged:
+        assert averages[0] == pytest.approx(averages[1], rel=1e-4, abs=1e-3)
+
+
+@pytest.mark.parametrize("kernel", [row.name for row in learning.KERNELS])
+def test_every_kernel_has_a_slow_twin(kernel):
+    assert callable(getattr(oracle, kernel))
+
+
+def test_counts_survive_the_shrinking_of_their_weights():
+    rows, labels = make_rows(400, 2)
+    # Half-life of 7 labels: the weights pass a million after about 140 labels.
+    quick = make_settings(EVIDENCE_DECAY=0.5 ** (1 / 7))
+    found, wanted = make_state(), make_state()
+    replay(learning, rows, labels, quick, found)
+    replay(oracle, rows, labels, quick, wanted)
+    assert found["evidence"] == pytest.approx(wanted["evidence"], abs=1e-4)
+    assert found["counts"][learning.COUNT_LABEL_WEIGHT] < 2e6
+
+
+def test_the_same_rows_give_the_same_bits():
+    rows, labels = make_rows(300, 3)
+    states = [make_state(), make_state()]
+    for state in states:
+        replay(learning, rows, labels, make_settings(), state)
+    assert all(states[0][n].tobytes() == states[1][n].tobytes() for n in states[0])
+
+
+def test_replay_in_two_parts_is_replay_in_one():
+    rows, labels = make_rows(300, 4)
+    whole, parts = make_state(), make_state()
+    replay(learning, rows, labels, make_settings(), whole)
+    replay(learning, rows[:77], labels[:77], make_settings(), parts)
+    replay(learning, rows[77:], labels[77:], make_settings(), parts)
+    assert all(whole[n].tobytes() == parts[n].tobytes() for n in whole)
+
+
+def test_a_label_is_predicted_before_it_is_learned():
+    rows, labels = make_rows(1, 5)
+    found = replay(learning, rows, labels, make_settings(), make_state())
+    other = replay(learning, rows, 1 - labels, make_settings(), make_state())
+    assert found == other == pytest.approx(1 / (1 + np.e))
+
+
+def test_averaging_finds_the_mean_over_time():
+    rows, labels = make_rows(50, 6)
+    state, average = make_state(), np.zeros(ROWS + 1)
+    seen = np.zeros(ROWS)
+    for i in range(50):
+        replay(learning, rows[i : i + 1], labels[i : i + 1], make_settings(), state, average)
+        seen += state["mean"]
+    assert state["mean"] - average[:-1] / average[-1] == pytest.approx(seen / 50, abs=1e-5)
+
+
+def test_learning_finds_what_matters():
+    rows, labels = make_rows(5000, 7)
+    state = make_state()
+    propensity = replay(learning, rows, labels, make_settings(WEIGHT_DRIFT=0.0), state)
+    weight = state["mean"].reshape(PREDICTORS, BINS)
+    assert (np.diff(weight[0]) > 0).all()
+    # The true difference is 4 × 0.8, and the prior pulls towards 0.
+    assert 2.2 < weight[0, -1] - weight[0, 0] < 3.6
+    assert np.abs(weight[2:]).max() < 0.4
+    late = propensity[-2000:]
+    assert late.mean() == pytest.approx(labels[-2000:].mean(), abs=0.03)
+
+
+def test_a_thousand_copies_of_a_predictor_move_the_score_no_more_than_one():
+    moved = []
+    for copies in (1, 1000):
+        settings = make_settings(PRIOR_VARIANCE=2.0 / copies)
+        mean, variance = np.zeros(copies, np.float32), np.full(copies, 2.0 / copies, np.float32)
+        rows = np.arange(copies, dtype=np.int32)
+        learning.learn_logistic(
+            rows, np.zeros(copies, np.uint8), 1.0, 0.0, 2.0, settings, mean, variance,
+            np.array([0.0, 1.0, 0.0]), np.zeros(0),
+        )  # fmt: skip
+        moved.append(mean.sum())
+    assert moved[1] == pytest.approx(moved[0], rel=1e-4)
