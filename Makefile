@@ -26,6 +26,7 @@ demo: $(INSTALLED) ## a seeded shop, live: make demo [SECONDS=20]; Ctrl-C ends i
 	@$(BIN)/instanter demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: lint types kernels ## everything that CI runs: lint, types, contract, tests, the wheel
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n $(WORKERS) --quiet tests/kernels
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(INSTALLED) ## style, format, imports between rooms, the contract

@@ -91,7 +91,7 @@ def test_the_wheel_runs_in_a_clean_environment(clean):
 import importlib, json
 print(json.dumps([importlib.import_module(name).__file__ for name in {MODULES!r}]))
 """
-    # Kernels run interpreted here: their compilation is tested elsewhere, and takes a minute.
+    # Kernels run interpreted here: their compilation is tested elsewhere, and takes seconds.
     python = [clean / "bin/python", "-W", "error", "-c", script]
     files = json.loads(_run(python, clean, NUMBA_DISABLE_JIT="1"))
     (site,) = clean.glob("lib/python*/site-packages")
