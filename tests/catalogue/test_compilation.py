@@ -250,8 +250,12 @@ def test_a_wrong_policy_is_refused(shop, field, message):
 
 @pytest.mark.parametrize(
     ("section", "field"),
-    [("currency: EUR", "currency"), ("holdout: {rate: 0.1}", "holdout"), ("channels: {web: []}", "channels/web")],
-)  # fmt: skip
+    [
+        ("currency: EUR", "currency"),
+        ("holdout: {rate: 0.1}", "holdout"),
+        ("channels: {web: []}", "channels/web"),
+    ],
+)
 def test_what_is_said_once_is_refused_when_it_is_said_again(section, field):
     files = {**FILES, "shop.yaml": f"{SHOP}holdout: {{rate: 0.1}}\n", "zz.yaml": section}
     problem = _the_problem(files)

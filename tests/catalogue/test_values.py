@@ -94,7 +94,7 @@ def test_a_withdrawn_value_is_read_but_not_written():
         (INSTANT, 1.5, "an instant from"),
         (INSTANT, True, "an instant from"),
         (INSTANT, "2026-01-01", "an instant from"),
-        (INSTANT, datetime(2026, 1, 1), "with its offset"),  # noqa: DTZ001
+        (INSTANT, datetime(2026, 1, 1), "with its offset"),  # noqa: DTZ001 - that is the mistake
         (INSTANT, datetime(1969, 1, 1, tzinfo=UTC), "an instant from"),
     ],
 )

@@ -150,7 +150,7 @@ def _pack_arrays(holder: object) -> dict[str, tuple[str, tuple[int, ...], bytes]
     """Return dtype, shape and bytes of each field of a dataclass that is an array."""
     return {
         field.name: (array.dtype.str, array.shape, array.tobytes())
-        for field in fields(holder)  # type: ignore[arg-type]
+        for field in fields(holder)  # type: ignore[arg-type]  # both callers give dataclasses
         if isinstance(array := getattr(holder, field.name), np.ndarray)
     }
 
