@@ -8,6 +8,8 @@ INSTALLED := $(VENV)/.installed
 RIVALS_INSTALLED := $(VENV)/.installed-rivals
 NAME ?= decide
 WORKERS ?= 2
+# Hashes wrap around on purpose; interpreted, NumPy warns about it.
+WRAPPING := -W 'ignore:overflow encountered:RuntimeWarning'
 
 # One cache of compiled kernels for all targets. Several processes must never fill it at the same
 # time (Numba's cache files are pickles without a lock), so `kernels` fills it first.
@@ -26,7 +28,7 @@ demo: $(INSTALLED) ## a seeded shop, live: make demo [SECONDS=20]; Ctrl-C ends i
 	@$(BIN)/instanter demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: lint types kernels ## everything that CI runs: lint, types, contract, tests, the wheel
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n $(WORKERS) --quiet tests/kernels
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n $(WORKERS) --quiet tests/kernels $(WRAPPING)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(INSTALLED) ## style, format, imports between rooms, the contract
