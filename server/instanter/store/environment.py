@@ -35,6 +35,9 @@ READERS_FILE_NAME: Final = "lock.mdb"
 
 _OWN_FILES = frozenset({DATA_FILE_NAME, READERS_FILE_NAME, LOCK_FILE_NAME})
 _DISK_CODES = frozenset({errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG})
+_READER_TABLE_SIZE_BYTES = 64 * (limits.STORE_READERS_MAX + 2)
+"""What LMDB takes: a cache line a reader and two for its head."""
+
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 
@@ -288,6 +291,7 @@ def _open(folder: Path, *, writable: bool, map_size_bytes: int) -> tuple[Any, Ha
     try:
         if writable:
             folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            _reserve_reader_table(folder)
         raw = lmdb.open(
             str(folder),
             map_size=map_size_bytes,
@@ -304,7 +308,6 @@ def _open(folder: Path, *, writable: bool, map_size_bytes: int) -> tuple[Any, Ha
     except (lmdb.Error, OSError) as error:
         raise _translated(error, folder) from error
     try:
-        _reserve_reader_table(folder, writable=writable)
         raw.reader_check()
         _prepare(raw, folder, writable=writable)
         handles = {d.name: raw.open_db(d.name.encode(), create=False) for d in DATABASES}
@@ -338,13 +341,13 @@ def _check_folder(folder: Path, *, writable: bool) -> None:
         )
 
 
-def _reserve_reader_table(folder: Path, *, writable: bool) -> None:
+def _reserve_reader_table(folder: Path) -> None:
     """Take disk for the whole reader table: it is mapped, and a hole on a full disk is SIGBUS."""
-    if not writable:
-        return
-    descriptor = os.open(folder / READERS_FILE_NAME, os.O_RDWR | os.O_CLOEXEC)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    descriptor = os.open(folder / READERS_FILE_NAME, flags, _FILE_MODE)
     try:
-        os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
+        size = max(os.fstat(descriptor).st_size, _READER_TABLE_SIZE_BYTES)
+        os.posix_fallocate(descriptor, 0, size)
     finally:
         os.close(descriptor)
 

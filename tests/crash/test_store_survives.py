@@ -1,0 +1,299 @@
+"""The store under kill -9, power cuts, a full disk and failing system calls."""
+
+import fcntl
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from instanter import limits
+from instanter.errors import ExhaustedError
+from instanter.store import profiles, records
+from instanter.store.environment import Environment
+
+MIB = 1 << 20
+BATCH_ROWS = 20
+EXT4_SHUTDOWN = 0x8004587D
+WITHOUT_LOG_FLUSH = struct.pack("I", 2)
+
+needs_mounts = pytest.mark.skipif(
+    os.geteuid() != 0
+    or shutil.which("mkfs.ext4") is None
+    or not Path("/dev/loop-control").exists(),
+    reason="mounting a file system needs root, mkfs.ext4 and loop devices",
+)
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+
+
+@contextmanager
+def mounted(*arguments: str, at: Path) -> Iterator[Path]:
+    """Mount a file system for the length of a `with` block; skip where that is not allowed."""
+    at.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", *arguments, str(at)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", str(at)], check=True)
+
+
+def put_batch(environment: Environment, batch: int) -> None:
+    """Write one batch: customers that all hold the batch's number in all slots."""
+    keys = [records.key_of(f"{batch:06d}-{row:03d}") for row in range(BATCH_ROWS)]
+    slots = np.full((BATCH_ROWS, 1000), batch, np.uint32)
+    environment.write(lambda t: profiles.put_block(t, keys, slots, schema_revision=1, now_ms=1))
+
+
+def whole_batches(environment: Environment) -> set[int]:
+    """Return the batches that are there, after checking each for being whole and undamaged."""
+    with environment.read() as transaction:
+        listed = profiles.list_profiles(transaction, b"", limits.LIST_ROWS_MAX, 1000)
+    rows_of_batch: dict[int, int] = {}
+    for row in listed:
+        assert row.profile is not None, f"{row.customer_id} is damaged"
+        batch = int(row.customer_id.split("-")[0])
+        assert (row.profile.slots == batch).all()
+        rows_of_batch[batch] = rows_of_batch.get(batch, 0) + 1
+    assert set(rows_of_batch.values()) <= {BATCH_ROWS}, "a batch is there in part"
+    return set(rows_of_batch)
+
+
+WRITE_BATCHES = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_store_survives import Environment, put_batch
+with Environment.open(Path(sys.argv[1]), map_size_bytes=1 << 20) as environment:
+    for batch in range(100_000):
+        put_batch(environment, batch)
+        print(batch, flush=True)
+"""
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that writes batch after batch and acknowledges each with its number."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITE_BATCHES, str(folder)], stdout=subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def acknowledgements(process: subprocess.Popen[bytes], count: int) -> set[int]:
+    assert process.stdout is not None
+    return {int(process.stdout.readline()) for _ in range(count)}
+
+
+@pytest.mark.parametrize("acknowledged_count", [1, 37])
+def test_a_killed_writer_leaves_whole_batches_and_all_it_acknowledged(
+    tmp_path: Path, acknowledged_count: int
+) -> None:
+    with writing(tmp_path / "store") as process:
+        acknowledged = acknowledgements(process, acknowledged_count)
+        process.kill()
+    with Environment.open(tmp_path / "store") as environment:
+        assert whole_batches(environment) >= acknowledged
+        put_batch(environment, 999_999)
+
+
+def test_a_killed_load_leaves_whole_batches_and_can_be_run_again(tmp_path: Path) -> None:
+    rows = 5 * limits.LOAD_BATCH_ROWS
+    file = tmp_path / "customers.parquet"
+    table = pa.table({"id": np.arange(rows), **{f"n{i}": np.arange(rows) for i in range(40)}})
+    pyarrow.parquet.write_table(table, file)
+    load = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from instanter.catalogue.schema import Attribute, AttributeKind, AttributeSource, Schema\n"
+        "from instanter.data.load import load_customers\n"
+        "from instanter.store.environment import Environment\n"
+        "attributes = tuple(Attribute(f'n{i}', AttributeKind.NUMBER, AttributeSource.LOADED, i)\n"
+        "    for i in range(40))\n"
+        "environment = Environment.open(Path(sys.argv[2]), map_size_bytes=1 << 20)\n"
+        "report = load_customers(Path(sys.argv[1]), 'id', Schema(1, attributes, 40, 0),\n"
+        "    environment, now_ms=1,\n"
+        "    progress=lambda p: print(p.loaded_count, flush=True))\n"
+        "print(report.created_count, report.updated_count, flush=True)\n"
+    )
+    command = [sys.executable, "-c", load, str(file), str(tmp_path / "store")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while not int(process.stdout.readline()):
+            pass
+        process.kill()
+    with Environment.open(tmp_path / "store") as environment, environment.read() as transaction:
+        count = profiles.measure_profiles(transaction).profile_count
+        assert 0 < count < rows
+        assert count % limits.LOAD_BATCH_ROWS == 0
+        out = np.empty(40, np.uint32)
+        for row in range(0, count, 97):
+            state = profiles.copy_slots(transaction, records.key_of(str(row)), out)
+            assert state is profiles.ProfileState.KNOWN
+            assert (out.view(np.float32) == row).all()
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert again.stdout.splitlines()[-1] == f"{rows - count} {count}"
+
+
+@pytest.mark.root
+@needs_mounts
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_acknowledged_batches_survive_a_power_cut(tmp_path: Path, seed: int) -> None:
+    image, mount = tmp_path / "disk", tmp_path / "mount"
+    with image.open("wb") as file:
+        file.truncate(96 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    with mounted("-o", "loop", str(image), at=mount):
+        with writing(mount / "store") as process:
+            # A random moment: the cut falls into the writer's next batches.
+            acknowledged = acknowledgements(process, random.Random(seed).randint(20, 120))
+            descriptor = os.open(mount, os.O_RDONLY)
+            fcntl.ioctl(descriptor, EXT4_SHUTDOWN, WITHOUT_LOG_FLUSH)
+            os.close(descriptor)
+        with pytest.raises(OSError, match="Input/output error"):
+            (mount / "proof").write_text("the power is off")
+    with (
+        mounted("-o", "loop", str(image), at=mount),
+        Environment.open(mount / "store") as environment,
+    ):
+        assert whole_batches(environment) >= acknowledged
+        put_batch(environment, 999_999)
+
+
+@pytest.mark.root
+@needs_mounts
+def test_a_full_disk_is_a_clear_error_reads_go_on_and_room_heals_it(tmp_path: Path) -> None:
+    with mounted("-t", "tmpfs", "-o", "size=12m", "tmpfs", at=tmp_path / "small") as mount:
+        filler = mount / "filler"
+        filler.write_bytes(bytes(6 * MIB))
+        with Environment.open(mount / "store") as environment:
+            written = set()
+            error = None
+            while error is None:
+                try:
+                    put_batch(environment, len(written))
+                    written.add(len(written))
+                except ExhaustedError as caught:
+                    error = caught
+            assert error.reason == "STORE_DISK_FULL"
+            assert str(mount / "store") in error.message
+            assert "bytes free" in error.message
+            assert len(written) > 10
+            for _ in range(3):
+                assert whole_batches(environment) == written
+                with pytest.raises(ExhaustedError):
+                    put_batch(environment, 5000)
+            filler.unlink()
+            put_batch(environment, 5000)
+            assert whole_batches(environment) == written | {5000}
+        with Environment.open(mount / "store") as environment:
+            assert whole_batches(environment) == written | {5000}
+
+
+@pytest.mark.root
+@needs_mounts
+def test_a_disk_that_is_full_from_the_start_is_a_clear_error(tmp_path: Path) -> None:
+    with mounted("-t", "tmpfs", "-o", "size=1m", "tmpfs", at=tmp_path / "small") as mount:
+        with (mount / "filler").open("wb") as filler:
+            os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(mount).free)
+        with pytest.raises(ExhaustedError, match="full or fails"):
+            Environment.open(mount / "store")
+        (mount / "filler").unlink()
+        with Environment.open(mount / "store") as environment:
+            put_batch(environment, 1)
+
+
+class Panicked:
+    """An LMDB environment whose meta page could not be written: it refuses everything."""
+
+    def __init__(self, real: object) -> None:
+        self._real = real
+
+    def begin(self, *arguments: object, **options: object) -> object:
+        raise lmdb.PanicError("mdb_txn_begin", 0)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+@pytest.mark.parametrize("first", ["read", "write"])
+def test_a_panic_of_lmdb_is_left_by_opening_it_anew(tmp_path: Path, first: str) -> None:
+    with Environment.open(tmp_path) as environment:
+        put_batch(environment, 1)
+        environment._raw = Panicked(environment._raw)
+        if first == "write":
+            put_batch(environment, 2)
+        assert 1 in whole_batches(environment)
+        put_batch(environment, 2)
+        assert whole_batches(environment) == {1, 2}
+
+
+WRITE_AND_FAIL = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_store_survives import Environment, ExhaustedError, put_batch, whole_batches
+failed = 0
+acknowledged = set()
+with Environment.open(Path(sys.argv[1])) as environment:
+    for batch in range(4):
+        try:
+            put_batch(environment, batch)
+            acknowledged.add(batch)
+        except ExhaustedError:
+            failed += 1
+        assert whole_batches(environment) >= acknowledged, (batch, acknowledged)
+print(failed, *acknowledged)
+"""
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    "fault",
+    ["pwrite64:error=ENOSPC", "writev:error=ENOSPC", "fdatasync:error=EIO"],
+)
+def test_each_single_failing_write_or_sync_is_an_error_that_heals(
+    tmp_path: Path, fault: str
+) -> None:
+    call = fault.split(":")[0]
+    failures = 0
+    for when in range(1, 40):
+        folder = tmp_path / f"{call}-{when}"
+        Environment.open(folder).close()
+        done = subprocess.run(
+            [
+                *("strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}"),
+                *("-e", f"inject={fault}:when={when}"),
+                *(sys.executable, "-c", WRITE_AND_FAIL, str(folder)),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        if "ptrace" in done.stderr.lower():
+            pytest.skip("tracing a process is not allowed here")
+        assert done.returncode == 0, f"{fault}, call {when}: {done.stderr[-2000:]}"
+        failed, *acknowledged = map(int, done.stdout.split())
+        assert failed <= 1
+        with Environment.open(folder) as environment:
+            assert whole_batches(environment) >= set(acknowledged)
+        if not failed:
+            break
+        failures += failed
+    assert failures, "no fault was injected"
