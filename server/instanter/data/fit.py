@@ -183,7 +183,7 @@ def fit_file(
     """
     _check_options(options, channels)
     table = open_table(path)
-    source = _Source(table, options, schema)
+    source = LabelledFile(table, options, schema)
     batches = source.batches(progress)
     first = next(batches, None)
     if first is None:
@@ -204,7 +204,7 @@ def fit_file(
     used = source.find_predictors(plan)
 
     def blocks() -> Iterable[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
-        block: _Block | None = first
+        block: LabelledRows | None = first
         while block is not None:
             rows = plan.bin_customers(block.slots, block.context, options.channel)
             yield np.ascontiguousarray(rows[:, used]), block.labels
@@ -241,8 +241,16 @@ def _check_options(options: FitOptions, channels: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Block:
-    """Some rows of the file: uint32[n, S], uint32[n, T], uint8[n]."""
+class LabelledRows:
+    """Some rows of a file.
+
+    Attributes
+    ----------
+    slots, context
+        uint32[n, S], uint32[n, T]: what the schema's attributes are; missing is 0xFFFFFFFF.
+    labels
+        uint8[n], 0 or 1.
+    """
 
     slots: NDArray[np.uint32]
     context: NDArray[np.uint32]
@@ -250,8 +258,23 @@ class _Block:
 
 
 @dataclass(slots=True, eq=False)
-class _Source:
-    """The file as blocks of slots and labels, and what was noticed on the way."""
+class LabelledFile:
+    """A file as blocks of slots and labels, and what was noticed on the way.
+
+    Attributes
+    ----------
+    table, options, schema
+        The file, what to learn from it, what its columns mean.
+    attributes
+        Column name to the attribute that it fills.
+    malformed_count, rejection_count, rejections
+        As in `FitReport`, so far.
+
+    Raises
+    ------
+    InvalidFieldError
+        A column that the options name is not there, or none is an attribute.
+    """
 
     table: TableFile
     options: FitOptions
@@ -321,7 +344,7 @@ class _Source:
         ]
         return np.flatnonzero(used)
 
-    def batches(self, progress: Callable[[float, int], None] | None) -> Iterator[_Block]:
+    def batches(self, progress: Callable[[float, int], None] | None) -> Iterator[LabelledRows]:
         """Yield the file's rows as blocks that are not empty."""
         row_count = 0
         columns = [self.options.target_column, *self.attributes]
@@ -340,7 +363,7 @@ class _Source:
             if progress is not None:
                 progress(batch.bytes_rate, row_count)
 
-    def _read(self, batch: FileBatch) -> _Block:
+    def _read(self, batch: FileBatch) -> LabelledRows:
         count = len(batch.rows)
         labels = self._read_labels(batch)
         blocks = {
@@ -358,7 +381,7 @@ class _Source:
             for rejection in rejections[: _REJECTIONS_SHOWN - len(self.rejections)]:
                 row = int(batch.rows[rejection.row])
                 self.rejections.append(RejectedValue(row, name, rejection.value, rejection.reason))
-        return _Block(blocks[AttributeSource.LOADED], blocks[AttributeSource.CONTEXT], labels)
+        return LabelledRows(blocks[AttributeSource.LOADED], blocks[AttributeSource.CONTEXT], labels)
 
     def _read_labels(self, batch: FileBatch) -> NDArray[np.uint8]:
         """Return the batch's labels; refuse the file at the first that is none."""

@@ -21,7 +21,8 @@ class LearnerSettings:
     """How fast models learn and forget. One setting serves all offers.
 
     Chosen on two very different sets (rare answers that drift over a year; a thousand correlated
-    attributes of few customers); around these values both change by less than 0.001 log loss.
+    attributes of few customers): prior variances from 2 to 3, weight drifts from 5e-5 to 2e-4 and
+    intercept drifts from 5e-4 to 1e-3 change the log loss of neither by more than 0.001.
 
     Attributes
     ----------
@@ -30,8 +31,8 @@ class LearnerSettings:
     neighbour_share
         Share of a step that the bins beside a number's bin get, in [0, 1).
     weight_drift
-        What a weight's variance grows at each label it sees, in prior variances: a weight forgets
-        labels it saw some hundred labels ago.
+        What a weight's variance grows at each label it sees, in prior variances; this is how
+        weights forget.
     intercept_drift
         What the intercept's variance grows at each label: base rates move faster than weights.
     evidence_half_life
@@ -44,9 +45,9 @@ class LearnerSettings:
         Variance of offset and trust in the beginning, and what it grows at each label.
     """
 
-    prior_variance: float = 2.0
+    prior_variance: float = 3.0
     neighbour_share: float = 0.75
-    weight_drift: float = 5e-5
+    weight_drift: float = 1e-4
     intercept_drift: float = 5e-4
     evidence_half_life: float = 20_000.0
     evidence_prior: float = 20.0
