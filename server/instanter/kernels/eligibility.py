@@ -3,10 +3,15 @@
 A rule program (`catalogue/compiled.RuleProgram` explains its arrays) is evaluated whole, for all
 offers, in three straight passes. Nothing is dispatched on and nothing ends early.
 
-Measured on one core, 5 comparisons a rule over 1000 attributes: see `bench/`. Tried and left out:
-leaving an AND at its first false operand is 30 % faster while one customer repeats and slower as
-soon as customers differ (the branch is a coin toss); truths without their inverted twin need two
-more instructions an operand and cost 70 % more in `evaluate_nodes`.
+Measured on one core, rules of 5 comparisons over 1000 attributes, another customer at each call,
+the call from Python (1.1 µs) included: 200 rules 4.7 µs, 1,000 rules 15 µs, where CEL's own
+evaluator takes 3.3 µs for one rule.
+
+Everything is arithmetic and nothing branches on a customer's values. Choosing the truth with `if`
+halves `evaluate_predicates` while one customer repeats, and takes three times as long as soon as
+customers differ (8 µs become 26 µs for 5,000 comparisons: each branch is a coin toss); the same
+holds for leaving an AND at its first false operand. Truths without their inverted twin beside them
+cost two more instructions an operand and 70 % more in `evaluate_nodes`.
 """
 
 import numpy as np
@@ -109,7 +114,7 @@ def evaluate_predicates(
     for i in range(len(predicate_value)):
         value = values[predicate_value[i]]
         inside = (value >= predicate_low[i]) & (value <= predicate_high[i])
-        truth = 2 * np.uint8(inside) + np.uint8(value != value) * predicate_missing[i]
+        truth = 2 * np.uint8(inside) + np.uint8(np.isnan(value)) * predicate_missing[i]
         truths[2 * i] = np.uint8(truth)
         truths[2 * i + 1] = np.uint8(2 - truth)
 
@@ -127,13 +132,10 @@ def evaluate_nodes(node_start, node_literal, truths):
     """
     count = len(node_start) - 1
     position = len(truths) - 2 * count
-    edge = np.int64(0)
     for n in range(count):
-        end = np.int64(node_start[n + 1])
         truth = np.uint8(2)
-        while edge < end:
-            truth = min(truth, truths[node_literal[edge]])
-            edge += 1
+        for edge in range(np.uint32(node_start[n]), np.uint32(node_start[n + 1])):
+            truth = min(truth, truths[np.uint32(node_literal[edge])])
         truths[position] = truth
         truths[position + 1] = np.uint8(2 - truth)
         position += 2
