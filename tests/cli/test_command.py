@@ -23,6 +23,7 @@ COMMANDS = (
     ("schema", "show"),
     ("config",),
     ("config", "show"),
+    ("demo",),
     ("version",),
 )
 LEAVES = tuple(words for words in COMMANDS if words[-1] not in ("load", "schema", "config"))
@@ -80,7 +81,7 @@ def test_help_of_each_command_teaches_by_example(command: Command, words: tuple[
 
 def test_help_shows_every_command_and_the_first_steps(command: Command) -> None:
     outcome = command("--help")
-    for words in (*COMMANDS, ("demo",)):
+    for words in COMMANDS:
         assert f"\n  {words[0]} " in outcome.out
     assert "First steps:" in outcome.out
     assert "Exit codes: 0 done" in outcome.out

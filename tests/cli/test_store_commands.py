@@ -147,6 +147,71 @@ def test_an_edited_schema_is_not_overwritten(command: Command) -> None:
     assert "age" in Path("a.yaml").read_text()
 
 
+OFFERS = """\
+currency: EUR
+channels:
+  web: []
+offers:
+  - name: espresso
+    value_minor: 400
+    prior_propensity: 0.1
+    treatments: [{channel: web, name: banner}]
+"""
+
+
+@pytest.fixture
+def history(command: Command, store: Path) -> Path:
+    """Labels that are yes exactly for the golden plan."""
+    Path("shop/offers.yaml").write_text(OFFERS)
+    assert command("apply", "-f", "shop", "--data", store).code == 0
+    plans = ("gold", "tin")
+    rows = [f"{n},{20 + n % 60},{plans[n % 2]},{n % 2 ^ 1}" for n in range(600)]
+    file = Path("history.csv")
+    file.write_text("\n".join(["id,age,plan,bought", *rows]))
+    return file
+
+
+def test_a_model_is_fitted_and_published(command: Command, store: Path, history: Path) -> None:
+    fit = ("fit", history, "--target", "bought", "--offer", "espresso", "--data", store)
+    outcome = command(*fit)
+    assert outcome.code == 0, outcome.err
+    assert "Learned 600 rows (50.00% positive) with 2 predictors." in outcome.out
+    assert "Published models 1 with offer espresso." in outcome.out
+    assert "not learned from: id" in outcome.err
+    again = json.loads(command(*fit, "--channel", "web", "--json").out)
+    assert again["auc"] > 0.95
+    assert (again["model_revision"], again["published"]) == (2, True)
+    blind = json.loads(command(*fit, "-x", "plan", "--fresh", "--dry-run", "--json").out)
+    assert blind["auc"] < 0.7
+    assert blind["predictor_count"] == 1
+    assert (blind["model_revision"], blind["published"]) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"--offer": "expresso"}, "did you mean 'espresso'?"),
+        ({"--target": "bougt"}, "did you mean 'bought'?"),
+        ({"--target": "age"}, "expected a label: yes or no, true or false, 1 or 0"),
+        ({"--channel": "wbe"}, "did you mean 'web'?"),
+        ({"--exclude": "pln"}, "did you mean 'plan'?"),
+        ({"--passes": "0"}, "passes: '0' is not right; expected a whole number from 1"),
+        ({"--data": "stroe"}, "there is no store in this folder"),
+    ],
+    ids=str,
+)
+def test_a_fit_that_cannot_be_says_why_and_publishes_nothing(
+    command: Command, store: Path, history: Path, changed: dict[str, str], message: str
+) -> None:
+    options = {"--target": "bought", "--offer": "espresso", "--data": "store", **changed}
+    outcome = command("fit", history, *(part for pair in options.items() for part in pair))
+    assert outcome.code == 1
+    assert message in outcome.err
+    assert outcome.out == ""
+    good = ("fit", history, "-t", "bought", "--offer", "espresso", "--data", store, "--dry-run")
+    assert json.loads(command(*good, "--json").out)["model_revision"] == 0
+
+
 class Clock:
     def __init__(self) -> None:
         self.time_ns = 0

@@ -24,8 +24,32 @@ def fit(
         str, typer.Option("--offer", metavar="NAME", help="Offer whose model learns.")
     ],
     channel: Annotated[
-        str, typer.Option("--channel", "-c", help="Only for this channel; default: for all.")
+        str, typer.Option("--channel", "-c", help="Channel in which the labels came about.")
     ] = "",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            "-x",
+            metavar="COLUMN",
+            help="Not to be learned from: what is known only afterwards. May be repeated.",
+        ),
+    ] = None,
+    passes: Annotated[
+        int,
+        typer.Option(
+            "--passes",
+            metavar="COUNT",
+            help="How often the rows are learned; more than 1 only without an order in time.",
+        ),
+    ] = 1,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Bin all attributes anew; forgets the other offers' models."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show how good it is, publish nothing.")
+    ] = False,
     data: DataOption = None,
     config: ConfigOption = None,
     output: OutputOption = None,
@@ -34,11 +58,13 @@ def fit(
     """Fit an offer's propensity model on labelled rows, and publish it.
 
     Replays the rows in file order through the kernels that learn online: each row is predicted
-    first and learnt then, so the quality shown is honest.
+    first and learned then, so the quality shown is honest. The offer's model begins anew, so
+    fitting the same file again gives the same model; other offers' models stay.
 
     For example:
       instanter fit history.parquet --target accepted --offer espresso --data store
       instanter fit history.csv.gz -t bought --offer espresso --channel web --json
+      instanter fit history.csv.gz -t bought --offer espresso -x call_duration --dry-run
 
     What next: `instanter decide CUSTOMER --channel CHANNEL` uses it within a second.
     """
@@ -54,5 +80,9 @@ def fit(
         target_column=target,
         offer=offer,
         channel=channel,
+        excluded_columns=tuple(exclude or ()),
+        passes=passes,
+        fresh=fresh,
+        dry_run=dry_run,
         as_json=settings.wants_json,
     )

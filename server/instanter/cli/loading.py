@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Final
 
 from instanter.cli.failures import CommandError
-from instanter.cli.output import count_of, make_console, make_table, print_json, print_note
+from instanter.cli.output import (
+    count_of,
+    make_console,
+    make_table,
+    print_json,
+    print_note,
+    show_names,
+)
 from instanter.cli.progress import show_progress
 from instanter.cli.store_access import check_store, load_schema
 from instanter.clock import SystemClock
@@ -14,7 +21,6 @@ from instanter.data.load import load_customers as load_file
 from instanter.store.environment import Environment
 
 _REJECTIONS_SHOWN: Final = 20
-_NAMES_SHOWN: Final = 10
 
 
 def load_customers(
@@ -89,12 +95,12 @@ def _show(report: LoadReport, seconds: float) -> None:
     if report.attributes_absent:
         print_note(
             f"note: {count_of(len(report.attributes_absent), 'attribute')} without a column in "
-            f"the file, so the values stay: {_shorten(report.attributes_absent)}"
+            f"the file, so the values stay: {show_names(report.attributes_absent)}"
         )
     if report.columns_ignored:
         print_note(
             f"note: {count_of(len(report.columns_ignored), 'column')} skipped, no attribute's: "
-            f"{_shorten(report.columns_ignored)}"
+            f"{show_names(report.columns_ignored)}"
         )
     console.print(
         f"Loaded {count_of(report.loaded_count, 'customer')} ({report.created_count:,} new, "
@@ -102,8 +108,3 @@ def _show(report: LoadReport, seconds: float) -> None:
         f"{count_of(report.attributes_loaded_count, 'attribute')} in {seconds:.1f} s.",
         style="bold",
     )
-
-
-def _shorten(names: tuple[str, ...]) -> str:
-    more = f", … {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return ", ".join(names[:_NAMES_SHOWN]) + more

@@ -16,6 +16,7 @@ import typer
 from instanter.cli.apply_command import apply
 from instanter.cli.config_command import config_app
 from instanter.cli.decide_command import decide
+from instanter.cli.demo_command import demo
 from instanter.cli.failures import EXIT_INTERRUPTED, EXIT_REFUSED, report
 from instanter.cli.fit_command import fit
 from instanter.cli.get_command import get
@@ -57,21 +58,8 @@ add_command(app, decide)
 add_command(app, get)
 app.add_typer(schema_app, name="schema")
 app.add_typer(config_app, name="config")
+add_command(app, demo)
 add_command(app, version)
-
-
-@app.command(
-    "demo",
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-)
-def _demo(context: typer.Context) -> None:
-    """Serve a seeded shop and drive it, live; Ctrl-C ends it."""
-    from instanter.cli.demo_command import demo
-
-    single = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-    single.command()(demo)
-    typer.main.get_command(single)(context.args, prog_name="instanter demo")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+_NAMES_SHOWN = 10
 _WIDTH_OFF_TERMINAL = 200
 """Columns of a table in a pipe or file, where cutting it to a guessed screen would lose text."""
 
@@ -43,8 +45,10 @@ def make_plain(value: Any) -> Any:
     """Return a value as JSON has it.
 
     Dataclasses become objects of their fields, members of enumerations their names, datetimes
-    RFC 3339 in UTC, tuples lists.
+    RFC 3339 in UTC, tuples lists, and floats that are not finite null, for which JSON has no word.
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, IntEnum):
         return value.name
     if isinstance(value, datetime):
@@ -84,6 +88,12 @@ def print_note(text: str) -> None:
 def count_of(count: int, noun: str) -> str:
     """Return a count with its noun: `1 row`, `2 rows`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def show_names(names: Sequence[str]) -> str:
+    """Return names in one line, the first ten of many."""
+    more = f", … {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 def show_value(value: object) -> str:

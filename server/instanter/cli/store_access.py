@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from instanter.catalogue import serialization
+from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.schema import Schema
 from instanter.cli.failures import CommandError
 from instanter.store.environment import Environment
@@ -25,8 +26,8 @@ def check_store(folder: Path) -> None:
         )
 
 
-def load_schema(environment: Environment) -> Schema:
-    """Return the schema of the catalogue that is published in a store.
+def load_catalogue(environment: Environment) -> CompiledCatalogue:
+    """Return the catalogue that is published in a store.
 
     Raises
     ------
@@ -42,4 +43,15 @@ def load_schema(environment: Environment) -> Schema:
             f"{environment.folder}: no catalogue has been published in this store yet",
             hint=f"`instanter apply -f DIR --data {environment.folder}` publishes one",
         )
-    return serialization.from_bytes(found[1]).schema
+    return serialization.from_bytes(found[1])
+
+
+def load_schema(environment: Environment) -> Schema:
+    """Return the schema of the catalogue that is published in a store.
+
+    Raises
+    ------
+    CommandError, DamagedError
+        As for the catalogue.
+    """
+    return load_catalogue(environment).schema
