@@ -24,6 +24,7 @@ from instanter.metrics import Metrics
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
 from instanter.rpc.decisions import DecisionService
+from instanter.rpc.fast.front import FastFront
 from instanter.rpc.front import Front, Service
 from instanter.rpc.grpcio_front import GrpcioFront
 from instanter.store.environment import Environment
@@ -74,7 +75,7 @@ offers:
 }
 
 FrontMaker = Callable[..., Front]
-FRONTS: dict[str, FrontMaker] = {"grpcio": GrpcioFront}
+FRONTS: dict[str, FrontMaker] = {"fast": FastFront, "grpcio": GrpcioFront}
 """Every front passes the same tests; another one is one more row."""
 
 

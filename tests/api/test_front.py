@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from instanter.errors import ExhaustedError, NotFoundError, UnavailableError
 from instanter.limits import MESSAGE_SIZE_BYTES_MAX, REPLY_SIZE_BYTES_MAX
 from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, Lane, Service
-from instanter.rpc.grpcio_front import TlsFiles
+from instanter.rpc.tls import TlsFiles
 from tests.api.refusals import read_refusal, refuse
 from tests.api.shop import FRONTS, Server, Shop, serve
 

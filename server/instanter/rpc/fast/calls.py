@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from google.protobuf.message import DecodeError, EncodeError
-from google.rpc import code_pb2, status_pb2
+from google.rpc import status_pb2
 from ngh2 import Header
 
 from instanter.clock import Clock
 from instanter.errors import ExhaustedError, ExpiredError, InvalidFieldError
 from instanter.limits import BATCH_TURN_MAX, REPLY_SIZE_BYTES_MAX
 from instanter.rpc.dispatch import Dispatcher
-from instanter.rpc.fast.wire import make_refusal_headers, make_status_headers
+from instanter.rpc.fast.wire import make_status_headers
 from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, DeferredMethod
 
 _Status: Final = status_pb2.Status
@@ -34,7 +34,15 @@ class Replies(Protocol):
         ...
 
     def refuse(self, call: "Call", headers: Sequence[Header]) -> None:
-        """End a call without a message."""
+        """End a call without a message, or without a further one."""
+        ...
+
+    def send(self, call: "Call", message: bytes) -> None:
+        """Send one message of a call that streams its responses."""
+        ...
+
+    def end(self, call: "Call") -> None:
+        """End a call that has streamed its responses."""
         ...
 
     def flush(self) -> None:
@@ -65,13 +73,15 @@ class Call:
         It has not ended.
     request
         The decoded message.
-    task, timer
-        The work in progress and the end of its time.
+    responding
+        The first of several responses has been sent.
+    work, timer
+        What is in progress for it, and the end of its time.
     """
 
     __slots__ = (
         "begun_ns", "buffer", "connection", "deadline_ns", "encoding", "half_closed", "open",
-        "request", "route", "stream_id", "task", "timer",
+        "request", "responding", "route", "stream_id", "timer", "work",
     )  # fmt: skip
 
     def __init__(
@@ -87,26 +97,43 @@ class Call:
         self.half_closed = False
         self.open = True
         self.request: Any = None
-        self.task: asyncio.Task[None] | None = None
+        self.responding = False
+        self.work: Work | None = None
         self.timer: asyncio.TimerHandle | None = None
 
     def release(self) -> None:
         """Stop the work in progress; nobody waits for it any longer."""
         self.open = False
         self.buffer = None
-        if self.task is not None:
-            self.task.cancel()
+        if self.work is not None:
+            self.work.cancel()
         if self.timer is not None:
             self.timer.cancel()
+
+
+class Work(Protocol):
+    """What is in progress for a call, and stops when nobody waits for it: a task, for example."""
+
+    def cancel(self) -> object:
+        """Stop."""
+        ...
 
 
 class Route(Protocol):
     """Answers the calls of one method."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        ...
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether a request may have any number of messages."""
+        ...
 
     def accept(self, call: Call, message: bytes) -> None:
-        """Take a call whose one message is complete."""
+        """Take a message of a call; unless it takes many, the whole request."""
         ...
 
 
@@ -171,6 +198,8 @@ class BatchedRoute:
 
     __slots__ = ("_clock", "_decode", "_dispatcher", "_method", "_turn", "_waiting", "name")
 
+    takes_many: Final = False
+
     def __init__(
         self, method: BatchedMethod, dispatcher: Dispatcher, turn: Turn, clock: Clock
     ) -> None:
@@ -187,7 +216,7 @@ class BatchedRoute:
         try:
             call.request = self._decode(message)
         except DecodeError as error:
-            status = self._dispatcher.fail(self.name, _undecodable(error))
+            status = self._dispatcher.fail(self.name, undecodable(error))
             call.connection.refuse(call, make_status_headers(status))
             return
         if not self._waiting:
@@ -237,6 +266,8 @@ class SingleRoute:
 
     __slots__ = ("_clock", "_decode", "_dispatcher", "_loop", "_method", "name")
 
+    takes_many: Final = False
+
     def __init__(
         self,
         method: BlockingMethod | DeferredMethod,
@@ -253,20 +284,15 @@ class SingleRoute:
 
     def accept(self, call: Call, message: bytes) -> None:
         """Take a call whose one message is complete, and begin to answer it."""
-        deadline_ns = call.deadline_ns
-        if deadline_ns is not None:
-            remaining_ns = deadline_ns - self._clock.monotonic_ns()
-            if remaining_ns <= 0:
-                expire(call, self._dispatcher)
-                return
-            call.timer = self._loop.call_later(remaining_ns / 1e9, expire, call, self._dispatcher)
+        if not start_timer(call, self._dispatcher, self._loop, self._clock):
+            return
         try:
             request = self._decode(message)
         except DecodeError as error:
-            finish(call, self._dispatcher.fail(self.name, _undecodable(error)), self._dispatcher)
+            finish(call, self._dispatcher.fail(self.name, undecodable(error)), self._dispatcher)
             return
-        context = CallContext(deadline_ns, call.connection.peer)
-        call.task = self._loop.create_task(self._answer(call, request, context))
+        context = CallContext(call.deadline_ns, call.connection.peer)
+        call.work = self._loop.create_task(self._answer(call, request, context))
 
     async def _answer(self, call: Call, request: Any, context: CallContext) -> None:
         """Answer a call; cancelled when nobody waits for it any longer."""
@@ -276,39 +302,30 @@ class SingleRoute:
         else:
             answer = await self._dispatcher.answer_deferred(method, request, context)
         # The task ends by itself from here on: nobody has to cancel it.
-        call.task = None
+        call.work = None
         if call.open:
             finish(call, answer, self._dispatcher)
 
 
-class PointerRoute:
-    """The route of a method that only the reference front serves.
-
-    Parameters
-    ----------
-    name
-        Name of the method.
-    """
-
-    __slots__ = ("_headers", "name")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._headers = make_refusal_headers(
-            code_pb2.UNIMPLEMENTED,
-            f"{name} streams; a server started with --transport grpcio serves it",
-        )
-
-    def accept(self, call: Call, message: bytes) -> None:  # noqa: ARG002 - as every route has it
-        """Refuse the call, and say who serves it."""
-        call.connection.refuse(call, self._headers)
+def start_timer(
+    call: Call, dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop, clock: Clock
+) -> bool:
+    """Let a call expire at its deadline; return whether there is time left."""
+    if call.deadline_ns is None:
+        return True
+    remaining_ns = call.deadline_ns - clock.monotonic_ns()
+    if remaining_ns <= 0:
+        expire(call, dispatcher)
+        return False
+    call.timer = loop.call_later(remaining_ns / 1e9, expire, call, dispatcher)
+    return True
 
 
 def expire(call: Call, dispatcher: Dispatcher) -> None:
     """End a call whose deadline has passed."""
     error = ExpiredError(
         "the deadline passed before the call began"
-        if call.task is None
+        if call.work is None
         else "the deadline passed while the call was being answered"
     )
     status = dispatcher.fail(call.route.name, error)
@@ -330,7 +347,8 @@ def finish(call: Call, answer: Any, dispatcher: Dispatcher) -> None:
     call.connection.refuse(call, make_status_headers(answer))
 
 
-def _undecodable(error: DecodeError) -> InvalidFieldError:
+def undecodable(error: DecodeError) -> InvalidFieldError:
+    """Return the error of bytes that are no message of the method's request type."""
     return InvalidFieldError(
         "request",
         str(error),

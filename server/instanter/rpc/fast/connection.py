@@ -30,20 +30,23 @@ from ngh2 import (
 )
 
 from instanter import limits
-from instanter.errors import ExhaustedError, InstanterError, UnavailableError
+from instanter.errors import ExhaustedError, ExpiredError, InstanterError, UnavailableError
 from instanter.rpc.fast.calls import Call, expire
 from instanter.rpc.fast.exchange import Exchange
 from instanter.rpc.fast.intake import (
     NO_MESSAGE_HEADERS,
     RefusalError,
     find_refusal,
+    take_messages,
     take_piece,
 )
 from instanter.rpc.fast.lifetime import Lifetime
+from instanter.rpc.fast.outbox import Outbox
 from instanter.rpc.fast.wire import (
     PREFIX,
     PREFIX_SIZE_BYTES,
     RESPONSE_HEADERS,
+    RESPONSE_HEADERS_COUNT,
     RESPONSE_TRAILERS,
     make_status_headers,
     parse_timeout_ns,
@@ -59,9 +62,7 @@ _SETTINGS: Final = {
     Setting.INITIAL_WINDOW_SIZE: limits.STREAM_WINDOW_SIZE_BYTES,
     Setting.MAX_HEADER_LIST_SIZE: limits.METADATA_SIZE_BYTES_MAX,
 }
-_WRITE_SIZE_BYTES: Final = 256 << 10
 _CONTROL_FRAMES_PER_CALL: Final = 4
-_GOAWAY: Final = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 _DRAIN_PING: Final = b"draining"
 _PIECE_SIZE_BYTES_MIN: Final = 256
 
@@ -85,8 +86,8 @@ class FastConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closing", "_control_credit", "_draining", "_exchange", "_http2", "_lifetime", "_marked",
-        "_paused", "_resets", "_transport", "calls", "peer", "unfinished_size_bytes",
+        "_closing", "_control_credit", "_draining", "_exchange", "_http2", "_last_told",
+        "_lifetime", "_marked", "_outbox", "_transport", "calls", "peer", "unfinished_size_bytes",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange) -> None:
@@ -95,10 +96,9 @@ class FastConnection(asyncio.Protocol):
         self._lifetime = Lifetime(exchange.clock.monotonic_ns())
         self._control_credit = limits.CONTROL_FRAMES_PER_SECOND_MAX
         self._marked = False
-        self._paused = False
         self._closing = False
         self._draining = False
-        self._resets: list[int] = []
+        self._last_told = False
         self.calls: dict[int, Call] = {}
         self.peer = ""
         self.unfinished_size_bytes = 0
@@ -106,6 +106,7 @@ class FastConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet a client, unless there are too many or it does not speak HTTP/2."""
         self._transport = cast("asyncio.Transport", transport)
+        self._outbox = Outbox(self._http2, self._transport)
         exchange = self._exchange
         tls = transport.get_extra_info("ssl_object")
         if len(exchange.connections) >= limits.CONNECTIONS_MAX:
@@ -150,40 +151,59 @@ class FastConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Take no more from a client that does not read what it gets."""
-        self._paused = True
+        self._outbox.paused = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Go on with a client that reads again."""
-        self._paused = False
+        self._outbox.paused = False
         if not self._closing:
             self._transport.resume_reading()
             self.mark()
 
     def reply(self, call: Call, message: bytes) -> None:
         """End a call with its one message."""
-        http2 = self._http2
-        waiting_bytes = http2.queued_body_size()
+        waiting_bytes = self._http2.queued_body_size()
         if waiting_bytes and waiting_bytes + len(message) > limits.REPLIES_WAITING_SIZE_BYTES_MAX:
             self._refuse_unread(call, waiting_bytes)
             return
         self.drop(call)
-        stream_id = call.stream_id
-        try:
-            http2.send_response(stream_id, RESPONSE_HEADERS)
-            http2.send_data(stream_id, PREFIX.pack(0, len(message)) + message)
-            http2.send_trailers(stream_id, RESPONSE_TRAILERS)
-        except NGH2Error:
-            # The stream ended between two events of the same read; nobody waits for it.
-            return
+        self._outbox.send_reply(call.stream_id, message)
         self._lifetime.ping_strikes_count = 0
         if not self._marked:
             self.mark()
 
     def refuse(self, call: Call, headers: Sequence[Header]) -> None:
-        """End a call without a message."""
+        """End a call without a message, or without a further one."""
         self.drop(call)
-        self._send_headers(call.stream_id, headers, half_closed=call.half_closed)
+        if call.responding:
+            self._outbox.send_trailers(call.stream_id, headers[RESPONSE_HEADERS_COUNT:])
+            self.mark()
+        else:
+            self._refuse_stream(call.stream_id, headers, half_closed=call.half_closed)
+
+    def send(self, call: Call, message: bytes) -> None:
+        """Send one message of a call that streams its responses.
+
+        A client that does not read them is sent no more: the call ends.
+        """
+        waiting_bytes = self._http2.queued_body_size()
+        if waiting_bytes and waiting_bytes + len(message) > limits.REPLIES_WAITING_SIZE_BYTES_MAX:
+            self._refuse_unread(call, waiting_bytes)
+            return
+        self._outbox.send_message(call.stream_id, message, first=not call.responding)
+        call.responding = True
+        self.mark()
+
+    def end(self, call: Call) -> None:
+        """End a call that has streamed its responses, if only none of them."""
+        self.drop(call)
+        if call.responding:
+            self._outbox.send_trailers(call.stream_id, RESPONSE_TRAILERS)
+            self.mark()
+        else:
+            headers = (*RESPONSE_HEADERS, *RESPONSE_TRAILERS)
+            self._refuse_stream(call.stream_id, headers, half_closed=call.half_closed)
 
     def drop(self, call: Call) -> None:
         """Forget a call that has ended, and stop its work."""
@@ -199,23 +219,17 @@ class FastConnection(asyncio.Protocol):
 
     def mark(self) -> None:
         """Write at the end of the turn."""
-        self._marked = True
-        self._exchange.turn.write(self)
+        if not self._marked:
+            self._marked = True
+            self._exchange.turn.write(self)
 
     def flush(self) -> None:
         """Write what is due, as far as the client reads it."""
         self._marked = False
-        if self._closing or self._paused:
+        if self._closing:
             return
         try:
-            self._write()
-            if self._resets and not self._paused:
-                # libnghttp2 drops the headers of a stream whose reset is queued: first the ones,
-                # then the other.
-                for stream_id in self._resets:
-                    self._http2.reset_stream(stream_id, ErrorCode.NO_ERROR)
-                self._resets.clear()
-                self._write()
+            self._outbox.write()
             self._handle(self._http2.events())
         except Exception as error:
             self._exchange.log.error("connection_failed_by_bug", exc_info=error)
@@ -230,7 +244,9 @@ class FastConnection(asyncio.Protocol):
         for call in tuple(self.calls.values()):
             if not call.half_closed:
                 self._check_arrival(call, now_ns)
-        stalled = self._paused or self._http2.queued_body_size() > 0
+        if self._draining:
+            self._tell_last_stream()
+        stalled = self._outbox.paused or self._http2.queued_body_size() > 0
         verdict = self._lifetime.check(
             now_ns,
             calls_count=len(self.calls),
@@ -263,7 +279,7 @@ class FastConnection(asyncio.Protocol):
         for call in tuple(self.calls.values()):
             status = self._exchange.dispatcher.fail(call.route.name, error)
             self.refuse(call, make_status_headers(status))
-        self._http2.send_goaway(ErrorCode.NO_ERROR)
+        self._tell_last_stream()
         self.flush()
         self._closing = True
         self._transport.close()
@@ -317,7 +333,7 @@ class FastConnection(asyncio.Protocol):
         ):
             refusal = find_refusal(fields, headers, exchange)
             if refusal is not None:
-                self._send_headers(stream_id, refusal, half_closed=ended)
+                self._refuse_stream(stream_id, refusal, half_closed=ended)
                 return
         assert route is not None, "a path without a route is refused"
         call = Call(self, stream_id, route, deadline_ns)
@@ -327,7 +343,10 @@ class FastConnection(asyncio.Protocol):
         exchange.calls_count += 1
         if ended:
             call.half_closed = True
-            self.refuse(call, NO_MESSAGE_HEADERS)
+            if route.takes_many:
+                self.end(call)
+            else:
+                self.refuse(call, NO_MESSAGE_HEADERS)
 
     def _take_data(self, call: Call, data: bytes, *, ended: bool) -> None:
         """Take what arrived of a call's message; nearly always all of it."""
@@ -341,6 +360,9 @@ class FastConnection(asyncio.Protocol):
         elif len(data) < _PIECE_SIZE_BYTES_MIN:
             self._pay_for_control_frame()
         try:
+            if call.route.takes_many:
+                self._take_messages(call, data)
+                return
             message = take_piece(call, data, self._exchange)
         except RefusalError as refusal:
             self.refuse(call, refusal.headers)
@@ -352,6 +374,14 @@ class FastConnection(asyncio.Protocol):
                 self._release_buffer(call)
                 call.route.accept(call, message)
 
+    def _take_messages(self, call: Call, data: bytes) -> None:
+        """Hand on what is complete of a request of many messages."""
+        for message in take_messages(call, data, self._exchange):
+            if call.open:
+                call.route.accept(call, message)
+        if call.half_closed and call.open:
+            self.end(call)
+
     def _handle_control(self, event: Event) -> None:
         """Act on what is not about one call."""
         self._pay_for_control_frame()
@@ -362,7 +392,7 @@ class FastConnection(asyncio.Protocol):
                 self._calm("too_many_pings")
         elif isinstance(event, PingAcknowledged):
             if self._draining and event.opaque_data == _DRAIN_PING:
-                self._http2.send_goaway(ErrorCode.NO_ERROR)
+                self._tell_last_stream()
         elif isinstance(event, TrailersReceived):
             call = self.calls.get(event.stream_id)
             if call is not None:
@@ -377,20 +407,13 @@ class FastConnection(asyncio.Protocol):
         if self._control_credit < 0 and not self._closing:
             self._calm("too_many_control_frames")
 
-    def _send_headers(
+    def _refuse_stream(
         self, stream_id: int, headers: Sequence[Header], *, half_closed: bool
     ) -> None:
-        """End a stream with headers only; stop the client if it is still sending."""
-        try:
-            self._http2.send_response(stream_id, headers, end_stream=True)
-        except NGH2Error:
-            # The stream ended between two events of the same read; nobody waits for it.
-            return
-        if not half_closed:
-            self._resets.append(stream_id)
+        """End a stream with headers only."""
+        self._outbox.send_headers(stream_id, headers, half_closed=half_closed)
         self._lifetime.ping_strikes_count = 0
-        if not self._marked:
-            self.mark()
+        self.mark()
 
     def _refuse_unread(self, call: Call, waiting_bytes: int) -> None:
         """End a call whose reply does not fit behind those that the client has not read."""
@@ -409,16 +432,16 @@ class FastConnection(asyncio.Protocol):
             if call.deadline_ns <= now_ns:
                 expire(call, self._exchange.dispatcher)
         elif now_ns - call.begun_ns >= limits.REQUEST_ARRIVAL_NS_MAX:
-            expire(call, self._exchange.dispatcher)
+            error = ExpiredError("the request took too long to arrive")
+            status = self._exchange.dispatcher.fail(call.route.name, error)
+            self.refuse(call, make_status_headers(status))
 
-    def _write(self) -> None:
-        """Hand frames to the socket until there are none, or it takes no more."""
-        while True:
-            data = self._http2.data_to_send(_WRITE_SIZE_BYTES)
-            if data:
-                self._transport.write(data)
-            if len(data) < _WRITE_SIZE_BYTES or self._paused:
-                return
+    def _tell_last_stream(self) -> None:
+        """Tell a client that leaves which of its calls will be answered; then it may close."""
+        if not self._last_told:
+            self._last_told = True
+            self._http2.send_goaway(ErrorCode.NO_ERROR)
+            self.mark()
 
     def _release_buffer(self, call: Call) -> None:
         """Count a request as finished."""
@@ -436,7 +459,7 @@ class FastConnection(asyncio.Protocol):
         """Disconnect a client that behaves as none should, and tell it why."""
         self._drop_calls()
         self._http2.send_goaway(ErrorCode.ENHANCE_YOUR_CALM, debug_data=reason.encode())
-        self._write()
+        self._outbox.write()
         self._closing = True
         self._exchange.count_closed(reason)
         self._transport.close()
@@ -444,8 +467,9 @@ class FastConnection(asyncio.Protocol):
     def _fail(self, reason: str, *, flooded: bool) -> None:
         """Disconnect a client whose frames libnghttp2 refuses; its state is gone already."""
         self._drop_calls()
-        code = ErrorCode.ENHANCE_YOUR_CALM if flooded else ErrorCode.PROTOCOL_ERROR
-        self._transport.write(_GOAWAY + code.to_bytes(4, "big"))
+        self._outbox.write_goaway(
+            ErrorCode.ENHANCE_YOUR_CALM if flooded else ErrorCode.PROTOCOL_ERROR
+        )
         self._closing = True
         self._exchange.count_closed(reason)
         self._transport.close()

@@ -68,7 +68,11 @@ class Exchange:
         """Look after the time limits of every connection; called about once a second."""
         now_ns = self.clock.monotonic_ns()
         for connection in tuple(self.connections):
-            connection.check(now_ns)
+            try:
+                connection.check(now_ns)
+            except Exception as error:
+                self.log.error("connection_failed_by_bug", exc_info=error)
+                connection.abort("bug")
         self._log_closed(now_ns)
 
     def _log_closed(self, now_ns: int) -> None:

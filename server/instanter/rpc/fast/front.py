@@ -7,27 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from google.protobuf import descriptor_pool
+
 from instanter import limits
 from instanter.clock import Clock
 from instanter.errors import UnavailableError
 from instanter.events_log import EventsLog
 from instanter.metrics import Metrics
 from instanter.rpc.dispatch import Dispatcher
-from instanter.rpc.fast.calls import BatchedRoute, PointerRoute, Route, SingleRoute, Turn
+from instanter.rpc.fast.calls import BatchedRoute, Route, SingleRoute, Turn
 from instanter.rpc.fast.connection import FastConnection
 from instanter.rpc.fast.exchange import Exchange
-from instanter.rpc.fast.health import HEALTH_NAME, Health
+from instanter.rpc.fast.health import HEALTH_NAME, Health, WatchRoute
 from instanter.rpc.fast.listening import UNIX_SCHEME, make_tls_context, open_sockets
+from instanter.rpc.fast.reflection import REFLECTION_NAMES, ReflectionRoute
 from instanter.rpc.front import BatchedMethod, Service
 from instanter.rpc.tls import TlsFiles
 
 _CHECK_S: Final = 1.0
 _DRAIN_CHECK_S: Final = 0.01
-_STREAMING_METHODS: Final = (
-    f"{HEALTH_NAME}/Watch",
-    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-)
 
 
 class FastFront:
@@ -36,7 +34,7 @@ class FastFront:
     Parameters
     ----------
     services
-        What it serves, beside `grpc.health.v1.Health/Check`.
+        What it serves, beside health and reflection.
     log, metrics, clock
         As in `Dispatcher`.
     reuse_port
@@ -100,7 +98,7 @@ class FastFront:
             bound = 0 if opened.family == socket.AF_UNIX else int(opened.getsockname()[1])
         if address.startswith(UNIX_SCHEME):
             self._unix_path = Path(address.removeprefix(UNIX_SCHEME))
-        self._health.serving = True
+        self._health.report(serving=True)
         self._check_timer = loop.call_later(_CHECK_S, self._check, loop)
         self._log.info("front_started", front="fast", address=address, port=bound)
         return bound
@@ -110,7 +108,7 @@ class FastFront:
         if not self._servers:
             return
         exchange = self.exchange
-        self._health.serving = False
+        self._health.report(serving=False)
         for server in self._servers:
             server.close()
         self._servers.clear()
@@ -136,9 +134,14 @@ class FastFront:
     def _make_exchange(self, loop: asyncio.AbstractEventLoop) -> Exchange:
         """Return what the connections share, with a route for each method."""
         turn = Turn(loop)
-        routes: dict[bytes, Route] = {
-            f"/{name}".encode(): PointerRoute(name) for name in _STREAMING_METHODS
-        }
+        watch = WatchRoute(self._health, self._dispatcher, loop, self._clock)
+        routes: dict[bytes, Route] = {f"/{HEALTH_NAME}/{watch.name}".encode(): watch}
+        names = [HEALTH_NAME, *REFLECTION_NAMES, *(service.name for service in self._services)]
+        reflect = ReflectionRoute(
+            names, descriptor_pool.Default(), self._dispatcher, loop, self._clock
+        )
+        for name in REFLECTION_NAMES:
+            routes[f"/{name}/{reflect.name}".encode()] = reflect
         for service in (*self._services, self._health.make_service()):
             for method in service.methods:
                 path = f"/{service.name}/{method.name}".encode()

@@ -142,6 +142,37 @@ def take_piece(call: Call, data: bytes, exchange: Exchange) -> bytes | None:
     return _open(bytes(memoryview(buffer)[PREFIX_SIZE_BYTES:]), flag, call.encoding)
 
 
+def take_messages(call: Call, data: bytes, exchange: Exchange) -> list[bytes]:
+    """Add a piece to a request of many messages; return those that are complete now.
+
+    Parameters and errors are those of `take_piece`.
+    """
+    if call.buffer is None:
+        call.buffer = bytearray()
+    call.begun_ns = exchange.clock.monotonic_ns()
+    buffer = call.buffer
+    buffer += data
+    messages = []
+    taken = 0
+    while len(buffer) - taken >= PREFIX_SIZE_BYTES:
+        flag, size_bytes = PREFIX.unpack_from(buffer, taken)
+        if size_bytes > limits.MESSAGE_SIZE_BYTES_MAX:
+            raise too_long(size_bytes)
+        end = taken + PREFIX_SIZE_BYTES + size_bytes
+        if len(buffer) < end:
+            break
+        raw = bytes(memoryview(buffer)[taken + PREFIX_SIZE_BYTES : end])
+        messages.append(_open(raw, flag, call.encoding))
+        taken = end
+    del buffer[:taken]
+    exchange.unfinished_size_bytes += len(data) - taken
+    call.connection.unfinished_size_bytes += len(data) - taken
+    _check_unfinished(call, exchange)
+    if call.half_closed and buffer:
+        raise _cut()
+    return messages
+
+
 def _open(message: bytes, flag: int, encoding: bytes) -> bytes:
     """Return a message as it was before its compression, if there was any."""
     if flag == 0:

@@ -30,6 +30,9 @@ _STATUS_OK: Final = (b":status", b"200")
 RESPONSE_HEADERS: Final[tuple[Header, ...]] = (_STATUS_OK, _CONTENT_TYPE)
 """Headers before the message of a call that succeeded."""
 
+RESPONSE_HEADERS_COUNT: Final = len(RESPONSE_HEADERS)
+"""How many headers of a refusal are not its trailers: it begins with the same."""
+
 RESPONSE_TRAILERS: Final[tuple[Header, ...]] = ((b"grpc-status", b"0"),)
 """Trailers behind it."""
 
