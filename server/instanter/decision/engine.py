@@ -19,12 +19,19 @@ from instanter.decision.questions import Decision, NoOfferReason, Question, Rank
 from instanter.decision.tables import DecisionTables
 from instanter.errors import InstanterError, InvalidFieldError, PreconditionError, nearest
 from instanter.kernels.arbitration import (
-    REASON_COUNT,
     REASON_NO_PRIORITY,
     REASON_NO_TREATMENT,
     REASON_NOT_CURRENT,
 )
-from instanter.kernels.decision import decide_batch
+from instanter.kernels.decision import (
+    ASKED_COUNT,
+    ASKED_STATE,
+    ASKED_SURFACE,
+    ASKED_WANTED,
+    LISTED_COUNT,
+    TOLD_COUNT,
+    decide_batch,
+)
 from instanter.limits import BATCH_TURN_MAX, OFFER_COUNT_MAX
 from instanter.store.environment import Environment
 from instanter.store.profiles import ProfileState, copy_slots
@@ -38,37 +45,16 @@ _DAMAGED = int(ProfileState.DAMAGED)
 class _Rows:
     """The arrays of one turn, made once for one set of tables and used again and again."""
 
-    __slots__ = (
-        "best",
-        "best_priority",
-        "best_propensity",
-        "best_weight",
-        "best_weighted",
-        "context",
-        "exclusions",
-        "held",
-        "kept",
-        "slots",
-        "state",
-        "surface",
-        "wanted",
-    )  # fmt: skip
+    __slots__ = ("asked", "context", "id_start", "listed", "slots", "told")
 
     def __init__(self, tables: DecisionTables) -> None:
         count = BATCH_TURN_MAX
         self.slots = np.full((count, tables.profile_slot_count), MISSING_CODE, np.uint32)
         self.context = np.full((count, tables.context_slot_count), MISSING_CODE, np.uint32)
-        self.state = np.zeros(count, np.uint8)
-        self.surface = np.zeros(count, np.int32)
-        self.wanted = np.zeros(count, np.int32)
-        self.held = np.zeros(count, np.uint8)
-        self.kept = np.zeros(count, np.int32)
-        self.best = np.zeros((count, OFFER_COUNT_MAX), np.int32)
-        self.best_priority = np.zeros((count, OFFER_COUNT_MAX))
-        self.best_propensity = np.zeros((count, OFFER_COUNT_MAX))
-        self.best_weight = np.zeros((count, OFFER_COUNT_MAX))
-        self.best_weighted = np.zeros((count, OFFER_COUNT_MAX), np.uint8)
-        self.exclusions = np.zeros((count, REASON_COUNT), np.int32)
+        self.asked = np.zeros((count, ASKED_COUNT), np.int32)
+        self.id_start = np.zeros(count + 1, np.int32)
+        self.told = np.zeros((count, TOLD_COUNT), np.int32)
+        self.listed = np.zeros((count, OFFER_COUNT_MAX, LISTED_COUNT))
 
 
 class DecisionEngine:
@@ -166,7 +152,7 @@ class DecisionEngine:
             state = int(copy_slots(transaction, key, rows.slots[row]))
             if state == _DAMAGED:
                 self._on_damaged(question.customer_id)
-            rows.state[row] = state
+            rows.asked[row, ASKED_STATE] = state
             accepted.append(question)
             answers.append(_PENDING)
         if not accepted:
@@ -182,16 +168,14 @@ class DecisionEngine:
         self, tables: DecisionTables, rows: _Rows, row: int, question: Question
     ) -> Decision:
         """Turn one row of the kernel's output into a decision."""
-        count = int(rows.kept[row])
-        state = int(rows.state[row])
-        held = bool(rows.held[row])
+        held, count, *reasons = rows.told[row].tolist()
+        state = int(rows.asked[row, ASKED_STATE])
         exclusions: list[tuple[int, int]] = []
         no_offer = int(NoOfferReason.UNSPECIFIED)
         if count < question.offer_count and not held:
-            counts = rows.exclusions[row].tolist()
-            exclusions = [(reason, n) for reason, n in enumerate(counts) if reason and n]
+            exclusions = [(reason, n) for reason, n in enumerate(reasons) if reason and n]
             if not count:
-                no_offer = _explain_nothing(counts, len(tables.offers))
+                no_offer = _explain_nothing(reasons, len(tables.offers))
         elif held:
             no_offer = int(NoOfferReason.HOLDOUT)
         return Decision(
@@ -199,7 +183,7 @@ class DecisionEngine:
             _list_offers(tables, rows, row, count, state == _KNOWN),
             no_offer,
             state,
-            held,
+            bool(held),
             tables.catalogue.revision,
             tables.score_table.revision,
             exclusions,
@@ -213,7 +197,7 @@ class DecisionEngine:
         return f"{self._prefix}{next(self._counter):016x}"
 
 
-_NO_IDS = (np.zeros(0, np.uint8), np.zeros(BATCH_TURN_MAX + 1, np.int32))
+_NO_IDS = np.zeros(0, np.uint8)
 """Stands for the customers' ids where there is no holdout, which alone needs them."""
 
 _PENDING: Any = object()
@@ -225,8 +209,8 @@ def _fill_request(tables: DecisionTables, rows: _Rows, row: int, question: Quest
     surface = tables.surfaces.get((question.channel, question.placement))
     if surface is None:
         raise _surface_error(tables, question)
-    rows.surface[row] = surface
-    rows.wanted[row] = question.offer_count
+    rows.asked[row, ASKED_SURFACE] = surface
+    rows.asked[row, ASKED_WANTED] = question.offer_count
     if tables.context_slot_count:
         rows.context[row] = MISSING_CODE
     for name, value in question.context.items():
@@ -277,30 +261,25 @@ def _run_kernel(
     tables: DecisionTables, rows: _Rows, accepted: Sequence[Question], now_s: float
 ) -> None:
     """Decide the filled rows with one kernel call."""
-    ids, starts = _NO_IDS
+    ids = _NO_IDS
     if tables.catalogue.holdout_rate:
         encoded = [question.customer_id.encode() for question in accepted]
-        ends = itertools.accumulate(map(len, encoded), initial=0)
-        ids, starts = np.frombuffer(b"".join(encoded), np.uint8), np.fromiter(ends, np.int32)
+        ids = np.frombuffer(b"".join(encoded), np.uint8)
+        end = 0
+        for row, customer_id in enumerate(encoded):
+            end += len(customer_id)
+            rows.id_start[row + 1] = end
     decide_batch(
         len(accepted),
         now_s,
         ids,
-        starts,
+        rows.id_start,
         rows.slots,
-        rows.state,
         rows.context,
-        rows.surface,
-        rows.wanted,
+        rows.asked,
         *tables.kernel_arguments,
-        rows.held,
-        rows.kept,
-        rows.best,
-        rows.best_priority,
-        rows.best_propensity,
-        rows.best_weight,
-        rows.best_weighted,
-        rows.exclusions,
+        rows.told,
+        rows.listed,
     )
 
 
@@ -309,23 +288,17 @@ def _list_offers(
     rows: _Rows,
     row: int,
     count: int,
-    known: bool,  # noqa: FBT001
+    known: bool,  # noqa: FBT001 - it indexes the tables
 ) -> list[RankedOffer]:
     """List the offers of one row, best first."""
     if not count:
         return []
-    names = tables.treatment_names[rows.surface[row]]
+    names = tables.treatment_names[rows.asked[row, ASKED_SURFACE]]
     reasons = tables.reasons[known]
     offers = tables.offers
     found = []
-    for o, priority, propensity, weight, weighted in zip(
-        rows.best[row, :count].tolist(),
-        rows.best_priority[row, :count].tolist(),
-        rows.best_propensity[row, :count].tolist(),
-        rows.best_weight[row, :count].tolist(),
-        rows.best_weighted[row, :count].tolist(),
-        strict=True,
-    ):
+    for place, priority, propensity, weight, weighted in rows.listed[row, :count].tolist():
+        o = int(place)
         offer = offers[o]
         found.append(
             RankedOffer(
@@ -336,7 +309,7 @@ def _list_offers(
                 offer.value_minor,
                 weight,
                 offer.lever,
-                reasons[weighted][o],
+                reasons[int(weighted)][o],
             )
         )
     return found

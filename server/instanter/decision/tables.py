@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from instanter.catalogue.compiled import CompiledCatalogue, Offer
 from instanter.catalogue.schema import Attribute
 from instanter.decision.questions import OfferReason
 from instanter.decision.score_table import ScoreTable
+from instanter.kernels.decision import PACKED_F64, PACKED_I32, PACKED_U8
 from instanter.kernels.holdout import hash_bytes
 
 
@@ -109,47 +111,35 @@ def _list_reasons(
 
 def _order_arguments(catalogue: CompiledCatalogue, scores: ScoreTable) -> tuple[Any, ...]:
     """Return the unchanging arguments of `decide_batch` in its order."""
-    program = catalogue.program
     salt = np.frombuffer(catalogue.holdout_salt.encode(), np.uint8)
+    holders = (catalogue.program, catalogue, scores)
+    f64, f64_cut = _pack(PACKED_F64, holders, np.float64)
+    i32, i32_cut = _pack(PACKED_I32, holders, np.int32)
+    u8, u8_cut = _pack(PACKED_U8, holders, np.uint8)
     return (
         np.uint64(hash_bytes(salt, 0, len(salt), np.uint64(0))),
         catalogue.holdout_rate,
-        program.constants,
-        program.input_slot,
-        program.input_source,
-        program.term_op,
-        program.term_a,
-        program.term_b,
-        program.predicate_value,
-        program.predicate_low,
-        program.predicate_high,
-        program.predicate_missing,
-        program.node_start,
-        program.node_literal,
-        catalogue.rule_literal,
-        catalogue.weight_offer,
-        catalogue.weight_literal,
-        catalogue.weight_factor,
-        catalogue.valid_from_s,
-        catalogue.valid_to_s,
-        catalogue.value,
-        catalogue.lever,
-        catalogue.treatment_index,
-        catalogue.treatment_weight,
-        scores.predictor_slot,
-        scores.predictor_source,
-        np.int64(scores.profile_predictor_count),
-        scores.edge_start,
+        scores.profile_predictor_count,
+        f64,
+        i32,
+        u8,
+        f64_cut,
+        i32_cut,
+        u8_cut,
         scores.edges,
-        scores.bin_count,
-        scores.row_start,
-        scores.modal_bin,
+        catalogue.treatment_index,
         scores.weight,
-        scores.base,
-        scores.context_base,
-        scores.scale,
-        scores.intercept,
-        scores.prior_logit,
-        scores.calibration_x,
-        scores.calibration_y,
     )
+
+
+def _pack(
+    names: tuple[str, ...], holders: tuple[object, ...], dtype: type[np.generic]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Lay the named arrays end to end; return them and the cuts between them, int64[N + 1]."""
+    found = []
+    for name in names:
+        (array,) = (getattr(holder, name) for holder in holders if hasattr(holder, name))
+        assert array.dtype == dtype, f"{name} is {array.dtype}"
+        found.append(array.ravel())
+    ends = np.cumsum([len(array) for array in found], dtype=np.int64)
+    return np.concatenate(found), np.concatenate([np.zeros(1, np.int64), ends])
