@@ -1,0 +1,43 @@
+"""Whatever stands in the files, a catalogue compiles or is refused with places; nothing else."""
+
+import hypothesis
+from hypothesis import strategies as st
+
+from tests.catalogue.worlds import FILES, OFFER, problems_of
+
+RULED = OFFER + (
+    "    valid_from: 2026-01-01\n"
+    "    eligibility: profile.age > 3 && profile.segment in ['gold'] || !has(profile.member)\n"
+    "    suitability: >\n      now - profile.last_visit > duration('720h')\n"
+    "    context_weights: [{when: context.basket_value > 10, weight: 2}]\n"
+)
+ALL = "".join([FILES["shop.yaml"], "holdout: {rate: 0.1}\n", FILES["attributes.yaml"], RULED])
+PIECES = """' " [ ] { } : - | > # &a *a ! no null ~ .nan 1e999 -1 ? % é ( ) == \\""".split()
+SCRAPS = st.one_of(
+    st.sampled_from([*PIECES, ": ", "- ", "\n", "  ", "\t", "\x00", "\ud800"]), st.text(max_size=4)
+)
+
+
+@hypothesis.settings(max_examples=400)
+@hypothesis.given(
+    st.lists(
+        st.tuples(st.integers(0, len(ALL)), st.integers(0, 12), SCRAPS), min_size=1, max_size=4
+    )
+)
+def test_a_scratched_catalogue_is_refused_with_places(scratches):
+    text = ALL
+    for start, size, scrap in scratches:
+        text = text[:start] + scrap + text[start + size :]
+    for problem in problems_of({"all.yaml": text}):
+        assert problem.file == "all.yaml"
+        assert 0 <= problem.line <= text.count("\n") + 2
+        assert problem.message
+        assert str(problem)
+
+
+@hypothesis.settings(max_examples=200)
+@hypothesis.given(st.text(max_size=60))
+def test_any_text_is_a_rule_or_is_refused(text):
+    quoted = "".join(f"\\U{ord(c):08x}" for c in text if not "\ud800" <= c <= "\udfff")
+    for problem in problems_of({**FILES, "offers.yaml": f'{OFFER}    eligibility: "{quoted}"\n'}):
+        assert problem.field == "offers/espresso.eligibility"
