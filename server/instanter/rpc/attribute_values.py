@@ -98,10 +98,10 @@ def write_values(
         message = messages[attribute.name]
         kind = attribute.kind
         if kind is AttributeKind.NUMBER:
-            message.number_value = value  # type: ignore[assignment]
+            message.number_value = value  # type: ignore[assignment] # by its kind
         elif kind is AttributeKind.CATEGORY:
-            message.category_value = value  # type: ignore[assignment]
+            message.category_value = value  # type: ignore[assignment] # by its kind
         elif kind is AttributeKind.FLAG:
-            message.flag_value = value  # type: ignore[assignment]
+            message.flag_value = value  # type: ignore[assignment] # by its kind
         else:
-            message.instant_value.seconds = value  # type: ignore[assignment]
+            message.instant_value.seconds = value  # type: ignore[assignment] # by its kind

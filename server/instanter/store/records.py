@@ -204,6 +204,11 @@ def decode_slots(record: bytes | memoryview, slot_count: int) -> NDArray[np.uint
         A record that `decode_header` has accepted.
     slot_count
         Slots of the present schema.
+
+    Returns
+    -------
+    ndarray
+        uint32[slot_count]; missing is all bits set.
     """
     stored = (len(record) - HEADER_SIZE_BYTES - TAIL_SIZE_BYTES) // 4
     count = min(stored, slot_count)

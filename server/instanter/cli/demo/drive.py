@@ -6,7 +6,6 @@ customer accepts is drawn from the world's hidden truth.
 """
 
 import asyncio
-import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from instanter.cli.demo.world import World
 from instanter.client import AsyncClient
 from instanter.client.errors import ClientError
 from instanter.client.values import Decision
+from instanter.clock import Clock
 
 RANDOM_SHARE = 0.1
 _SKEW = 1.1
@@ -30,7 +30,7 @@ _TURN_QUESTIONS = 4096
 
 @dataclass(slots=True)
 class Arm:
-    """How often one way of choosing was tried, and accepted."""
+    """How often one way of choosing was tried, and accepted. Not frozen: it counts."""
 
     presented_count: int = 0
     accepted_count: int = 0
@@ -44,10 +44,12 @@ class Arm:
 
 @dataclass(slots=True)
 class Score:
-    """What happened so far.
+    """What happened so far. Not frozen: it counts.
 
     Attributes
     ----------
+    clock
+        Measures latency and how long driving takes.
     start_ns
         When driving began, on a clock that never goes back.
     decision_count, error_count, none_count, holdout_count
@@ -62,7 +64,8 @@ class Score:
         The decision shown in the view: customer, surface, decision.
     """
 
-    start_ns: int = field(default_factory=time.perf_counter_ns)
+    clock: Clock
+    start_ns: int
     decision_count: int = 0
     error_count: int = 0
     none_count: int = 0
@@ -76,7 +79,7 @@ class Score:
     @property
     def elapsed_s(self) -> float:
         """Seconds since driving began."""
-        return (time.perf_counter_ns() - self.start_ns) / 1e9
+        return (self.clock.monotonic_ns() - self.start_ns) / 1e9
 
 
 class Drive:
@@ -92,15 +95,19 @@ class Drive:
         Questions in flight at a time.
     seed
         Draws customers, surfaces, arms and answers.
+    clock
+        Measures latency.
     """
 
-    def __init__(self, world: World, target: str, *, concurrency: int, seed: int) -> None:
+    def __init__(
+        self, world: World, target: str, *, concurrency: int, seed: int, clock: Clock
+    ) -> None:
         self._world = world
         self._target = target
         self._concurrency = concurrency
         self._draw = np.random.default_rng(seed)
         self._offer_index = {offer.name: at for at, offer in enumerate(world.offers)}
-        self.score = Score()
+        self.score = Score(clock, clock.monotonic_ns())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Drive until `stop` is set."""
@@ -128,7 +135,7 @@ class Drive:
     ) -> None:
         """Ask for one decision and let the customer answer."""
         channel, placement, device = _SURFACES[surface]
-        start_ns = time.perf_counter_ns()
+        start_ns = self.score.clock.monotonic_ns()
         try:
             decision = await client.decide_offers(
                 f"c{customer:07d}",
@@ -143,7 +150,7 @@ class Drive:
         score = self.score
         score.decision_count += 1
         if not shuffle:
-            score.latency_ns.append(time.perf_counter_ns() - start_ns)
+            score.latency_ns.append(score.clock.monotonic_ns() - start_ns)
             score.took_us.append(decision.took_us)
             score.last = (f"c{customer:07d}", f"{channel}/{placement}", decision)
         score.holdout_count += decision.in_holdout

@@ -25,7 +25,7 @@ from instanter.cli.output import make_console, print_note
 from instanter.cli.progress import show_progress
 from instanter.cli.store_access import load_schema
 from instanter.client import Client
-from instanter.clock import SystemClock
+from instanter.clock import Clock, SystemClock
 from instanter.data.load import LoadProgress, load_customers
 from instanter.store.environment import Environment
 from instanter.store.publications import MODELS, publish
@@ -133,22 +133,24 @@ def _fill(world: World, folder: Path, target: str, seed: int) -> None:
             models = learn_models(world, schema, environment, seed + 1, tell)
         body = models.to_bytes()
         environment.write(lambda txn: publish(txn, MODELS, body, clock.now_ns()))
-    _await_models(target)
+    _await_models(target, clock)
 
 
-def _await_models(target: str) -> None:
+def _await_models(target: str, clock: Clock) -> None:
     """Wait until the server decides with the models: within a second, as promised."""
-    end_s = time.monotonic() + _INSTALL_WAIT_S
+    end_ns = clock.monotonic_ns() + int(_INSTALL_WAIT_S * 1e9)
     with Client(target) as client:
         while not client.decide_offers("c0000000", "web").model_revision:
-            if time.monotonic() > end_s:
+            if clock.monotonic_ns() > end_ns:
                 raise CommandError("the server did not install the models")
             time.sleep(0.05)
 
 
 def _drive(world: World, target: str, settings: DemoSettings) -> None:
     """Drive the server and show how it goes."""
-    drive = Drive(world, target, concurrency=_CONCURRENCY, seed=settings.seed + 2)
+    drive = Drive(
+        world, target, concurrency=_CONCURRENCY, seed=settings.seed + 2, clock=SystemClock()
+    )
     asyncio.run(_drive_and_show(drive, target, settings.seconds))
     print_note(summarise(drive.score))
     if not drive.score.decision_count:
