@@ -37,6 +37,7 @@ class MalformedRow:
 
     row: int
     field_count: int
+    expected_count: int
     text: str
 
 
@@ -164,7 +165,9 @@ class CsvTable:
 
         def skip(row: Any) -> str:
             # Arrow numbers the header 1, so a row of data has its number less one.
-            malformed.append(MalformedRow(row.number - 1, row.actual_columns, row.text))
+            malformed.append(
+                MalformedRow(row.number - 1, row.actual_columns, row.expected_columns, row.text)
+            )
             return "skip"
 
         total = max(self.path.stat().st_size, 1)

@@ -208,7 +208,9 @@ class _Run:
         self.row_count += len(batch.rows) + len(batch.malformed)
         self._log.row_count += len(batch.malformed)
         for malformed in batch.malformed:
-            expected = f"has {malformed.field_count} fields, the header has another number"
+            expected = (
+                f"has {malformed.field_count} fields, the header has {malformed.expected_count}"
+            )
             self._log.add(malformed.row, "", show(malformed.text), expected)
         if not len(batch.rows):
             return
