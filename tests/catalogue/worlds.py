@@ -92,6 +92,7 @@ def make_rows(schema, values):
     return rows
 
 
+@np.errstate(all="ignore")  # kernels divide as IEEE says, with or without their compiler
 def evaluate_rules(catalogue, values, now_s=0.0):
     """Return the truth (0, 1, 2) of each offer's eligibility, offers in the order r0, r1, …"""
     program = catalogue.program
