@@ -188,6 +188,7 @@ def report(
         "name": name,
         **{key: figure.value for key, figure in figures.items()},
         "details": {key: asdict(f)["detail"] or f.reason for key, f in figures.items()},
+        "bounds": {key: {"must": f.must, "aim": f.aim} for key, f in figures.items()},
         "sizes": dict(sizes),
         "machine": describe_machine(),
     }
