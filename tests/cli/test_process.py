@@ -91,6 +91,14 @@ def test_a_reader_that_goes_away_is_no_reason_to_complain(toy: ToyServer, tmp_pa
         )
         assert done.returncode == 0
         assert errors.read_text() == ""
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m instanter.cli --help | true"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
 
 
 def read_terminal(*arguments: str, **variables: str) -> bytes:

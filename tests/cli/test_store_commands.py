@@ -147,6 +147,31 @@ def test_an_edited_schema_is_not_overwritten(command: Command) -> None:
     assert "age" in Path("a.yaml").read_text()
 
 
+def test_real_profiles_of_1000_attributes_need_no_typing(
+    command: Command, data_folder: Path
+) -> None:
+    file = data_folder / "profiles_1000" / "online_retail_profiles_1000.parquet"
+    if not file.is_file():
+        pytest.skip(f"no real data: {file} is absent")
+    target = "target_buys_after_2011_10_01"
+    inferred = command(
+        "schema", "infer", file, "-k", "CustomerID", "-x", target, "-o", "shop/a.yaml"
+    )
+    assert inferred.code == 0, inferred.err
+    published = json.loads(command("apply", "-f", "shop", "--data", "store", "--json").out)
+    assert published["catalogue"]["attribute_count"] == 1000
+    refused = command("load", "customers", file, "-k", "CustomerID", "--data", "store")
+    assert refused.code == 1
+    assert target in refused.err
+    loaded = command(
+        *("load", "customers", file, "-k", "CustomerID", "--data", "store"),
+        *("--ignore-unknown-columns", "--json"),
+    )
+    assert loaded.code == 0, loaded.err
+    report = json.loads(loaded.out)
+    assert (report["created_count"], report["attributes_loaded_count"]) == (3616, 1000)
+
+
 OFFERS = """\
 currency: EUR
 channels:

@@ -6,7 +6,6 @@ rich's help renderer alone takes longer than everything else that `--help` does.
 """
 
 import io
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -17,7 +16,7 @@ from instanter.cli.apply_command import apply
 from instanter.cli.config_command import config_app
 from instanter.cli.decide_command import decide
 from instanter.cli.demo_command import demo
-from instanter.cli.failures import EXIT_INTERRUPTED, EXIT_REFUSED, report
+from instanter.cli.failures import EXIT_INTERRUPTED, report
 from instanter.cli.fit_command import fit
 from instanter.cli.get_command import get
 from instanter.cli.help_text import add_command
@@ -63,27 +62,16 @@ add_command(app, version)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command, and return its exit code; whatever fails has been said on stderr."""
-    try:
-        code = _run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (`| head`) has seen enough. Python would complain once more at its exit,
-        # when it flushes what is left, so what is left goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_REFUSED
-    return code
+    """Run the command, and return its exit code; whatever fails has been said on stderr.
 
-
-def _run(arguments: Sequence[str]) -> int:
+    A reader that has seen enough (`| head`) ends it quietly: typer and rich see to that.
+    """
     try:
         typer.main.get_command(app)(list(arguments), prog_name="instanter")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        raise
     except Exception as error:  # noqa: BLE001 - the last door: nobody is shown a traceback
         return report(error)
     return 0
