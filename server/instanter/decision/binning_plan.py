@@ -112,11 +112,13 @@ class BinningPlan:
         Bits are `kernels/learning.NEIGHBOUR_...`. Bins of a number are in order; the missing bin
         is beside none, and codes are in no order.
         """
-        found = np.zeros(self.row_count, np.uint8)
         number = np.isin(self.predictor_source, (SOURCE_PROFILE_NUMBER, SOURCE_CONTEXT_NUMBER))
-        for start, bins in zip(self.row_start[number], self.bin_count[number], strict=True):
-            found[start + 2 : start + bins] |= NEIGHBOUR_BELOW
-            found[start + 1 : start + bins - 1] |= NEIGHBOUR_ABOVE
+        predictor = np.repeat(np.arange(self.predictor_count), self.bin_count)
+        bin_index = np.arange(self.row_count) - self.row_start[predictor]
+        in_order = number[predictor] & (bin_index > 0)
+        found = np.zeros(self.row_count, np.uint8)
+        found[in_order & (bin_index > 1)] |= NEIGHBOUR_BELOW
+        found[in_order & (bin_index < self.bin_count[predictor] - 1)] |= NEIGHBOUR_ABOVE
         return found
 
     def find_modal_bins(self) -> NDArray[np.int32]:

@@ -10,6 +10,7 @@ hundred. `kernels/calibration` learns how far each can be trusted.
 
 import math
 
+import numpy as np
 from numba import float64, types, void
 
 from instanter.kernels.array_types import (
@@ -124,26 +125,33 @@ def learn_logistic(  # type: ignore[no-untyped-def]
     gain = 1.0 / (1.0 + curvature * (doubt + intercept[1]))
     surprise = (label - rate) * gain
     told = curvature * gain
-    ceiling = settings[SETTING_PRIOR_VARIANCE]
-    growth = settings[SETTING_WEIGHT_DRIFT] * ceiling
-    share = settings[SETTING_NEIGHBOUR_SHARE]
+    pull, told = np.float32(surprise), np.float32(curvature * gain)
+    ceiling = np.float32(settings[SETTING_PRIOR_VARIANCE])
+    growth = np.float32(settings[SETTING_WEIGHT_DRIFT]) * ceiling
+    share = np.float32(settings[SETTING_NEIGHBOUR_SHARE])
     averaged = len(average) > 0
     before = average[-1] if averaged else 0.0
     for i in range(len(rows)):
         row = rows[i]
-        step = variance[row] * surprise
-        variance[row] = min(variance[row] - variance[row] * variance[row] * told + growth, ceiling)
+        step = variance[row] * pull
+        kept = min(variance[row] - variance[row] * variance[row] * told + growth, ceiling)
+        # A side without a neighbour gets a share of 0 of the row itself: which bins are at an end
+        # cannot be predicted, and branching here made the step three times slower.
+        down, up = neighbours[row] & NEIGHBOUR_BELOW, (neighbours[row] & NEIGHBOUR_ABOVE) >> 1
+        below, above = row - down, row + up
+        share_below, share_above = share * np.float32(down), share * np.float32(up)
+        known = share_below * variance[below]
+        variance[below] -= known * known * told
+        known = share_above * variance[above]
+        variance[above] -= known * known * told
+        variance[row] = kept
+        mean[below] += share_below * step
+        mean[above] += share_above * step
         mean[row] += step
         if averaged:
+            average[below] += before * share_below * step
+            average[above] += before * share_above * step
             average[row] += before * step
-        for side in (-1, 1):
-            bit = NEIGHBOUR_BELOW if side < 0 else NEIGHBOUR_ABOVE
-            if neighbours[row] & bit:
-                beside = row + side
-                mean[beside] += share * step
-                variance[beside] -= share * share * variance[beside] * variance[beside] * told
-                if averaged:
-                    average[beside] += before * share * step
     step = intercept[1] * surprise
     intercept[0] += step
     intercept[1] += settings[SETTING_INTERCEPT_DRIFT] - intercept[1] * intercept[1] * told
@@ -192,14 +200,17 @@ def count_evidence(rows, label, settings, positive, negative, evidence, counts):
     counts[COUNT_RECENT_NEGATIVE] = counts[COUNT_RECENT_NEGATIVE] * keep + (1.0 - label)
     odds = (counts[COUNT_POSITIVE] + weight) / (counts[COUNT_NEGATIVE] + weight)
     prior = settings[SETTING_EVIDENCE_PRIOR] * weight
-    prior_positive = prior * odds / (1.0 + odds)
-    prior_negative = prior / (1.0 + odds)
+    # In 32 bits, as they are kept: a logarithm in 64 bits made the step three times slower.
+    prior_positive = np.float32(prior * odds / (1.0 + odds))
+    prior_negative = np.float32(prior / (1.0 + odds))
+    base_logit = np.float32(math.log(odds))
+    more_positive, more_negative = np.float32(weight * label), np.float32(weight * (1.0 - label))
     for i in range(len(rows)):
         row = rows[i]
-        positive[row] += weight * label
-        negative[row] += weight * (1.0 - label)
-        found = (positive[row] + prior_positive) / ((negative[row] + prior_negative) * odds)
-        evidence[row] = math.log(found)
+        positive[row] += more_positive
+        negative[row] += more_negative
+        found = (positive[row] + prior_positive) / (negative[row] + prior_negative)
+        evidence[row] = np.log(found) - base_logit
     counts[COUNT_LABEL_WEIGHT] = weight / settings[SETTING_EVIDENCE_DECAY]
 
 
