@@ -18,9 +18,12 @@ _SECTION = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end of figures -->)"
 def format_section(result: dict[str, Any]) -> str:
     """Return one result as a Markdown table with a line about where it was measured."""
     machine = result["machine"]
-    lines = [
+    where = (
         f"Measured on {machine['core_count']} cores of {machine['processor']}, Python "
-        f"{machine['python']}, Numba {machine['numba']}, commit {machine['commit'][:12]}.",
+        f"{machine['python']}, Numba {machine['numba']}, commit {machine['commit'][:12]}."
+    )
+    lines = [
+        where,
         "",
         "| figure | measured | must | aim |",
         "|---|---|---|---|",
