@@ -1,7 +1,7 @@
 """`DecisionService`: check the requests, ask the engine, translate its decisions."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, cast
 
 from instanter.clock import Clock
 from instanter.decision.engine import DecisionEngine
@@ -23,6 +23,9 @@ from instanter.v1.decision_service_pb2 import (
     DecideOffersRequest,
     DecideOffersResponse,
     Exclusion,
+    ExclusionReason,
+    NoOfferReason,
+    OfferReason,
     RankedOffer,
 )
 
@@ -84,7 +87,7 @@ class DecisionService:
         self, requests: list[DecideOffersRequest]
     ) -> list[DecideOffersResponse | InstanterError]:
         """Decide requests that arrived together; a mistake in one is the answer to that one."""
-        return self._single.decide(requests)
+        return self._single.decide(requests, DecideOffersResponse)
 
     def batch_decide_offers(
         self, request: BatchDecideOffersRequest, context: CallContext
@@ -105,12 +108,12 @@ class DecisionService:
                 f"1 to {BATCH_REQUESTS_MAX} requests",
                 reason="REQUEST_COUNT_INVALID",
             )
-        responses = self._batch.decide(request.requests)
         batch = BatchDecideOffersResponse()
-        for index, response in enumerate(responses):
-            if isinstance(response, InstanterError):
-                raise _at_index(response, index)
-            batch.responses.append(response)
+        # Made in their place: appending finished responses would copy each of them.
+        answers = self._batch.decide(request.requests, batch.responses.add)
+        for index, answer in enumerate(answers):
+            if isinstance(answer, InstanterError):
+                raise _at_index(answer, index)
         return batch
 
 
@@ -127,58 +130,77 @@ class _Desk:
         self._offers: dict[tuple[str, str, tuple[int, ...]], RankedOffer] = {}
 
     def decide(
-        self, requests: Sequence[DecideOffersRequest]
+        self,
+        requests: Sequence[DecideOffersRequest],
+        make_response: Callable[..., DecideOffersResponse],
     ) -> list[DecideOffersResponse | InstanterError]:
-        """Check the requests, ask the engine once, translate its answers."""
+        """Check the requests, ask the engine once, translate its answers.
+
+        Parameters
+        ----------
+        requests
+            What to decide.
+        make_response
+            Makes a response with the given fields, in the order of the decisions.
+        """
         start_ns = self._clock.monotonic_ns()
+        mistakes: dict[int, InvalidFieldError] = {}
+        try:
+            questions = [_read_question(request) for request in requests]
+        except InvalidFieldError:
+            questions = _read_good_questions(requests, mistakes)
         answers: list[DecideOffersResponse | InstanterError] = []
-        questions: list[Question] = []
-        places: list[int] = []
-        for request in requests:
-            try:
-                questions.append(_read_question(request))
-            except InvalidFieldError as error:
-                answers.append(error)
+        decided_count = 0
+        for decision in self._engine.decide(questions) if questions else ():
+            if isinstance(decision, InstanterError):
+                answers.append(decision)
             else:
-                places.append(len(answers))
-                answers.append(_PENDING)
-        if not questions:
-            return answers
-        responses: list[DecideOffersResponse] = []
-        for place, decision in zip(places, self._engine.decide(questions), strict=True):
-            if isinstance(decision, Decision):
-                response = self._translate(decision)
-                answers[place] = response
-                responses.append(response)
-            else:
-                answers[place] = decision
+                answers.append(self._translate(decision, make_response))
+                decided_count += 1
         took_us = (self._clock.monotonic_ns() - start_ns) // 1000
-        for response in responses:
-            response.took_us = took_us
-        if responses:
-            self._metrics.count_turn(len(responses), took_us)
+        for answer in answers:
+            if not isinstance(answer, InstanterError):
+                answer.took_us = took_us
+        if decided_count:
+            self._metrics.count_turn(decided_count, took_us)
+        for place, mistake in mistakes.items():
+            answers.insert(place, mistake)
         return answers
 
-    def _translate(self, decision: Decision) -> DecideOffersResponse:
-        """Return the response for a decision, and count it.
+    def _translate(
+        self, decision: Decision, make_response: Callable[..., DecideOffersResponse]
+    ) -> DecideOffersResponse:
+        """Return the response for a decision, and count it."""
+        metrics = self._metrics
+        metrics.decisions_by_state[decision.profile_state] += 1
+        metrics.no_offer_by_reason[decision.no_offer_reason] += 1
+        response = make_response(
+            decision=format_decision_name(decision.decision_id),
+            profile_state=decision.profile_state,
+            catalogue_revision=decision.catalogue_revision,
+            model_revision=decision.model_revision,
+        )
+        self._translate_offers(decision, response)
+        if decision.no_offer_reason:
+            response.no_offer_reason = cast("NoOfferReason.ValueType", decision.no_offer_reason)
+        if decision.in_holdout:
+            response.in_holdout = True
+        for reason, count in decision.exclusions:
+            stage = cast("ExclusionReason.ValueType", reason)
+            response.exclusions.append(Exclusion(reason=stage, offer_count=count))
+        return response
 
-        The offers come from patterns, filled in and copied: building each anew takes 1.7 times
-        as long (5.7 µs against 3.2 µs for three).
+    def _translate_offers(self, decision: Decision, response: DecideOffersResponse) -> None:
+        """Add a decision's offers to its response.
+
+        They come from patterns, filled in and copied: building each anew takes 1.7 times as long
+        (5.7 µs against 3.2 µs for a response with three).
         """
         if decision.catalogue_revision != self._revision:
             self._offers.clear()
             self._revision = decision.catalogue_revision
-        metrics = self._metrics
-        metrics.decisions_by_state[decision.profile_state] += 1
-        metrics.no_offer_by_reason[decision.no_offer_reason] += 1
-        response = DecideOffersResponse(
-            decision=format_decision_name(decision.decision_id),
-            profile_state=decision.profile_state,  # type: ignore[arg-type]
-            catalogue_revision=decision.catalogue_revision,
-            model_revision=decision.model_revision,
-        )
-        append = response.offers.append
         patterns = self._offers
+        append = response.offers.append
         for ranked in decision.offers:
             key = (ranked.offer, ranked.treatment, ranked.reasons)
             offer = patterns.get(key)
@@ -188,25 +210,28 @@ class _Desk:
                     treatment=ranked.treatment,
                     value_minor=ranked.value_minor,
                     lever=ranked.lever,
-                    reasons=ranked.reasons,  # type: ignore[arg-type]
+                    reasons=cast("tuple[OfferReason.ValueType, ...]", ranked.reasons),
                 )
             offer.priority = ranked.priority
             offer.propensity = ranked.propensity
             offer.context_weight = ranked.context_weight
             append(offer)
-        if decision.no_offer_reason:
-            response.no_offer_reason = decision.no_offer_reason  # type: ignore[assignment]
-        if decision.in_holdout:
-            response.in_holdout = True
-        for reason, count in decision.exclusions:
-            response.exclusions.append(
-                Exclusion(reason=reason, offer_count=count)  # type: ignore[arg-type]
-            )
-        return response
 
 
-_PENDING: Final = DecideOffersResponse()
-"""Stands in the answers for a response that is yet to come."""
+def _read_good_questions(
+    requests: Sequence[DecideOffersRequest], mistakes: dict[int, InvalidFieldError]
+) -> list[Question]:
+    """Return the questions of the requests that are right; the others go into `mistakes`.
+
+    Apart from the way that requests without a mistake take, which keeps no places.
+    """
+    questions: list[Question] = []
+    for place, request in enumerate(requests):
+        try:
+            questions.append(_read_question(request))
+        except InvalidFieldError as error:
+            mistakes[place] = error
+    return questions
 
 
 def _read_question(request: DecideOffersRequest) -> Question:
