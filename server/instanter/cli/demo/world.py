@@ -6,6 +6,7 @@ from the profile. The server sees the traces and the answers only, as in life.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -165,7 +166,7 @@ def _category_columns(
     month = draw.binomial(year, 1 / 8)
     price = np.exp(2.0 + 0.2 * draw.standard_normal(count))
     visits = draw.binomial(year, 0.7)
-    values: tuple[npt.NDArray[np.float64], ...] = (
+    values: tuple[npt.NDArray[Any], ...] = (
         month.astype(float),
         year.astype(float),
         month * price,
