@@ -47,4 +47,4 @@ def kernel(signatures: Any) -> Callable[[Callable[..., Any]], Any]:
         A Numba signature or a list of them. Arrays that are only read must be spelled
         `READ_...` of `kernels/array_types`, which takes writable and read-only ones.
     """
-    return numba.njit(signatures, cache=True, nogil=True, error_model="numpy")  # type: ignore[no-any-return]
+    return numba.njit(signatures, cache=True, nogil=True, error_model="numpy")
