@@ -13,7 +13,7 @@ from tests.client.toy_server import ToyServer, toy_server
 def clean_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty working folder, home without settings, and none of our variables."""
     for name in [name for name in os.environ if name.startswith("INSTANTER_")]:
-        if name != "INSTANTER_KERNEL_CACHE":
+        if name not in ("INSTANTER_KERNEL_CACHE", "INSTANTER_DATA"):
             monkeypatch.delenv(name)
     work = tmp_path / "work"
     work.mkdir()

@@ -118,6 +118,7 @@ def test_the_examples_of_all_help_texts_name_real_commands_and_options(command: 
         (["get", "catalogue/x"], "there is one catalogue"),
         (["get", "offers", "attributes"], "expected one kind of resource"),
         (["get", "offers", "offers/a"], "either all offers or some of them"),
+        (["get", "catalogue", "--timeout", "nan"], "--timeout: nan is not right"),
         (["get", "catalogue", "-o", "yaml"], "expected one of text, json"),
         (["decide", "c", "-c", "web", "-x", "basket"], "expected name=value"),
         (["apply", "-f", ".", "--data", "d", "--server", "s:1"], "exclude each other"),

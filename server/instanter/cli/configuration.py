@@ -83,6 +83,9 @@ _PATHS: Final = frozenset(
     }
 )
 
+_FLAGS: Final = {"data_folder": "--data", "timeout_s": "--timeout"}
+"""Flags that are not called as their setting."""
+
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Configuration)}
 
 
@@ -154,7 +157,7 @@ def load_settings(
         assert name in _FIELDS, f"{name} is no setting"
         if value is not None:
             text = str(value) if isinstance(value, Path) else value
-            flag = f"--{name.replace('_', '-')}"
+            flag = _FLAGS.get(name) or f"--{name.replace('_', '-')}"
             found[name] = _convert(name, text, flag, strict=True)
             origins[name] = "command line"
     return Settings(Configuration(**found), origins, _find_ignored(environment))
