@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from instanter.decision.tables import make_tables
+from instanter.kernels import decision
 from instanter.kernels.decision import decide_batch
 from tests.decision.worlds import draw_slots, make_catalogue, make_score_table
 from tests.oracles import decision as oracle
@@ -44,3 +45,40 @@ def test_a_turn_is_decided_like_one_stage_after_the_other(seed, count):
     assert told.tolist() == told_wanted.tolist()
     assert listed[..., 0].tolist() == listed_wanted[..., 0].tolist()
     assert listed == pytest.approx(listed_wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_stage_is_that_of_the_oracle(seed):
+    catalogue = make_catalogue()
+    tables = make_tables(catalogue, make_score_table(catalogue, seed))
+    _, _, profile_predictors, *packed = tables.kernel_arguments
+    packed, (edges, treatment_index, score_weight) = packed[:6], packed[6:]
+    offers, program = len(catalogue.offers), catalogue.program
+    slots = draw_slots(catalogue, 1, seed)[0]
+    context = np.array([np.float32(60).view("u4"), 0], np.uint32)
+    results = []
+    for module in (decision, oracle):
+        values, truths = np.zeros(program.value_count), np.zeros(program.truth_count, np.uint8)
+        reason, chance = np.zeros(offers, np.uint8), np.full(offers, 0.5)
+        rows = np.zeros(len(tables.score_table.predictor_slot), np.int32)
+        total = np.zeros(score_weight.shape[1], np.int32)
+        weight, priority = np.zeros(offers), np.zeros(offers)
+        weighted, listed = np.zeros(offers, np.uint8), np.zeros((4, 5))
+        with np.errstate(all="ignore"):
+            staying = module.check_offers(
+                NOW_S, slots, context, 1, *packed, treatment_index, values, truths, reason
+            )
+            module.score_offers(
+                slots, context, 1, True, profile_predictors, *packed, edges, score_weight, reason,
+                rows.astype(np.float32), rows, total, chance,
+            )  # fmt: skip
+            count = module.list_offers(
+                1, 4, *packed[:4], truths, chance, reason, weight, weighted, priority,
+                np.zeros(4, np.int32), listed,
+            )  # fmt: skip
+        results.append((staying, count, reason.tolist(), total.tolist(), chance, weight, listed))
+    (*exact, chance, weight, listed), (*wanted, chance_2, weight_2, listed_2) = results
+    assert exact == wanted
+    assert chance == pytest.approx(chance_2, rel=1e-12)
+    assert weight.tolist() == weight_2.tolist()
+    assert listed == pytest.approx(listed_2, rel=1e-12)
