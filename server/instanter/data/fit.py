@@ -261,6 +261,8 @@ class LabelledRows:
 class LabelledFile:
     """A file as blocks of slots and labels, and what was noticed on the way.
 
+    Not frozen: it counts while it reads.
+
     Attributes
     ----------
     table, options, schema
@@ -332,7 +334,7 @@ class LabelledFile:
         )
 
     def find_predictors(self, plan: BinningPlan) -> NDArray[np.intp]:
-        """Return which of the plan's predictors the file has values for."""
+        """Return which of the plan's predictors the file has values for; int64[≤ P], rising."""
         present = {(a.source, a.slot) for a in self.attributes.values()}
         used = [
             bool(self.options.channel)
