@@ -15,6 +15,7 @@ from instanter.catalogue.schema import (
 from instanter.errors import InvalidFieldError, nearest
 
 _VALUES_SHOWN_MAX = 10
+_NUMBER = struct.Struct("<f")
 
 # Reasons are part of the contract; a client tells a wrong kind from a wrong value by them.
 _KIND_MISMATCH = "ATTRIBUTE_KIND_MISMATCH"
@@ -73,14 +74,21 @@ def decode_value(attribute: Attribute, slot: int) -> AttributeValue | None:
 
 
 def _encode_number(attribute: Attribute, value: object, field: str) -> int:
-    expected = f"a number{_range_words(attribute)}"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidFieldError(field, value, expected, reason=_KIND_MISMATCH)
+        raise _number_error(attribute, value, field, _KIND_MISMATCH)
     low = -FLOAT32_MAX if attribute.range_min is None else attribute.range_min
     high = FLOAT32_MAX if attribute.range_max is None else attribute.range_max
     if not low <= value <= high:  # refuses NaN and the infinities too
-        raise InvalidFieldError(field, value, expected, reason=_OUT_OF_RANGE)
-    return int.from_bytes(struct.pack("<f", value + 0.0), "little")
+        raise _number_error(attribute, value, field, _OUT_OF_RANGE)
+    return int.from_bytes(_NUMBER.pack(value + 0.0), "little")
+
+
+def _number_error(
+    attribute: Attribute, value: object, field: str, reason: str
+) -> InvalidFieldError:
+    """Return the error; its words are only made when there is one, for this is the hot path."""
+    expected = f"a number{_range_words(attribute)}"
+    return InvalidFieldError(field, value, expected, reason=reason)
 
 
 def _range_words(attribute: Attribute) -> str:
