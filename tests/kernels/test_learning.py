@@ -11,7 +11,7 @@ ROWS = PREDICTORS * BINS
 
 
 def make_settings(**changes):
-    settings = np.array([2.0 / PREDICTORS, 0.75, 1e-3, 1e-3, 0.99, 20.0, 0.999, 1e-4, 0.4])
+    settings = np.array([2.0 / PREDICTORS, 0.5, 1e-3, 1e-3, 0.99, 20.0, 0.999, 1e-4, 0.4])
     for name, value in changes.items():
         settings[getattr(learning, f"SETTING_{name}")] = value
     settings.setflags(write=False)
@@ -54,11 +54,12 @@ def make_rows(count, seed):
     return rows, labels
 
 
-def replay(module, rows, labels, settings, state, average=None):
+def replay(module, rows, labels, settings, state, average=None, visits=None):
     average = np.zeros(0) if average is None else average
+    visits = np.zeros(0, np.float32) if visits is None else visits
     propensity = np.zeros(len(labels))
     module.replay_rows(
-        rows, labels, make_neighbours(), settings, *state.values(), average, propensity
+        rows, labels, make_neighbours(), visits, settings, *state.values(), average, propensity
     )
     return propensity
 
@@ -69,8 +70,9 @@ def test_replay_is_that_of_the_oracle(row_count, averaged):
     rows, labels = make_rows(row_count, 1)
     found, wanted = make_state(), make_state()
     averages = [np.zeros(ROWS + 1) if averaged else None for _ in range(2)]
-    first = replay(learning, rows, labels, make_settings(), found, averages[0])
-    second = replay(oracle, rows, labels, make_settings(), wanted, averages[1])
+    visits = np.bincount(rows.ravel(), minlength=ROWS).astype(np.float32) if averaged else None
+    first = replay(learning, rows, labels, make_settings(), found, averages[0], visits)
+    second = replay(oracle, rows, labels, make_settings(), wanted, averages[1], visits)
     assert first == pytest.approx(second, abs=1e-5)
     for name, array in found.items():
         assert array == pytest.approx(wanted[name], rel=1e-5, abs=1e-5), name
@@ -148,7 +150,7 @@ def test_a_thousand_copies_of_a_predictor_move_the_score_no_more_than_one():
         mean, variance = np.zeros(copies, np.float32), np.full(copies, 2.0 / copies, np.float32)
         rows = np.arange(copies, dtype=np.int32)
         learning.learn_logistic(
-            rows, np.zeros(copies, np.uint8), 1.0, 0.0, 2.0, settings, mean, variance,
+            rows, np.zeros(copies, np.uint8), np.zeros(0, np.float32), 1.0, 0.0, 2.0, settings, mean, variance,
             np.array([0.0, 1.0, 0.0]), np.zeros(0),
         )  # fmt: skip
         moved.append(mean.sum())

@@ -11,7 +11,7 @@ def add_rows(rows, mean, variance, evidence):
 
 
 def learn_logistic(
-    rows, neighbours, label, score, doubt, settings, mean, variance, intercept, average
+    rows, neighbours, visits, label, score, doubt, settings, mean, variance, intercept, average
 ):
     """Move each weight by its variance times the surprise; the beside bins share the step."""
     prior_variance, share, weight_drift, intercept_drift = (float(x) for x in settings[:4])
@@ -23,13 +23,18 @@ def learn_logistic(
     for row in rows:
         step = float(variance[row]) * surprise
         shrunk = float(variance[row]) - float(variance[row]) ** 2 * curvature * gain
-        variance[row] = min(shrunk + weight_drift * prior_variance, prior_variance)
+        kept = min(shrunk + weight_drift * prior_variance, prior_variance)
         moves = [(row, step)]
         for bit, beside in ((1, row - 1), (2, row + 1)):
             if neighbours[row] & bit:
                 moves.append((beside, share * step))
                 known = float(variance[beside])
                 variance[beside] = known - (share * known) ** 2 * curvature * gain
+        variance[row] = kept
+        if len(visits):
+            # What one of the row's labels owes to the prior.
+            after = float(mean[row]) + step
+            moves.append((row, -after * min(kept / (prior_variance * visits[row]), 1)))
         for moved, way in moves:
             mean[moved] += way
             if len(average):
@@ -63,7 +68,7 @@ def count_evidence(rows, label, settings, positive, negative, evidence, counts):
 
 
 def replay_rows(
-    rows, label, neighbours, settings, mean, variance, positive, negative, evidence,
+    rows, label, neighbours, visits, settings, mean, variance, positive, negative, evidence,
     intercept, counts, calibration, average, propensity,
 ):  # fmt: skip
     """Predict, then learn, row after row."""
@@ -71,9 +76,9 @@ def replay_rows(
         score, doubt, told = add_rows(own, mean, variance, evidence)
         raw, told = score + intercept[0], told * settings[8]
         propensity[i] = 1 / (1 + math.exp(-blend_scores(raw, told, calibration)))
-        if not len(average):
+        if not len(visits):
             learn_calibration(truth, raw, told, settings[7], calibration)
             count_evidence(own, truth, settings, positive, negative, evidence, counts)
         learn_logistic(
-            own, neighbours, truth, score, doubt, settings, mean, variance, intercept, average
-        )
+            own, neighbours, visits, truth, score, doubt, settings, mean, variance, intercept, average,
+        )  # fmt: skip

@@ -214,7 +214,7 @@ def _lay_out_plan(
         frequency=np.zeros(int(bin_count.sum()), np.int64),
         channels=channels,
     )
-    # The sample knows nothing of channels, so all of it counts as the first.
+    # The sample knows nothing of channels; any may be the modal one, so it is the first.
     rows = plan.bin_customers(slots, context, channels[0] if channels else "")
     counted = np.bincount(rows.ravel(), minlength=plan.row_count)
     return replace(plan, frequency=counted.astype(np.int64))

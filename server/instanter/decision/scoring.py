@@ -49,7 +49,7 @@ def build_score_table(
     row_start = (np.cumsum(bin_count) - bin_count).astype(np.int32)
     columns = _quantise(plan, served, offer_count, bin_count, source_row, row_start + modal_bin)
     intercept, prior_logit, calibration_x, calibration_y = _stack(
-        plan, served, catalogue.prior_propensity, len(columns[1])
+        served, catalogue.prior_propensity, len(columns[1])
     )
     edge_start, edges = interleave_edges(plan.edge_start, plan.edges)
     weight, base, context_base, scale = columns
@@ -163,7 +163,7 @@ def _quantise(
 
 
 def _stack(
-    plan: BinningPlan, served: dict[int, ServedModel], prior: NDArray[np.float64], columns: int
+    served: dict[int, ServedModel], prior: NDArray[np.float64], columns: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return intercept, prior_logit float64[C], calibration_x, calibration_y float64[C, 2]."""
     intercept = np.zeros(columns)
@@ -171,20 +171,9 @@ def _stack(
     prior_logit = intercept.copy()
     calibration_x = np.tile([-KNOT_LIMIT, KNOT_LIMIT], (columns, 1))
     calibration_y = calibration_x.copy()
-    share = _context_shares(plan)
     for column, model in served.items():
         intercept[column] = model.intercept
-        # What the context usually adds is part of the base rate, and would be added twice.
-        prior_logit[column] = model.prior_logit - float(model.weight @ share)
+        prior_logit[column] = model.prior_logit
         calibration_x[column] = model.calibration_x
         calibration_y[column] = model.calibration_y
     return intercept, prior_logit, calibration_x, calibration_y
-
-
-def _context_shares(plan: BinningPlan) -> NDArray[np.float64]:
-    """Return how often each row of a context predictor is seen; float64[R], 0 for the profile."""
-    share = np.zeros(plan.row_count)
-    for p in range(plan.profile_predictor_count, plan.predictor_count):
-        own = slice(plan.row_start[p], plan.row_start[p] + plan.bin_count[p])
-        share[own] = plan.frequency[own] / max(int(plan.frequency[own].sum()), 1)
-    return share
