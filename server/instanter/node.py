@@ -86,11 +86,12 @@ class Node:
     ) -> None:
         self._clock = clock or SystemClock()
         self._log = log or make_events_log(sys.stderr)
-        self._lock = ServerLock.acquire(folder)
+        # The store first: it refuses a folder that is none, before a lock file is left in it.
+        self.environment = Environment.open(folder)
         try:
-            self.environment = Environment.open(folder)
+            self._lock = ServerLock.acquire(folder)
         except BaseException:
-            self._lock.release()
+            self.environment.close()
             raise
         self.metrics = Metrics()
         self.engine = self._make_engine()
