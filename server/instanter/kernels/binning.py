@@ -58,12 +58,12 @@ def read_predictors(  # type: ignore[no-untyped-def]
         int32[≥ P], written: 1 for a number that is present; a code's bin; 0 for missing.
     """
     numbers = slots.view(np.float32)
-    for p in range(start, stop):
-        slot = predictor_slot[p]
+    # Unsigned places need no code for Python's negative ones: 1.1 instead of 1.9 µs for 1000.
+    slot_count = np.uint64(len(slots))
+    for p in range(np.uint64(start), np.uint64(stop)):
+        place = np.uint64(predictor_slot[p])
         source = predictor_source[p]
-        # Without a branch on presence: slots of sparse profiles come and go unpredictably.
-        present = slot < len(slots)
-        place = slot if present else 0
+        present = place < slot_count
         if source == SOURCE_SURFACE:
             value[p] = np.nan
             bin_index[p] = min(max(surface_index, -1) + 1, int64(bin_count[p]) - 1)
