@@ -150,8 +150,31 @@ def test_a_thousand_copies_of_a_predictor_move_the_score_no_more_than_one():
         mean, variance = np.zeros(copies, np.float32), np.full(copies, 2.0 / copies, np.float32)
         rows = np.arange(copies, dtype=np.int32)
         learning.learn_logistic(
-            rows, np.zeros(copies, np.uint8), np.zeros(0, np.float32), 1.0, 0.0, 2.0, settings, mean, variance,
-            np.array([0.0, 1.0, 0.0]), np.zeros(0),
+            rows, np.zeros(copies, np.uint8), np.zeros(0, np.float32), 1.0, 0.0, 2.0, settings,
+            mean, variance, np.array([0.0, 1.0, 0.0]), np.zeros(0),
         )  # fmt: skip
         moved.append(mean.sum())
     assert moved[1] == pytest.approx(moved[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("count", [0, 1, 6])
+def test_added_rows_are_those_of_the_oracle(count):
+    rows, _ = make_rows(1, 8)
+    draw = np.random.default_rng(1)
+    held = draw.normal(size=(3, ROWS)).astype(np.float32)
+    held.setflags(write=False)
+    found = learning.add_rows(rows[0][:count], *held)
+    assert found == pytest.approx(oracle.add_rows(rows[0][:count], *held))
+
+
+def test_evidence_of_a_bin_never_seen_is_nothing():
+    state = make_state()
+    state = {n: state[n] for n in ("positive", "negative", "evidence", "counts")}
+    for i in range(50):
+        learning.count_evidence(
+            np.zeros(1, np.int32), float(i % 5 == 0), make_settings(), *state.values()
+        )
+    assert state["evidence"][1:].tolist() == [0.0] * (ROWS - 1)
+    # All labels are in this bin, so it says no more than the base rate does.
+    assert abs(state["evidence"][0]) < 0.1
+    assert state["positive"][0] > 10

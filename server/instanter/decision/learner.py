@@ -130,7 +130,7 @@ class PropensityModel:
     label_count: NDArray[np.int64]
 
     def arrays(self) -> Iterator[NDArray[np.generic]]:
-        """Yield the arrays of the kernels' state, in the order of `replay_rows`."""
+        """Yield the state's arrays, float32[R] and float64, in the order of `replay_rows`."""
         yield from (self.mean, self.variance, self.positive, self.negative, self.evidence)
         yield from (self.intercept, self.counts, self.calibration)
 
