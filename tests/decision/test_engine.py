@@ -156,6 +156,17 @@ offers:
     assert (zero.offers, zero.no_offer_reason) == ([], NoOfferReason.NO_PRIORITY)
 
 
+def test_what_is_made_for_one_placement_is_shown_there_only(store):
+    put(store, "c", draw_slots(make_catalogue(), 1, 5)[0])
+    engine = make_engine(store)
+    shown = {
+        placement: {o.offer for o in engine.decide([ask("c", placement=placement)])[0].offers}
+        for placement in ("", "home", "basket")
+    }
+    assert shown["home"] - shown["basket"] == {"adult"}
+    assert shown[""] == shown["basket"]
+
+
 def test_an_offer_becomes_valid_when_its_time_comes(store):
     clock = StoppedClock(1_893_455_999_000_000_000)
     engine = make_engine(store, clock=clock)

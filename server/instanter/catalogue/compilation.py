@@ -205,7 +205,8 @@ def _place_treatments(
     """Return which treatment each surface shows of each offer, and its weight.
 
     A treatment for a placement goes before one for the whole channel. The channel as such
-    (placement "") shows the channel's own treatment, or the first of its placements' treatments.
+    (placement "") shows only what is bound to no placement: whoever does not say where an offer
+    will stand cannot be given what was made for one place.
     """
     index = np.full((len(surfaces), len(offers)), -1, np.int16)
     weight = np.zeros((len(surfaces), len(offers)), np.float64)
@@ -215,13 +216,8 @@ def _place_treatments(
             for placement in treatment.placements:
                 chosen[treatment.channel, placement] = t
         everywhere = {t.channel: i for i, t in enumerate(offer.treatments) if not t.placements}
-        first: dict[str, int] = {}
-        for t, treatment in enumerate(offer.treatments):
-            first.setdefault(treatment.channel, t)
         for (channel, placement), surface in surfaces.items():
             found = chosen.get((channel, placement), everywhere.get(channel, -1))
-            if not placement and found < 0:
-                found = first.get(channel, -1)
             if found >= 0:
                 index[surface, o] = found
                 weight[surface, o] = offer.treatments[found].weight
