@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from instanter.clock import Clock, SystemClock
 from instanter.decision.engine import DecisionEngine
@@ -33,12 +33,21 @@ from instanter.metrics import Metrics, MetricsDoor
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
 from instanter.rpc.decisions import DecisionService
+from instanter.rpc.fast.front import FastFront
 from instanter.rpc.front import Front, Service
 from instanter.rpc.grpcio_front import GrpcioFront
 from instanter.rpc.tls import TlsFiles
 from instanter.store.environment import Environment
 from instanter.store.server_lock import ServerLock
 
+Transport = Literal["auto", "fast", "grpcio"]
+"""Names of the fronts, see `Listening.transport`."""
+
+_FRONTS: Final[dict[str, type[FastFront] | type[GrpcioFront]]] = {
+    "auto": FastFront,
+    "fast": FastFront,
+    "grpcio": GrpcioFront,
+}
 _POLL_S: Final = REVISION_POLL_NS / 1e9
 
 
@@ -54,6 +63,8 @@ class Listening:
         Host and TCP port of the metrics page; port None for no such page.
     tls
         Certificates; None for plain text.
+    transport
+        Front: `fast`, `grpcio`, or `auto` for the one that this release recommends.
     """
 
     address: str = "127.0.0.1"
@@ -61,6 +72,7 @@ class Listening:
     metrics_address: str = "127.0.0.1"
     metrics_port: int | None = None
     tls: TlsFiles | None = None
+    transport: Transport = "auto"
 
 
 class Node:
@@ -235,7 +247,7 @@ class Node:
 
     def _make_front(self, listening: Listening) -> Front:
         """Make the front that serves the services."""
-        return GrpcioFront(
+        return _FRONTS[listening.transport](
             self.list_services(),
             log=self._log,
             metrics=self.metrics,

@@ -36,7 +36,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     metrics
         Address and port of the Prometheus metrics; empty for none.
     transport
-        Front of the server: `auto` takes the best there is, `grpcio` the reference.
+        Front of the server: `fast` speaks HTTP/2 itself, `grpcio` is the reference, `auto`
+        takes the one that this release recommends: `fast`.
     tls_certificate, tls_key
         PEM files that the server shows to its callers; empty for plain text.
     tls_client_authority
@@ -58,7 +59,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     data_folder: str = "instanter-data"
     listen: str = "127.0.0.1:7878"
     metrics: str = ""
-    transport: Literal["auto", "grpcio"] = "auto"
+    transport: Literal["auto", "fast", "grpcio"] = "auto"
     tls_certificate: str = ""
     tls_key: str = ""
     tls_client_authority: str = ""

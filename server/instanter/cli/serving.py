@@ -91,7 +91,7 @@ def make_listening(configuration: Configuration) -> Listening:
     address = f"[{host}]" if ":" in host else host
     tls = _load_tls(configuration)
     if not configuration.metrics:
-        return Listening(address=address, port=port, tls=tls)
+        return Listening(address=address, port=port, tls=tls, transport=configuration.transport)
     metrics_address, metrics_port = read_address(configuration.metrics, "metrics")
     return Listening(
         address=address,
@@ -99,6 +99,7 @@ def make_listening(configuration: Configuration) -> Listening:
         metrics_address=metrics_address,
         metrics_port=metrics_port,
         tls=tls,
+        transport=configuration.transport,
     )
 
 
