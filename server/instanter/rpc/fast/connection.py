@@ -67,6 +67,10 @@ _DRAIN_PING: Final = b"draining"
 _PIECE_SIZE_BYTES_MIN: Final = 256
 
 
+class _ExcessError(Exception):
+    """A client does something far too often; the reason is the text."""
+
+
 class FastConnection(asyncio.Protocol):
     """One connection of the fast front.
 
@@ -138,6 +142,8 @@ class FastConnection(asyncio.Protocol):
             self._handle(self._http2.events())
             if not self._marked and not self._closing and self._http2.want_write:
                 self.mark()
+        except _ExcessError as error:
+            self._calm(str(error))
         except NGH2Error as error:
             flooded = isinstance(error, DenialOfServiceError)
             self._fail("flood" if flooded else "protocol", flooded=flooded)
@@ -231,6 +237,8 @@ class FastConnection(asyncio.Protocol):
         try:
             self._outbox.write()
             self._handle(self._http2.events())
+        except _ExcessError as error:
+            self._calm(str(error))
         except Exception as error:
             self._exchange.log.error("connection_failed_by_bug", exc_info=error)
             self.abort("bug")
@@ -305,7 +313,7 @@ class FastConnection(asyncio.Protocol):
                 call = calls.get(event.stream_id)
                 if call is not None:
                     self.drop(call)
-            elif not self._closing:
+            else:
                 self._handle_control(event)
 
     def _begin(self, stream_id: int, headers: tuple[Header, ...], *, ended: bool) -> None:
@@ -389,7 +397,7 @@ class FastConnection(asyncio.Protocol):
             self._lifetime.greeted = True
         elif isinstance(event, PingReceived):
             if self._lifetime.take_ping(self._exchange.clock.monotonic_ns()):
-                self._calm("too_many_pings")
+                raise _ExcessError("too_many_pings")
         elif isinstance(event, PingAcknowledged):
             if self._draining and event.opaque_data == _DRAIN_PING:
                 self._tell_last_stream()
@@ -398,14 +406,17 @@ class FastConnection(asyncio.Protocol):
             if call is not None:
                 self._take_data(call, b"", ended=True)
         elif isinstance(event, ConnectionClosed):
+            if event.error_code:
+                self._exchange.count_closed(_name_code(event.error_code))
             self._closing = True
+            self._drop_calls()
             self._transport.close()
 
     def _pay_for_control_frame(self) -> None:
-        """Disconnect a client that sends more frames than its calls explain."""
+        """Raise for a client that sends more frames than its calls explain."""
         self._control_credit -= 1
-        if self._control_credit < 0 and not self._closing:
-            self._calm("too_many_control_frames")
+        if self._control_credit < 0:
+            raise _ExcessError("too_many_control_frames")
 
     def _refuse_stream(
         self, stream_id: int, headers: Sequence[Header], *, half_closed: bool
@@ -473,6 +484,11 @@ class FastConnection(asyncio.Protocol):
         self._closing = True
         self._exchange.count_closed(reason)
         self._transport.close()
+
+
+def _name_code(code: int) -> str:
+    """Return the name of an error code of HTTP/2; peers may send any number."""
+    return ErrorCode(code).name.lower() if code in set(ErrorCode) else "unknown_error"
 
 
 def _format_peer(address: object) -> str:

@@ -31,7 +31,7 @@ class Exchange:
     unfinished_size_bytes
         Bytes of requests that have not arrived whole.
     closed_counts
-        Connections that the server closed, by reason.
+        Connections that ended before their time, by reason.
     """
 
     __slots__ = (
@@ -61,7 +61,7 @@ class Exchange:
         self._closed_logged_ns = 0
 
     def count_closed(self, reason: str) -> None:
-        """Count a connection that the server closes for a reason."""
+        """Count a connection that ends before its time, and why."""
         self.closed_counts[reason] = self.closed_counts.get(reason, 0) + 1
 
     def check(self) -> None:

@@ -1,0 +1,145 @@
+"""Hostile clients: memory and time stay bounded, and others are served as if nothing happened."""
+
+import contextlib
+import ctypes
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from instanter.limits import (
+    REPLIES_WAITING_SIZE_BYTES_MAX,
+    REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX,
+    WRITE_BUFFER_SIZE_BYTES_MAX,
+)
+from instanter.rpc.fast.exchange import Exchange
+from instanter.rpc.fast.front import FastFront
+from tests.api.interop import attacks
+from tests.api.interop.echo import NAME
+from tests.api.interop.raw import DATA, HEADERS, HELLO, SETTINGS, WINDOW, RawClient, frame
+from tests.api.shop import Server
+
+MEMORY_GROWTH_SIZE_BYTES_MAX = 64 << 20
+VICTIM_S_MAX = 5.0
+
+
+def read_memory_size_bytes() -> int:
+    """Return what the process holds, without what its allocator keeps for later."""
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def get_exchange(server: Server) -> Exchange:
+    assert isinstance(server.front, FastFront)
+    return server.front.exchange
+
+
+def attack(server: Server, data: bytes) -> bool:
+    """Send bytes; return whether the server closed the connection."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as attacker:
+        with contextlib.suppress(ConnectionError):
+            for at in range(0, len(data), 1 << 16):
+                attacker.sendall(data[at : at + (1 << 16)])
+        attacker.settimeout(0.3)
+        try:
+            while attacker.recv(1 << 16):
+                pass
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+        return True
+
+
+def check_victim(server: Server) -> None:
+    with grpc.insecure_channel(server.target) as channel:
+        assert channel.unary_unary(f"/{NAME}/Say")(b"", timeout=VICTIM_S_MAX) == b""
+
+
+@pytest.mark.parametrize("make", attacks.BEHIND_A_GREETING, ids=lambda make: make.__name__)
+def test_an_attack_hurts_nobody_else(
+    server: Server, front_name: str, make: Callable[[], bytes]
+) -> None:
+    data = attacks.GREETING + make()
+    check_victim(server)
+    before = read_memory_size_bytes()
+    began = time.perf_counter()
+    with grpc.insecure_channel(server.target) as channel:
+        say = channel.unary_unary(f"/{NAME}/Say")
+        say(b"", timeout=VICTIM_S_MAX)
+        closed = attack(server, data)
+        assert say(b"", timeout=VICTIM_S_MAX) == b""
+    assert time.perf_counter() - began < VICTIM_S_MAX
+    assert read_memory_size_bytes() - before < MEMORY_GROWTH_SIZE_BYTES_MAX
+    if front_name == "fast":
+        assert closed == (make.__name__ not in attacks.TOLERATED)
+        exchange = get_exchange(server)
+        assert exchange.unfinished_size_bytes <= REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX
+    check_victim(server)
+
+
+@pytest.mark.parametrize("data", attacks.NO_GREETING.values(), ids=attacks.NO_GREETING)
+def test_what_is_no_http2_is_closed(fast: None, server: Server, data: bytes) -> None:
+    closed = attack(server, data)
+    assert closed
+    check_victim(server)
+
+
+def test_half_messages_on_many_streams_take_a_bounded_part_of_memory(
+    fast: None, server: Server
+) -> None:
+    """100 streams of which each promises 16 MB: 1.6 GB, were it not for the limit."""
+    exchange = get_exchange(server)
+    with RawClient(("127.0.0.1", server.port)) as client:
+        client.call()
+        begin = b"\0" + (16 << 20).to_bytes(4, "big")
+        streams = [client.begin() for _ in range(100)]
+        for stream_id in streams:
+            client.send(stream_id, begin)
+        client.flush()
+        refused = 0
+        for _ in range(60):
+            for stream_id in streams:
+                reply = client.replies[stream_id]
+                if reply.ended or client.h2.local_flow_control_window(stream_id) < 16_000:
+                    continue
+                client.send(stream_id, bytes(16_000))
+            client.flush()
+            client.call()
+            refused = sum(client.replies[stream_id].status == "8" for stream_id in streams)
+        limit = REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX
+        assert refused > 0
+        assert exchange.unfinished_size_bytes <= limit + (1 << 20)
+        assert client.call().data == HELLO
+    check_victim(server)
+    for _ in range(100):
+        if exchange.unfinished_size_bytes == 0:
+            break
+        check_victim(server)
+    assert exchange.unfinished_size_bytes == 0
+    assert exchange.calls_count == 0
+
+
+def test_a_client_that_reads_nothing_is_sent_no_more_than_fits(fast: None, server: Server) -> None:
+    """200 MB of replies are asked for, and wide windows given, but nothing is read."""
+    before = read_memory_size_bytes()
+    ask = b"\0\0\0\0\x09\x0a\x071000000"
+    block = attacks.encode_headers({":path": f"/{NAME}/Repeat"})
+    windows = frame(SETTINGS, 0, 0, b"\0\x04\x7f\xff\xff\xff")
+    windows += frame(WINDOW, 0, 0, b"\x7f\0\0\0")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as stopped:
+        stopped.sendall(attacks.GREETING + windows)
+        for stream_id in attacks.streams(200):
+            stopped.sendall(frame(HEADERS, 4, stream_id, block) + frame(DATA, 1, stream_id, ask))
+        refused = ("Repeat", "RESOURCE_EXHAUSTED")
+        deadline = time.monotonic() + VICTIM_S_MAX
+        while refused not in server.metrics.list_errors() or get_exchange(server).calls_count:
+            assert time.monotonic() < deadline
+            check_victim(server)
+        waiting = REPLIES_WAITING_SIZE_BYTES_MAX + WRITE_BUFFER_SIZE_BYTES_MAX
+        assert read_memory_size_bytes() - before < waiting + MEMORY_GROWTH_SIZE_BYTES_MAX
+    check_victim(server)
