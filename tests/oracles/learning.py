@@ -80,5 +80,6 @@ def replay_rows(
             learn_calibration(truth, raw, told, settings[7], calibration)
             count_evidence(own, truth, settings, positive, negative, evidence, counts)
         learn_logistic(
-            own, neighbours, visits, truth, score, doubt, settings, mean, variance, intercept, average,
+            own, neighbours, visits, truth, score, doubt, settings, mean, variance, intercept,
+            average,
         )  # fmt: skip

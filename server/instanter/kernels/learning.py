@@ -268,7 +268,8 @@ def replay_rows(  # type: ignore[no-untyped-def]
             )
             count_evidence(own, truth, settings, positive, negative, evidence, counts)
         learn_logistic(
-            own, neighbours, visits, truth, score, doubt, settings, mean, variance, intercept, average,
+            own, neighbours, visits, truth, score, doubt, settings, mean, variance, intercept,
+            average,
         )  # fmt: skip
 
 
