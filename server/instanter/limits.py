@@ -216,8 +216,12 @@ STORE_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
 STORE_READERS_MAX: Final = 126
 """Slots of LMDB's reader table: one a thread that reads."""
 
-PUBLICATION_REVISIONS_KEPT: Final = 16
-"""Revisions kept of each publication, the current one included: 16 × 12 MB at the very most."""
+CATALOGUE_REVISIONS_KEPT: Final = 16
+"""Revisions kept of the catalogue, the current one included: 16 × 12 MB at the very most."""
+
+MODELS_REVISIONS_KEPT: Final = 4
+"""Revisions kept of the models, the current one included: 200 models of 1000 attributes take
+44 MB, and each fit of one offer publishes all of them."""
 
 LIST_ROWS_MAX: Final = 10_000
 """Profiles listed in one read transaction: bounds how long it holds old pages."""
@@ -248,7 +252,7 @@ INFER_CATEGORY_VALUES_MAX: Final = 200
 assert PROFILE_SLOTS_PAGE <= PROFILE_SLOTS_MAX
 assert PROFILE_SLOTS_MAX % 2 == 0, "a record holds an even number of slots"
 assert INFER_CATEGORY_VALUES_MAX <= CATEGORY_VALUES_MAX
-assert PUBLICATION_REVISIONS_KEPT >= 2, "the revision before the current one must be there"
+assert min(CATALOGUE_REVISIONS_KEPT, MODELS_REVISIONS_KEPT) >= 2, "the one before is kept"
 assert LIST_ROWS_MAX >= PAGE_SIZE_MAX
 assert CUSTOMER_ID_SIZE_BYTES_MAX + 8 <= 511, "a padded key must fit LMDB's key size"
 assert CATALOGUE_FILE_SIZE_BYTES_MAX <= CATALOGUE_SIZE_BYTES_MAX < MESSAGE_SIZE_BYTES_MAX

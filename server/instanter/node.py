@@ -7,6 +7,7 @@ behind a port; tests and embedding programs may use its engine directly.
 import asyncio
 import secrets
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,7 @@ class Node:
         self._batch_engine = self._make_engine()
         self._revisions = NOTHING_PUBLISHED
         self._refused = NOTHING_PUBLISHED
+        self._refreshing = threading.Lock()
         self._writer = Writer(self.environment, clock=self._clock, metrics=self.metrics)
         self._compiler = ProcessCompiler()
         self._published = PublishedCatalogue()
@@ -139,26 +141,10 @@ class Node:
         """Use the newest published catalogue and models; return whether there were newer ones.
 
         What cannot be read (damaged, or written by a newer version) is logged once a revision and
-        not used: the node goes on deciding with what it has.
+        not used: the node goes on deciding with what it has. May be called on any thread.
         """
-        revisions = find_revisions(self.environment)
-        if revisions in (self._revisions, self._refused):
-            return False
-        try:
-            tables = load_tables(self.environment)
-        except InstanterError as error:
-            self._refused = revisions
-            self._log.error("publication_refused", reason=error.reason, message=error.message)
-            return False
-        if tables is not None:
-            self.engine.install(tables)
-            self._batch_engine.install(tables)
-            self.metrics.catalogue_revision = tables.catalogue.revision
-            self.metrics.model_revision = tables.score_table.revision
-            found = Revisions(tables.catalogue.revision, tables.score_table.revision)
-            self._log.info("publication_installed", catalogue=found.catalogue, models=found.models)
-        self._revisions = revisions
-        return True
+        with self._refreshing:
+            return self._refresh()
 
     def list_services(self) -> tuple[Service, ...]:
         """Return the node's services, for a front to serve."""
@@ -168,6 +154,7 @@ class Node:
             writer=self._writer,
             published=self._published,
             clock=self._clock,
+            on_published=self.refresh,
         )
         return (
             CustomerService(
@@ -235,6 +222,27 @@ class Node:
                     await asyncio.to_thread(self.refresh)
             except InstanterError as error:
                 self._log.error("publication_unreadable", message=error.message)
+
+    def _refresh(self) -> bool:
+        """Do what `refresh` promises; only one thread at a time does."""
+        revisions = find_revisions(self.environment)
+        if revisions in (self._revisions, self._refused):
+            return False
+        try:
+            tables = load_tables(self.environment)
+        except InstanterError as error:
+            self._refused = revisions
+            self._log.error("publication_refused", reason=error.reason, message=error.message)
+            return False
+        if tables is not None:
+            self.engine.install(tables)
+            self._batch_engine.install(tables)
+            self.metrics.catalogue_revision = tables.catalogue.revision
+            self.metrics.model_revision = tables.score_table.revision
+            found = Revisions(tables.catalogue.revision, tables.score_table.revision)
+            self._log.info("publication_installed", catalogue=found.catalogue, models=found.models)
+        self._revisions = revisions
+        return True
 
     def _make_engine(self) -> DecisionEngine:
         """Make an engine; each belongs to one thread and names its decisions apart."""

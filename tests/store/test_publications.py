@@ -47,14 +47,19 @@ def test_a_publication_that_expects_another_revision_conflicts(environment: Envi
         assert publications.load_current(transaction, CATALOGUE) == (2, b"two")
 
 
-def test_past_revisions_are_kept_up_to_the_limit(environment: Environment) -> None:
-    kept = limits.PUBLICATION_REVISIONS_KEPT
+@pytest.mark.parametrize(
+    ("kind", "kept"),
+    [(CATALOGUE, limits.CATALOGUE_REVISIONS_KEPT), (MODELS, limits.MODELS_REVISIONS_KEPT)],
+)
+def test_past_revisions_are_kept_up_to_the_limit(
+    environment: Environment, kind: str, kept: int
+) -> None:
     for number in range(1, kept + 4):
-        assert publish(environment, MODELS, b"%d" % number) == number
+        assert publish(environment, kind, b"%d" % number) == number
     with environment.read() as transaction:
-        assert publications.kept_revisions(transaction, MODELS) == list(range(4, kept + 4))
-        oldest = publications.load_revision(transaction, MODELS, 4)
-        assert publications.load_revision(transaction, MODELS, 3) is None
+        assert publications.kept_revisions(transaction, kind) == list(range(4, kept + 4))
+        oldest = publications.load_revision(transaction, kind, 4)
+        assert publications.load_revision(transaction, kind, 3) is None
     assert oldest is not None
     assert oldest.body == b"4"
 

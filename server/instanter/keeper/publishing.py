@@ -1,6 +1,6 @@
 """Publishes catalogues: compile on top of what is in force, compare, write atomically."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -53,6 +53,9 @@ class CataloguePublisher:
         Knows what is in force.
     clock
         Tells when a catalogue is published.
+    on_published
+        Called after each publication, before it is acknowledged, so that whoever publishes finds
+        the next decision of this server made by it.
     """
 
     def __init__(
@@ -63,12 +66,14 @@ class CataloguePublisher:
         writer: Writer,
         published: PublishedCatalogue,
         clock: Clock,
+        on_published: Callable[[], object] = lambda: None,
     ) -> None:
         self._environment = environment
         self._compiler = compiler
         self._writer = writer
         self._published = published
         self._clock = clock
+        self._on_published = on_published
 
     def apply(
         self,
@@ -128,6 +133,7 @@ class CataloguePublisher:
         if not validate_only and (compiled.changes or not revision):
             change = partial(_publish, body=compiled.body, revision=revision)
             self._writer.submit(change, deadline_ns).result()
+            self._on_published()
             with self._environment.read() as transaction:
                 in_force = self._published.load(transaction)
         return Publication(in_force, compiled.changes, compiled.warnings)

@@ -25,6 +25,7 @@ MODELS: Final = "models"
 """Kind of the propensity models."""
 
 _KINDS = {kind: kind.encode().ljust(16, b"\0") for kind in (CATALOGUE, MODELS)}
+_KEPT = {CATALOGUE: limits.CATALOGUE_REVISIONS_KEPT, MODELS: limits.MODELS_REVISIONS_KEPT}
 _HEADER = struct.Struct("<HHIqQQ")
 _MAGIC, _FORMAT = 0x5550, 1
 _TAIL_SIZE_BYTES = 8
@@ -58,7 +59,7 @@ def publish(
 ) -> int:
     """Write the next revision of a document and return its number.
 
-    The oldest revisions beyond `limits.PUBLICATION_REVISIONS_KEPT` are dropped with it.
+    The oldest revisions beyond those that `limits` keeps of its kind are dropped with it.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def publish(
     checksum = google_crc32c.extend(google_crc32c.value(key), value)
     handle = transaction.handles.publications
     transaction.raw.put(key, value + checksum.to_bytes(4, "little"), db=handle)
-    for old in kept_revisions(transaction, kind)[: -limits.PUBLICATION_REVISIONS_KEPT]:
+    for old in kept_revisions(transaction, kind)[: -_KEPT[kind]]:
         transaction.raw.delete(_key(kind, old), db=handle)
     return revision
 
