@@ -24,6 +24,7 @@ COMMANDS = (
     ("config",),
     ("config", "show"),
     ("demo",),
+    ("bench",),
     ("version",),
 )
 LEAVES = tuple(words for words in COMMANDS if words[-1] not in ("load", "schema", "config"))

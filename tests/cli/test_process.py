@@ -35,6 +35,7 @@ def test_help_and_completion_import_nothing_heavy() -> None:
     for variables, arguments in (
         ({}, ["--help"]),
         ({}, ["decide", "--help"]),
+        ({}, ["bench", "--help"]),
         (
             {"_INSTANTER_COMPLETE": "complete_bash", "COMP_WORDS": "instanter ", "COMP_CWORD": "1"},
             [],

@@ -13,6 +13,7 @@ from typing import NoReturn
 import typer
 
 from instanter.cli.apply_command import apply
+from instanter.cli.bench_command import bench
 from instanter.cli.config_command import config_app
 from instanter.cli.decide_command import decide
 from instanter.cli.demo_command import demo
@@ -58,6 +59,7 @@ add_command(app, get)
 app.add_typer(schema_app, name="schema")
 app.add_typer(config_app, name="config")
 add_command(app, demo)
+add_command(app, bench)
 add_command(app, version)
 
 

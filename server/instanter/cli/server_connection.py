@@ -21,7 +21,7 @@ def connect(configuration: Configuration) -> Iterator[Client]:
     timeout_s = configuration.timeout_s
     timeouts = Timeouts(timeout_s, timeout_s, timeout_s, timeout_s, max(timeout_s, 60.0))
     try:
-        tls = _make_tls(configuration)
+        tls = make_tls(configuration)
         with Client(configuration.server, tls=tls, timeouts=timeouts) as client:
             yield client
     except ServerUnavailableError as error:
@@ -41,7 +41,8 @@ def connect(configuration: Configuration) -> Iterator[Client]:
         raise CommandError(f"{error.message}{found}") from error
 
 
-def _make_tls(configuration: Configuration) -> Tls | None:
+def make_tls(configuration: Configuration) -> Tls | None:
+    """Return how to encrypt the connection to the configured server; None for plain text."""
     if not (configuration.server_tls or configuration.server_authority):
         return None
     return Tls(

@@ -1,0 +1,1 @@
+"""What `instanter bench` does: generators in processes of their own, figures, pictures."""
