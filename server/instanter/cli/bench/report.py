@@ -22,7 +22,7 @@ class Percentiles:
     p90_us: float
     p99_us: float
     p99_9_us: float
-    max_us: float
+    longest_us: float
     mean_us: float
 
     @classmethod

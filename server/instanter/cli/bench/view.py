@@ -66,7 +66,7 @@ def _in_order(figures: Percentiles) -> tuple[float, ...]:
         figures.p90_us,
         figures.p99_us,
         figures.p99_9_us,
-        figures.max_us,
+        figures.longest_us,
         figures.mean_us,
     )
 
