@@ -49,6 +49,10 @@ class Replies(Protocol):
         """Write what is due."""
         ...
 
+    def read_on(self) -> None:
+        """Take more of what the socket has brought."""
+        ...
+
 
 class Call:
     """One call, from its headers to its end.
@@ -146,39 +150,51 @@ class Turn:
         The running event loop.
     """
 
-    __slots__ = ("_connections", "_loop", "_routes", "_scheduled")
+    __slots__ = ("_loop", "_readers", "_routes", "_scheduled", "_writers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._routes: list[BatchedRoute] = []
-        self._connections: list[Replies] = []
+        self._writers: list[Replies] = []
+        self._readers: list[Replies] = []
         self._scheduled = False
 
     def answer(self, route: "BatchedRoute") -> None:
         """Let a route answer its calls at the end of the turn."""
         self._routes.append(route)
         if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._end)
+            self._schedule()
 
     def write(self, connection: Replies) -> None:
         """Let a connection write at the end of the turn."""
-        self._connections.append(connection)
+        self._writers.append(connection)
         if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._end)
+            self._schedule()
+
+    def read(self, connection: Replies) -> None:
+        """Let a connection take more of what it has in the next turn."""
+        self._readers.append(connection)
+        if not self._scheduled:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.call_soon(self._end)
 
     def _end(self) -> None:
-        """Answer, then write; what that makes necessary waits for the next turn."""
+        """Answer, then write, then read on; what follows from that waits for the next turn."""
         routes, self._routes = self._routes, []
         for route in routes:
             route.answer()
-        connections, self._connections = self._connections, []
-        self._scheduled = bool(self._routes)
-        if self._scheduled:
-            self._loop.call_soon(self._end)
-        for connection in connections:
+        writers, self._writers = self._writers, []
+        readers, self._readers = self._readers, []
+        self._scheduled = False
+        if self._routes:
+            self._schedule()
+        for connection in writers:
             connection.flush()
+        for connection in readers:
+            connection.read_on()
 
 
 class BatchedRoute:

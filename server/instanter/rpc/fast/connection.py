@@ -30,17 +30,20 @@ from ngh2 import (
 )
 
 from instanter import limits
-from instanter.errors import ExhaustedError, ExpiredError, InstanterError, UnavailableError
-from instanter.rpc.fast.calls import Call, expire
+from instanter.errors import ExhaustedError, InstanterError, UnavailableError
+from instanter.rpc.fast.calls import Call
 from instanter.rpc.fast.exchange import Exchange
+from instanter.rpc.fast.inbox import Inbox
 from instanter.rpc.fast.intake import (
     NO_MESSAGE_HEADERS,
     RefusalError,
+    check_arrival,
     find_refusal,
     take_messages,
     take_piece,
 )
 from instanter.rpc.fast.lifetime import Lifetime
+from instanter.rpc.fast.listening import format_peer
 from instanter.rpc.fast.outbox import Outbox
 from instanter.rpc.fast.wire import (
     PREFIX,
@@ -90,7 +93,7 @@ class FastConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closing", "_control_credit", "_draining", "_exchange", "_http2", "_last_told",
+        "_closing", "_control_credit", "_draining", "_exchange", "_http2", "_inbox", "_last_told",
         "_lifetime", "_marked", "_outbox", "_transport", "calls", "peer", "unfinished_size_bytes",
     )  # fmt: skip
 
@@ -110,6 +113,7 @@ class FastConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet a client, unless there are too many or it does not speak HTTP/2."""
         self._transport = cast("asyncio.Transport", transport)
+        self._inbox = Inbox(self._transport)
         self._outbox = Outbox(self._http2, self._transport)
         exchange = self._exchange
         tls = transport.get_extra_info("ssl_object")
@@ -120,7 +124,7 @@ class FastConnection(asyncio.Protocol):
             self.abort("no_http2_over_tls")
             return
         exchange.connections.add(self)
-        self.peer = _format_peer(transport.get_extra_info("peername"))
+        self.peer = format_peer(transport.get_extra_info("peername"))
         self._transport.set_write_buffer_limits(high=limits.WRITE_BUFFER_SIZE_BYTES_MAX)
         self._http2.initiate_connection(_SETTINGS)
         self._http2.set_local_window_size(limits.CONNECTION_WINDOW_SIZE_BYTES)
@@ -137,19 +141,22 @@ class FastConnection(asyncio.Protocol):
         if self._closing:
             return
         self._lifetime.heard = True
-        try:
-            self._http2.receive_data(data)
-            self._handle(self._http2.events())
-            if not self._marked and not self._closing and self._http2.want_write:
-                self.mark()
-        except _ExcessError as error:
-            self._calm(str(error))
-        except NGH2Error as error:
-            flooded = isinstance(error, DenialOfServiceError)
-            self._fail("flood" if flooded else "protocol", flooded=flooded)
-        except Exception as error:
-            self._exchange.log.error("connection_failed_by_bug", exc_info=error)
-            self.abort("bug")
+        inbox = self._inbox
+        if inbox.unread or len(data) > inbox.slice_size_bytes:
+            inbox.unread += data
+            self.read_on()
+        else:
+            self._receive(data)
+
+    def read_on(self) -> None:
+        """Take the next slice of what the socket has brought; the others in later turns."""
+        if self._closing or self._outbox.paused or not self._inbox.unread:
+            return
+        data = self._inbox.take_slice()
+        if self._inbox.unread:
+            self._exchange.turn.read(self)
+        self._inbox.choose_reading(paused=False)
+        self._receive(data)
 
     def eof_received(self) -> bool:
         """Close when the client has closed its side: HTTP/2 knows no half-closed connection."""
@@ -158,14 +165,16 @@ class FastConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Take no more from a client that does not read what it gets."""
         self._outbox.paused = True
-        self._transport.pause_reading()
+        self._inbox.choose_reading(paused=True)
 
     def resume_writing(self) -> None:
         """Go on with a client that reads again."""
         self._outbox.paused = False
         if not self._closing:
-            self._transport.resume_reading()
+            self._inbox.choose_reading(paused=False)
             self.mark()
+            if self._inbox.unread:
+                self._exchange.turn.read(self)
 
     def reply(self, call: Call, message: bytes) -> None:
         """End a call with its one message."""
@@ -251,7 +260,7 @@ class FastConnection(asyncio.Protocol):
             return
         for call in tuple(self.calls.values()):
             if not call.half_closed:
-                self._check_arrival(call, now_ns)
+                check_arrival(call, now_ns, self._exchange)
         if self._draining:
             self._tell_last_stream()
         stalled = self._outbox.paused or self._http2.queued_body_size() > 0
@@ -298,6 +307,24 @@ class FastConnection(asyncio.Protocol):
         self._closing = True
         self._exchange.count_closed(reason)
         self._transport.abort()
+
+    def _receive(self, data: bytes) -> None:
+        """Act on bytes; close the connection of a client that does not keep to the rules."""
+        try:
+            self._http2.receive_data(data)
+            events = self._http2.events()
+            self._inbox.adapt(len(events))
+            self._handle(events)
+            if not self._marked and not self._closing and self._http2.want_write:
+                self.mark()
+        except _ExcessError as error:
+            self._calm(str(error))
+        except NGH2Error as error:
+            flooded = isinstance(error, DenialOfServiceError)
+            self._fail("flood" if flooded else "protocol", flooded=flooded)
+        except Exception as error:
+            self._exchange.log.error("connection_failed_by_bug", exc_info=error)
+            self.abort("bug")
 
     def _handle(self, events: list[Event]) -> None:
         """Act on what happened on the connection, in its order."""
@@ -406,8 +433,7 @@ class FastConnection(asyncio.Protocol):
             if call is not None:
                 self._take_data(call, b"", ended=True)
         elif isinstance(event, ConnectionClosed):
-            if event.error_code:
-                self._exchange.count_closed(_name_code(event.error_code))
+            self._exchange.count_closed_code(event.error_code)
             self._closing = True
             self._drop_calls()
             self._transport.close()
@@ -434,18 +460,6 @@ class FastConnection(asyncio.Protocol):
         )
         status = self._exchange.dispatcher.fail(call.route.name, error)
         self.refuse(call, make_status_headers(status))
-
-    def _check_arrival(self, call: Call, now_ns: int) -> None:
-        """End a call whose request takes too long to arrive."""
-        if not call.begun_ns:
-            call.begun_ns = now_ns
-        if call.deadline_ns is not None:
-            if call.deadline_ns <= now_ns:
-                expire(call, self._exchange.dispatcher)
-        elif now_ns - call.begun_ns >= limits.REQUEST_ARRIVAL_NS_MAX:
-            error = ExpiredError("the request took too long to arrive")
-            status = self._exchange.dispatcher.fail(call.route.name, error)
-            self.refuse(call, make_status_headers(status))
 
     def _tell_last_stream(self) -> None:
         """Tell a client that leaves which of its calls will be answered; then it may close."""
@@ -484,16 +498,3 @@ class FastConnection(asyncio.Protocol):
         self._closing = True
         self._exchange.count_closed(reason)
         self._transport.close()
-
-
-def _name_code(code: int) -> str:
-    """Return the name of an error code of HTTP/2; peers may send any number."""
-    return ErrorCode(code).name.lower() if code in set(ErrorCode) else "unknown_error"
-
-
-def _format_peer(address: object) -> str:
-    """Return who is at the other end in gRPC's form."""
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
-    return "unix:"

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from ngh2 import ErrorCode
+
 from instanter import limits
 from instanter.clock import Clock
 from instanter.events_log import EventsLog
@@ -63,6 +65,12 @@ class Exchange:
     def count_closed(self, reason: str) -> None:
         """Count a connection that ends before its time, and why."""
         self.closed_counts[reason] = self.closed_counts.get(reason, 0) + 1
+
+    def count_closed_code(self, code: int) -> None:
+        """Count a connection that ends with an error code of HTTP/2; peers send any number."""
+        if code:
+            known = code in set(ErrorCode)
+            self.count_closed(ErrorCode(code).name.lower() if known else "unknown_error")
 
     def check(self) -> None:
         """Look after the time limits of every connection; called about once a second."""

@@ -7,8 +7,8 @@ from google.rpc import code_pb2
 from ngh2 import Header
 
 from instanter import limits
-from instanter.errors import ExhaustedError
-from instanter.rpc.fast.calls import Call
+from instanter.errors import ExhaustedError, ExpiredError
+from instanter.rpc.fast.calls import Call, expire
 from instanter.rpc.fast.exchange import Exchange
 from instanter.rpc.fast.wire import (
     NOT_GRPC_HEADERS,
@@ -171,6 +171,19 @@ def take_messages(call: Call, data: bytes, exchange: Exchange) -> list[bytes]:
     if call.half_closed and buffer:
         raise _cut()
     return messages
+
+
+def check_arrival(call: Call, now_ns: int, exchange: Exchange) -> None:
+    """End a call whose request takes too long to arrive; called about once a second."""
+    if not call.begun_ns:
+        call.begun_ns = now_ns
+    if call.deadline_ns is not None:
+        if call.deadline_ns <= now_ns:
+            expire(call, exchange.dispatcher)
+    elif now_ns - call.begun_ns >= limits.REQUEST_ARRIVAL_NS_MAX:
+        error = ExpiredError("the request took too long to arrive")
+        status = exchange.dispatcher.fail(call.route.name, error)
+        call.connection.refuse(call, make_status_headers(status))
 
 
 def _open(message: bytes, flag: int, encoding: bytes) -> bytes:

@@ -89,6 +89,14 @@ def make_tls_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
+def format_peer(address: object) -> str:
+    """Return who is at the other end of a connection in gRPC's form: `ipv4:127.0.0.1:40000`."""
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+    return UNIX_SCHEME
+
+
 def _list_places(address: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     """Return the addresses that a host name stands for."""
     host = address.removeprefix("[").removesuffix("]")
