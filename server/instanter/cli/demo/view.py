@@ -38,7 +38,8 @@ def _rates(score: Score, target: str) -> Table:
     table = Table.grid(padding=(0, 2))
     rate = score.decision_count / max(score.elapsed_s, 1e-9)
     table.add_row(
-        "decisions", f"[bold]{score.decision_count:,}[/]  ({rate:,.0f} a second, {target})"
+        "decisions",
+        Text.assemble((f"{score.decision_count:,}", "bold"), f"  ({rate:,.0f} a second, {target})"),
     )
     table.add_row(
         "latency", f"p50 {p50:.2f} ms   p95 {p95:.2f} ms   p99 {p99:.2f} ms   (client, Python)"
@@ -49,7 +50,7 @@ def _rates(score: Score, target: str) -> Table:
         f"{score.none_count:,}, of them {score.holdout_count:,} kept out on purpose (holdout)",
     )
     if score.error_count:
-        table.add_row("errors", f"[red]{score.error_count:,}[/]")
+        table.add_row("errors", Text(f"{score.error_count:,}", style="red"))
     return table
 
 
@@ -88,10 +89,13 @@ def _last(score: Score) -> RenderableType:
     if not decision.offers:
         return Panel(f"{customer} at {surface}: no offer ({decision.no_offer_reason.name})")
     offer = decision.offers[0]
+    words = (
+        f"  propensity {offer.propensity:.3f} × weight {offer.context_weight:.2f} × "
+        f"value {offer.value_minor / 100:.2f} × lever {offer.lever:.2f} "
+        f"= priority {offer.priority:.3f}"
+    )
     return Panel(
-        f"{customer} at {surface}: [bold]{offer.offer}[/]  propensity {offer.propensity:.3f} × "
-        f"weight {offer.context_weight:.2f} × value {offer.value_minor / 100:.2f} × "
-        f"lever {offer.lever:.2f} = priority {offer.priority:.3f}",
+        Text.assemble(f"{customer} at {surface}: ", (offer.offer, "bold"), words),
         title="last decision",
     )
 
