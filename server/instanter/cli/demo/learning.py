@@ -51,9 +51,11 @@ def learn_models(
     plan = make_plan(schema, slots[sample], context[sample])
     rows = plan.bin_customers(slots, context, "")
     settings = LearnerSettings()
+    # A small retailer has a small past.
+    presented_count = min(PRESENTED_PER_OFFER, 3 * count)
     models = {}
     for at, offer in enumerate(world.offers):
-        shown = draw.integers(0, count, PRESENTED_PER_OFFER)
+        shown = draw.integers(0, count, presented_count)
         accepted = draw.random(len(shown)) < world.acceptance(shown, at)
         model = new_model(plan, settings, _PRIOR_PROPENSITY)
         learn(plan, settings, model, rows[shown], accepted.astype(np.uint8), passes=_PASSES)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import pyarrow.parquet as pq
 from rich.live import Live
@@ -35,6 +36,7 @@ _VIEW_INTERVAL_S = 0.25
 _LINE_INTERVAL_S = 5.0
 _INSTALL_WAIT_S = 30.0
 _STOP_WAIT_S = 15.0
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,40 @@ def run_demo(settings: DemoSettings) -> None:
     CommandError
         The server did not start, or not one decision was answered.
     """
-    with tempfile.TemporaryDirectory(prefix="instanter-demo-") as name:
+    with _clearing_away(), tempfile.TemporaryDirectory(prefix="instanter-demo-") as name:
         folder = Path(name)
         print_note(f"1 of 5: a retailer of {settings.customer_count:,} customers × 1000 attributes")
         world = make_world(settings.customer_count, settings.seed)
         with _serve(folder / "store") as target:
             _fill(world, folder, target, settings.seed)
             _drive(world, target, settings)
+
+
+@contextmanager
+def _clearing_away() -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and a closed terminal end the demo as exceptions, once.
+
+    Unhandled, the latter two would leave the server running, which has a session of its own; and
+    an impatient second Ctrl-C is not to cut the clearing away short.
+    """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        _ignore_endings()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    former = {number: signal.signal(number, end) for number in _ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _ignore_endings() -> None:
+    for number in _ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -151,7 +180,10 @@ def _drive(world: World, target: str, settings: DemoSettings) -> None:
     drive = Drive(
         world, target, concurrency=_CONCURRENCY, seed=settings.seed + 2, clock=SystemClock()
     )
-    asyncio.run(_drive_and_show(drive, target, settings.seconds))
+    try:
+        asyncio.run(_drive_and_show(drive, target, settings.seconds))
+    finally:
+        _ignore_endings()
     print_note(summarise(drive.score))
     if not drive.score.decision_count:
         raise CommandError("not one decision was answered")
@@ -161,7 +193,7 @@ async def _drive_and_show(drive: Drive, target: str, seconds: float | None) -> N
     """Drive until the time is over or Ctrl-C, and redraw the view meanwhile."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDINGS:
         loop.add_signal_handler(number, stop.set)
     if seconds is not None:
         loop.call_later(seconds, stop.set)
