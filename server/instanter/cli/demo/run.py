@@ -82,8 +82,11 @@ def _clearing_away() -> Iterator[None]:
     Unhandled, the latter two would leave the server running, which has a session of its own; and
     an impatient second Ctrl-C is not to cut the clearing away short.
     """
+    is_ending = False
 
     def end(number: int, _frame: FrameType | None) -> None:
+        nonlocal is_ending
+        is_ending = True
         _ignore_endings()
         if number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -93,7 +96,8 @@ def _clearing_away() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in former.items():
+        # A process that a signal ends stays deaf to the next one until it is gone.
+        for number, handler in former.items() if not is_ending else ():
             signal.signal(number, handler)
 
 
