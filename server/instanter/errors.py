@@ -8,12 +8,15 @@ Messages name the field, show the value, and say what would be right.
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 _SHOWN_SIZE_MAX = 80
 
 
 def show(value: object) -> str:
     """Return a short, printable form of a caller's value for an error message."""
+    if isinstance(value, datetime):
+        value = value.isoformat().replace("+00:00", "Z")
     text = value if isinstance(value, str) else repr(value)
     if len(text) > _SHOWN_SIZE_MAX:
         text = f"{text[:_SHOWN_SIZE_MAX]}… ({len(text):,} characters)"

@@ -15,7 +15,7 @@ from instanter.catalogue.schema import (
     AttributeSource,
 )
 from instanter.catalogue.values import decode_value, encode_value
-from instanter.errors import InvalidFieldError
+from instanter.errors import InvalidFieldError, show
 
 
 def _attribute(kind, **fields):
@@ -103,6 +103,10 @@ def test_a_value_that_no_slot_holds_is_refused(attribute, value, message):
         encode_value(attribute, value, "customer.attributes.x")
     assert caught.value.field == "customer.attributes.x"
     assert message in caught.value.message
+
+
+def test_an_instant_that_is_refused_is_shown_as_it_is_written() -> None:
+    assert show(datetime(1, 2, 3, tzinfo=UTC)) == "'0001-02-03T00:00:00Z'"
 
 
 @hypothesis.given(st.floats(width=32, allow_nan=False, allow_infinity=False))

@@ -138,6 +138,13 @@ def test_a_locale_without_our_letters_is_no_reason_to_fail(toy: ToyServer) -> No
     assert "took 41 ?s" in done.stdout
 
 
+@pytest.mark.parametrize("words", [("decide", "\udcff", "-c", "web"), ("get", "customers/\udcff")])
+def test_words_that_are_not_utf_8_are_refused(toy: ToyServer, words: tuple[str, ...]) -> None:
+    done = spawn(*words, "-s", toy.address)
+    assert done.returncode == 2
+    assert done.stderr == "error: 'customers/\\udcff' is not UTF-8\n"
+
+
 def test_the_entry_point_is_declared_and_works() -> None:
     from importlib.metadata import entry_points
 

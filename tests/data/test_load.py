@@ -203,6 +203,16 @@ def test_rejected_rows_are_reported_and_the_others_loaded(
     ]
 
 
+@pytest.mark.parametrize("rows", ["one\ntwo,2\n", '"open,1,gold,1,0\n', "a,1,gold,1,0,6\n\nb\n"])
+def test_a_file_of_malformed_rows_alone_is_reported_row_by_row(
+    environment: Environment, tmp_path: Path, rows: str
+) -> None:
+    report = load(environment, written(tmp_path, HEADER + rows))
+    assert report.loaded_count == 0
+    assert report.row_count == report.rejected_row_count == len(report.rejections) > 0
+    assert all("the header has 5" in rejection.reason for rejection in report.rejections)
+
+
 def test_the_report_is_bounded_and_the_file_of_rejects_complete(
     environment: Environment, tmp_path: Path
 ) -> None:

@@ -54,6 +54,10 @@ def report(error: Exception) -> int:
     if isinstance(error, InstanterError):
         _write(error.message)
         return EXIT_REFUSED
+    if isinstance(error, UnicodeEncodeError):
+        # Words of the command line that are not UTF-8 go unnoticed until they are to be sent.
+        _write(f"{error.object!a} is not UTF-8")
+        return EXIT_USAGE
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         _write(f"{place}{error.strerror or error}")

@@ -228,6 +228,9 @@ def _encode_number(attribute: Attribute, array: pa.Array) -> _Encoded:
 
 
 def _number_reason(attribute: Attribute, value: Any) -> str:
+    # Python reads digits of every script, and `1_000`, which a file's numbers are not written in.
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        return "is not a number; expected digits from 0 to 9"
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -184,7 +184,10 @@ class CsvTable:
                         table = block.slice(start, limits.LOAD_BATCH_ROWS)
                         yield FileBatch(rows[part], table, told if start == 0 else (), rate)
                 if malformed:
-                    yield FileBatch(rows[:0], block.slice(0, 0), tuple(malformed), 1.0)
+                    # There may have been no block at all, when no row is well formed.
+                    none = {name: pa.array([], pa.string()) for name in columns}
+                    nothing = pa.RecordBatch.from_pydict(none)
+                    yield FileBatch(np.empty(0, np.int64), nothing, tuple(malformed), 1.0)
         except (pa.ArrowException, OSError, EOFError) as error:
             raise _refused(
                 self.path,
