@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RIVALS_INSTALLED := $(VENV)/.installed-rivals
+RIVAL_SERVERS := .venv-rivals
+RIVAL_SERVERS_INSTALLED := $(RIVAL_SERVERS)/.installed
 NAME ?= decide
 WORKERS ?= 2
 # Hashes wrap around on purpose; interpreted, NumPy warns about it.
@@ -19,10 +21,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format types protos kernels bench lock clean
+.PHONY: help demo test lint format types protos kernels bench bench-rivals lock clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 demo: $(INSTALLED) ## a seeded shop, live: make demo [SECONDS=20]; Ctrl-C ends it
 	@$(BIN)/instanter demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -54,6 +56,11 @@ kernels: $(INSTALLED) ## compile every kernel once, before several processes nee
 bench: $(RIVALS_INSTALLED) kernels ## measure: make bench NAME=decide [SMALL=1]
 	@$(BIN)/python -m bench.$(NAME) $(if $(SMALL),--small)
 
+# What cannot be installed here is left out of the table, with the reason.
+bench-rivals: $(INSTALLED) kernels ## against what a user would pick instead [SMALL=1]
+	@$(MAKE) --no-print-directory $(RIVAL_SERVERS_INSTALLED) || true
+	@$(BIN)/python -m bench.rivals $(if $(SMALL),--small)
+
 lock: pyproject.toml ## resolve all dependencies anew (needs uv)
 	uv pip compile pyproject.toml --group dev --upgrade --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
@@ -61,10 +68,13 @@ lock: pyproject.toml ## resolve all dependencies anew (needs uv)
 	uv pip compile --group rivals --constraints requirements.lock --upgrade --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --quiet --output-file bench/rivals.lock
-	@! grep -nE '://' requirements.lock bench/rivals.lock
+	uv pip compile --group rival-servers --upgrade --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+	  --output-file bench/rivals/servers.lock
+	@! grep -nE '://' requirements.lock bench/rivals.lock bench/rivals/servers.lock
 
 clean: ## remove everything that a target made, the environment too
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-world
+	rm -rf $(VENV) $(RIVAL_SERVERS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-world
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -79,4 +89,13 @@ $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/python
 
 $(RIVALS_INSTALLED): bench/rivals.lock $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r bench/rivals.lock
+	@touch $@
+
+# In an environment of its own: Feast wants other versions of what the server itself uses.
+$(RIVAL_SERVERS_INSTALLED): bench/rivals/servers.lock | $(BIN)/python
+	@rm -f $@
+	@$(BIN)/python -m venv $(RIVAL_SERVERS)
+	@$(RIVAL_SERVERS)/bin/python -m pip install --quiet --require-hashes --only-binary :all: \
+	  -r bench/rivals/servers.lock >$(RIVAL_SERVERS)/install.log 2>&1 || \
+	  { tail -3 $(RIVAL_SERVERS)/install.log >&2; exit 1; }
 	@touch $@

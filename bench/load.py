@@ -75,6 +75,7 @@ def run_load(
     streams: int = 4,
     rate_per_s: float = 0.0,
     keep_latency: bool = False,
+    tls: bool = False,
 ) -> LoadResult:
     """Run one h2load a message, all at the same time, and add up what they did.
 
@@ -94,31 +95,83 @@ def run_load(
         Requests a second of each process; 0 for as many as are answered.
     keep_latency
         Whether to keep the time of each call.
+    tls
+        Whether the port is encrypted; the server's certificate is not checked.
 
     Raises
     ------
     LoadFailedError
         A request failed, or h2load did.
     """
+    headers = ("content-type: application/grpc", "te: trailers")
+    command = ["h2load", "--clients", str(connections), "--max-concurrent-streams", str(streams)]
+    if rate_per_s:
+        command += ["--rps", f"{rate_per_s / connections:.3f}"]
+    bodies = [frame_message(message) for message in messages]
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/{method}"
+    return _run(command, headers, url, bodies, request_count, keep_latency=keep_latency)
+
+
+def run_http_load(
+    port: int,
+    path: str,
+    bodies: Sequence[bytes],
+    *,
+    request_count: int,
+    connections: int = 4,
+    keep_latency: bool = False,
+) -> LoadResult:
+    """Post JSON over HTTP/1.1 from one h2load a body, all at the same time.
+
+    Parameters
+    ----------
+    port, path
+        Of the server on this machine; the path begins with `/`.
+    bodies
+        JSON, one a process.
+    request_count
+        Requests of each process.
+    connections
+        Of each process, with one request in flight on each.
+    keep_latency
+        Whether to keep the time of each request.
+
+    Raises
+    ------
+    LoadFailedError
+        A request failed, or h2load did.
+    """
+    headers = ("content-type: application/json",)
+    command = ["h2load", "--h1", "--clients", str(connections), "--max-concurrent-streams", "1"]
+    url = f"http://127.0.0.1:{port}{path}"
+    return _run(command, headers, url, bodies, request_count, keep_latency=keep_latency)
+
+
+def _run(
+    command: Sequence[str],
+    headers: Sequence[str],
+    url: str,
+    bodies: Sequence[bytes],
+    request_count: int,
+    *,
+    keep_latency: bool,
+) -> LoadResult:
+    """Run the command once a body, all at the same time, and add up what they did."""
     with tempfile.TemporaryDirectory(prefix="instanter-load-") as name:
         folder = Path(name)
         running = []
-        for at, message in enumerate(messages):
+        for at, content in enumerate(bodies):
             body = folder / f"{at}.body"
-            body.write_bytes(frame_message(message))
-            command = [
-                "h2load", "--requests", str(request_count), "--clients", str(connections),
-                "--max-concurrent-streams", str(streams), "--data", str(body),
-                "--header", "content-type: application/grpc", "--header", "te: trailers",
-            ]  # fmt: skip
-            if rate_per_s:
-                command += ["--rps", f"{rate_per_s / connections:.3f}"]
+            body.write_bytes(content)
+            own = [*command, "--requests", str(request_count), "--data", str(body)]
+            own += [f"--header={header}" for header in headers]
             if keep_latency:
-                command += ["--log-file", str(folder / f"{at}.log")]
-            command.append(f"http://127.0.0.1:{port}/{method}")
+                own += ["--log-file", str(folder / f"{at}.log")]
             running.append(
                 subprocess.Popen(
-                    pin(command, GENERATOR_CORE), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                    pin([*own, url], GENERATOR_CORE),
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
                 )
             )
         texts = [process.communicate()[0].decode("utf-8", "replace") for process in running]

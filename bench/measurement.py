@@ -161,7 +161,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def report(
-    name: str, figures: Mapping[str, Figure], sizes: Mapping[str, Any], *, keep: bool
+    name: str,
+    figures: Mapping[str, Figure],
+    sizes: Mapping[str, Any],
+    *,
+    keep: bool,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Print the table, and as the last line one JSON object; write it to `results` too.
 
@@ -175,6 +180,8 @@ def report(
         Of the workload.
     keep
         Whether to write `bench/results/NAME.json`.
+    more
+        What else belongs to the result, by key.
     """
     table = Table(title=f"bench {name}", title_justify="left")
     for heading in ("figure", "measured", "must", "aim", "how"):
@@ -189,6 +196,7 @@ def report(
         **{key: figure.value for key, figure in figures.items()},
         "details": {key: asdict(f)["detail"] or f.reason for key, f in figures.items()},
         "bounds": {key: {"must": f.must, "aim": f.aim} for key, f in figures.items()},
+        **(more or {}),
         "sizes": dict(sizes),
         "machine": describe_machine(),
     }
