@@ -164,8 +164,9 @@ RESETS_PER_SECOND_MAX: Final = 200
 """Calls a second that one connection may cancel for long: a client that cancels more than it lets
 finish costs work and gets nothing from it."""
 
-RESETS_BURST_MAX: Final = 1_000
-"""Calls that it may cancel at once, when a client of its own goes away for example."""
+RESETS_BURST_MAX: Final = 512
+"""Calls that it may cancel at once, when a client of its own goes away for example: twice as many
+as it can have at the same time."""
 
 CONTROL_FRAMES_PER_SECOND_MAX: Final = 2_000
 """Frames that carry no call (settings, pings, windows, priorities) a second beside those that its
@@ -266,4 +267,5 @@ assert METADATA_SIZE_BYTES_MAX < METADATA_SIZE_BYTES_HARD_MAX
 assert MESSAGE_SIZE_BYTES_MAX < REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX
 assert REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX < REQUESTS_UNFINISHED_SIZE_BYTES_MAX
 assert REPLY_SIZE_BYTES_MAX <= REPLIES_WAITING_SIZE_BYTES_MAX, "the longest reply must fit"
+assert STREAMS_PER_CONNECTION_MAX <= RESETS_BURST_MAX, "a client may cancel all that it has"
 assert KEEPALIVE_ANSWER_NS_MAX < KEEPALIVE_NS < CONNECTION_IDLE_NS_MAX < CONNECTION_AGE_NS_MAX

@@ -26,6 +26,7 @@ from ngh2 import (
     Setting,
     SettingsReceived,
     StreamClosed,
+    StreamReset,
     TrailersReceived,
 )
 
@@ -143,7 +144,7 @@ class FastConnection(asyncio.Protocol):
         self._lifetime.heard = True
         inbox = self._inbox
         if inbox.unread or len(data) > inbox.slice_size_bytes:
-            inbox.unread += data
+            inbox.add(data)
             self.read_on()
         else:
             self._receive(data)
@@ -308,7 +309,7 @@ class FastConnection(asyncio.Protocol):
         self._exchange.count_closed(reason)
         self._transport.abort()
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes | memoryview) -> None:
         """Act on bytes; close the connection of a client that does not keep to the rules."""
         try:
             self._http2.receive_data(data)
@@ -340,7 +341,8 @@ class FastConnection(asyncio.Protocol):
                 call = calls.get(event.stream_id)
                 if call is not None:
                     self.drop(call)
-            else:
+            elif not isinstance(event, StreamReset):
+                # (The stream's end follows its reset.)
                 self._handle_control(event)
 
     def _begin(self, stream_id: int, headers: tuple[Header, ...], *, ended: bool) -> None:

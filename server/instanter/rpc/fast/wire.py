@@ -43,12 +43,12 @@ NOT_POST_HEADERS: Final[tuple[Header, ...]] = ((b":status", b"405"), (b"allow", 
 """The answer to another HTTP method."""
 
 _TIMEOUT_UNITS_NS: Final = {
-    "n": 1,
-    "u": 1_000,
-    "m": 1_000_000,
-    "S": 1_000_000_000,
-    "M": 60_000_000_000,
-    "H": 3_600_000_000_000,
+    b"n": 1,
+    b"u": 1_000,
+    b"m": 1_000_000,
+    b"S": 1_000_000_000,
+    b"M": 60_000_000_000,
+    b"H": 3_600_000_000_000,
 }
 _TIMEOUT_DIGITS_MAX: Final = 8
 _WINDOW_BITS: Final = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
@@ -64,12 +64,10 @@ def parse_timeout_ns(raw: bytes) -> int | None:
     raw
         Value of the header: 1 to 8 digits and a unit of `H`, `M`, `S`, `m`, `u`, `n`.
     """
-    text = raw.decode("latin-1")
-    digits = text[:-1]
-    unit_ns = _TIMEOUT_UNITS_NS.get(text[-1:])
-    if unit_ns is None or not digits.isdecimal() or not digits.isascii():
-        return None
-    if len(digits) > _TIMEOUT_DIGITS_MAX:
+    unit_ns = _TIMEOUT_UNITS_NS.get(raw[-1:])
+    digits = raw[:-1]
+    # (`isdigit` of bytes means ASCII digits, and is false for none.)
+    if unit_ns is None or not digits.isdigit() or len(digits) > _TIMEOUT_DIGITS_MAX:
         return None
     return int(digits) * unit_ns
 
