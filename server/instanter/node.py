@@ -141,7 +141,8 @@ class Node:
         """Use the newest published catalogue and models; return whether there were newer ones.
 
         What cannot be read (damaged, or written by a newer version) is logged once a revision and
-        not used: the node goes on deciding with what it has. May be called on any thread.
+        not used: models give way to the newest that can be read, a catalogue to the one that
+        decides already. May be called on any thread.
         """
         with self._refreshing:
             return self._refresh()
@@ -211,6 +212,9 @@ class Node:
             await front.stop(DRAIN_NS_MAX)
             door.stop()
 
+    def _log_refused(self, error: InstanterError) -> None:
+        self._log.error("publication_refused", reason=error.reason, message=error.message)
+
     async def _watch(self, compiled_count: int) -> None:
         """Look for newer publications, and for late compilations, ten times a second."""
         while True:
@@ -229,10 +233,10 @@ class Node:
         if revisions in (self._revisions, self._refused):
             return False
         try:
-            tables = load_tables(self.environment)
+            tables = load_tables(self.environment, self._log_refused)
         except InstanterError as error:
             self._refused = revisions
-            self._log.error("publication_refused", reason=error.reason, message=error.message)
+            self._log_refused(error)
             return False
         if tables is not None:
             self.engine.install(tables)

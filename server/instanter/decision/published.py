@@ -1,5 +1,6 @@
 """What is published in the store, laid out for decisions; read again when it has changed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from instanter.catalogue import serialization
@@ -7,8 +8,19 @@ from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.decision.models import ModelSet
 from instanter.decision.scoring import build_score_table
 from instanter.decision.tables import DecisionTables, make_tables
+from instanter.errors import DamagedError, InstanterError, PreconditionError
 from instanter.store.environment import Environment
-from instanter.store.publications import CATALOGUE, MODELS, current_revision, load_current
+from instanter.store.publications import (
+    CATALOGUE,
+    MODELS,
+    current_revision,
+    kept_revisions,
+    load_current,
+    load_revision,
+)
+
+OnRefused = Callable[[InstanterError], None]
+"""Is told why a publication is not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +58,50 @@ def load_catalogue(environment: Environment) -> CompiledCatalogue | None:
     return serialization.from_bytes(found[1]) if found else None
 
 
-def load_models(environment: Environment) -> tuple[int, ModelSet | None]:
+def load_models(
+    environment: Environment, on_refused: OnRefused | None = None
+) -> tuple[int, ModelSet | None]:
     """Return the revision of the published models and the models; 0 and None where there are none.
+
+    Parameters
+    ----------
+    environment
+        The store.
+    on_refused
+        Called with the error of each revision that cannot be read, and the one before it is taken:
+        models that are a revision old decide better than none. None to raise instead.
 
     Raises
     ------
     DamagedError, PreconditionError
-        As for the catalogue.
+        As for the catalogue, without `on_refused`.
     """
     with environment.read() as transaction:
-        found = load_current(transaction, MODELS)
-    return (found[0], ModelSet.from_bytes(found[1])) if found else (0, None)
+        kept = kept_revisions(transaction, MODELS)
+    for revision in reversed(kept):
+        try:
+            with environment.read() as transaction:
+                found = load_revision(transaction, MODELS, revision)
+            # A publication in between may have dropped the oldest.
+            if found is not None:
+                return revision, ModelSet.from_bytes(found.body)
+        except (DamagedError, PreconditionError) as error:
+            if on_refused is None:
+                raise
+            on_refused(error)
+    return 0, None
 
 
-def load_tables(environment: Environment) -> DecisionTables | None:
+def load_tables(
+    environment: Environment, on_refused: OnRefused | None = None
+) -> DecisionTables | None:
     """Read what is published and lay it out; None while there is no catalogue.
 
-    Takes tens of milliseconds, so it is not for the event loop.
+    Takes tens of milliseconds, so it is not for the event loop. Models that cannot be read are
+    told to `on_refused`, see `load_models`; a catalogue that cannot be read is raised.
     """
     catalogue = load_catalogue(environment)
     if catalogue is None:
         return None
-    revision, models = load_models(environment)
+    revision, models = load_models(environment, on_refused)
     return make_tables(catalogue, build_score_table(models, catalogue, revision=revision))
