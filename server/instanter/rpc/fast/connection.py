@@ -31,15 +31,17 @@ from ngh2 import (
 )
 
 from instanter import limits
-from instanter.errors import ExhaustedError, InstanterError, UnavailableError
+from instanter.errors import InstanterError, UnavailableError
 from instanter.rpc.fast.calls import Call
 from instanter.rpc.fast.exchange import Exchange
 from instanter.rpc.fast.inbox import Inbox
 from instanter.rpc.fast.intake import (
     NO_MESSAGE_HEADERS,
+    ExcessError,
     RefusalError,
     check_arrival,
     find_refusal,
+    refuse_unread,
     take_messages,
     take_piece,
 )
@@ -69,10 +71,6 @@ _SETTINGS: Final = {
 _CONTROL_FRAMES_PER_CALL: Final = 4
 _DRAIN_PING: Final = b"draining"
 _PIECE_SIZE_BYTES_MIN: Final = 256
-
-
-class _ExcessError(Exception):
-    """A client does something far too often; the reason is the text."""
 
 
 class FastConnection(asyncio.Protocol):
@@ -181,7 +179,7 @@ class FastConnection(asyncio.Protocol):
         """End a call with its one message."""
         waiting_bytes = self._http2.queued_body_size()
         if waiting_bytes and waiting_bytes + len(message) > limits.REPLIES_WAITING_SIZE_BYTES_MAX:
-            self._refuse_unread(call, waiting_bytes)
+            refuse_unread(call, waiting_bytes, self._exchange)
             return
         self.drop(call)
         self._outbox.send_reply(call.stream_id, message)
@@ -205,7 +203,7 @@ class FastConnection(asyncio.Protocol):
         """
         waiting_bytes = self._http2.queued_body_size()
         if waiting_bytes and waiting_bytes + len(message) > limits.REPLIES_WAITING_SIZE_BYTES_MAX:
-            self._refuse_unread(call, waiting_bytes)
+            refuse_unread(call, waiting_bytes, self._exchange)
             return
         self._outbox.send_message(call.stream_id, message, first=not call.responding)
         call.responding = True
@@ -247,7 +245,7 @@ class FastConnection(asyncio.Protocol):
         try:
             self._outbox.write()
             self._handle(self._http2.events())
-        except _ExcessError as error:
+        except ExcessError as error:
             self._calm(str(error))
         except Exception as error:
             self._exchange.log.error("connection_failed_by_bug", exc_info=error)
@@ -318,7 +316,7 @@ class FastConnection(asyncio.Protocol):
             self._handle(events)
             if not self._marked and not self._closing and self._http2.want_write:
                 self.mark()
-        except _ExcessError as error:
+        except ExcessError as error:
             self._calm(str(error))
         except NGH2Error as error:
             flooded = isinstance(error, DenialOfServiceError)
@@ -426,7 +424,7 @@ class FastConnection(asyncio.Protocol):
             self._lifetime.greeted = True
         elif isinstance(event, PingReceived):
             if self._lifetime.take_ping(self._exchange.clock.monotonic_ns()):
-                raise _ExcessError("too_many_pings")
+                raise ExcessError("too_many_pings")
         elif isinstance(event, PingAcknowledged):
             if self._draining and event.opaque_data == _DRAIN_PING:
                 self._tell_last_stream()
@@ -444,7 +442,7 @@ class FastConnection(asyncio.Protocol):
         """Raise for a client that sends more frames than its calls explain."""
         self._control_credit -= 1
         if self._control_credit < 0:
-            raise _ExcessError("too_many_control_frames")
+            raise ExcessError("too_many_control_frames")
 
     def _refuse_stream(
         self, stream_id: int, headers: Sequence[Header], *, half_closed: bool
@@ -453,15 +451,6 @@ class FastConnection(asyncio.Protocol):
         self._outbox.send_headers(stream_id, headers, half_closed=half_closed)
         self._lifetime.ping_strikes_count = 0
         self.mark()
-
-    def _refuse_unread(self, call: Call, waiting_bytes: int) -> None:
-        """End a call whose reply does not fit behind those that the client has not read."""
-        error = ExhaustedError(
-            f"{waiting_bytes:,} bytes of replies wait for this client to read them",
-            reason="REPLIES_WAITING_EXHAUSTED",
-        )
-        status = self._exchange.dispatcher.fail(call.route.name, error)
-        self.refuse(call, make_status_headers(status))
 
     def _tell_last_stream(self) -> None:
         """Tell a client that leaves which of its calls will be answered; then it may close."""

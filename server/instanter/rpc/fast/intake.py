@@ -28,6 +28,10 @@ from instanter.rpc.fast.wire import (
 _SHOWN_PATH_SIZE_MAX: Final = 200
 
 
+class ExcessError(Exception):
+    """A client does something far too often; the reason is the text."""
+
+
 class RefusalError(Exception):
     """A request breaks gRPC's rules.
 
@@ -184,6 +188,16 @@ def check_arrival(call: Call, now_ns: int, exchange: Exchange) -> None:
         error = ExpiredError("the request took too long to arrive")
         status = exchange.dispatcher.fail(call.route.name, error)
         call.connection.refuse(call, make_status_headers(status))
+
+
+def refuse_unread(call: Call, waiting_bytes: int, exchange: Exchange) -> None:
+    """End a call whose reply does not fit behind those that the client has not read."""
+    error = ExhaustedError(
+        f"{waiting_bytes:,} bytes of replies wait for this client to read them",
+        reason="REPLIES_WAITING_EXHAUSTED",
+    )
+    status = exchange.dispatcher.fail(call.route.name, error)
+    call.connection.refuse(call, make_status_headers(status))
 
 
 def _open(message: bytes, flag: int, encoding: bytes) -> bytes:

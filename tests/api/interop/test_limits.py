@@ -1,0 +1,149 @@
+"""The limits of the fast front at work: each is lowered, met, and told."""
+
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from instanter import limits
+from instanter.rpc.fast.exchange import Exchange
+from instanter.rpc.fast.front import FastFront
+from tests.api.interop.echo import Echo
+from tests.api.interop.raw import HELLO, RawClient, message, value
+from tests.api.shop import Server
+
+DEADLINE, EXHAUSTED = "4", "8"
+
+
+@pytest.fixture
+def lower(fast: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Give a limit another value for one test."""
+    return lambda name, value: monkeypatch.setattr(limits, name, value)
+
+
+@pytest.fixture
+def exchange(fast: None, server: Server) -> Exchange:
+    assert isinstance(server.front, FastFront)
+    return server.front.exchange
+
+
+def check(server: Server, exchange: Exchange) -> None:
+    """Do now what happens once a second."""
+
+    async def run() -> None:
+        exchange.check()
+
+    server.run(run())
+
+
+def test_connections_beyond_the_limit_are_closed(
+    lower: Callable[[str, int], None], server: Server, exchange: Exchange
+) -> None:
+    with RawClient(("127.0.0.1", server.port)) as first:
+        first.call()
+        lower("CONNECTIONS_MAX", len(exchange.connections))
+        with RawClient(("127.0.0.1", server.port)) as second:
+            second.wait_for_end()
+        assert exchange.closed_counts["too_many_connections"] == 1
+        assert first.call().data == HELLO
+
+
+def test_calls_beyond_the_limit_are_refused_and_later_ones_are_not(
+    lower: Callable[[str, int], None], raw: RawClient, echo: Echo
+) -> None:
+    stream_id = raw.begin("Hold")
+    raw.send(stream_id, HELLO, end=True)
+    raw.flush()
+    echo.wait_for_held()
+    lower("CALLS_IN_FLIGHT_MAX", 1)
+    refused = raw.call()
+    assert refused.status == EXHAUSTED
+    assert "retry later" in refused.text
+    raw.h2.reset_stream(stream_id)
+    assert raw.call().data == HELLO
+
+
+def test_a_request_that_takes_too_long_to_arrive_is_ended(
+    lower: Callable[[str, int], None], server: Server, exchange: Exchange, raw: RawClient
+) -> None:
+    stream_id = raw.begin()
+    raw.send(stream_id, HELLO[:3])
+    raw.call()
+    check(server, exchange)
+    assert raw.call().data == HELLO
+    assert not raw.replies[stream_id].ended
+    lower("REQUEST_ARRIVAL_NS_MAX", 0)
+    check(server, exchange)
+    reply = raw.wait(stream_id)
+    assert (reply.status, "too long to arrive" in reply.text) == (DEADLINE, True)
+
+
+def test_a_deadline_ends_a_request_that_has_not_arrived(
+    server: Server, exchange: Exchange, raw: RawClient
+) -> None:
+    stream_id = raw.begin(grpc_timeout="1m")
+    raw.send(stream_id, HELLO[:3])
+    raw.call()
+    reply = raw.replies[stream_id]
+    while not reply.ended:
+        check(server, exchange)
+        raw.call()
+    assert reply.status == DEADLINE
+
+
+def test_a_connection_that_says_nothing_is_closed(
+    lower: Callable[[str, int], None], server: Server, exchange: Exchange
+) -> None:
+    before = len(exchange.connections)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as silent:
+        while len(exchange.connections) == before:
+            check(server, exchange)
+        lower("HANDSHAKE_NS_MAX", 0)
+        check(server, exchange)
+        while silent.recv(1_000):
+            pass
+    assert exchange.closed_counts["handshake_too_slow"] == 1
+
+
+def test_a_silent_connection_is_asked_and_lives_when_it_answers(
+    lower: Callable[[str, int], None], server: Server, exchange: Exchange, raw: RawClient
+) -> None:
+    raw.call()
+    check(server, exchange)
+    lower("KEEPALIVE_NS", 0)
+    lower("KEEPALIVE_ANSWER_NS_MAX", 60_000_000_000)
+    check(server, exchange)
+    # The answer goes out with what is read next.
+    assert raw.call().data == HELLO
+    check(server, exchange)
+    assert raw.call().data == HELLO
+
+
+@pytest.mark.parametrize("limit", ["CONNECTION_IDLE_NS_MAX", "CONNECTION_AGE_NS_MAX"])
+def test_an_idle_or_old_connection_is_ended_in_order(
+    lower: Callable[[str, int], None], server: Server, exchange: Exchange, limit: str
+) -> None:
+    lower(limit, 0)
+    with RawClient(("127.0.0.1", server.port)) as client:
+        client.call()
+        check(server, exchange)
+        client.wait_for_end()
+    assert [goaway.error_code for goaway in client.goaways] == [0, 0]
+    assert client.goaways[0].last_stream_id == 2**31 - 1
+    assert client.goaways[1].last_stream_id == 1
+
+
+def test_a_reader_that_stops_is_disconnected_in_the_end(
+    lower: Callable[[str, int], None], server: Server, exchange: Exchange, raw: RawClient
+) -> None:
+    raw.reads = False
+    stream_id = raw.begin("Repeat")
+    raw.send(stream_id, message(value(b"500000")), end=True)
+    raw.flush()
+    while len(raw.replies[stream_id].data) < 65_000:
+        raw.read()
+    check(server, exchange)
+    lower("READER_STOPPED_NS_MAX", 0)
+    check(server, exchange)
+    raw.wait_for_end()
+    assert exchange.closed_counts["reader_stopped"] == 1
