@@ -282,7 +282,7 @@ def test_a_full_disk_refuses_writes_and_decisions_go_on(tmp_path: Path) -> None:
 
 
 async def ask_until_it_ends(served: Served, asking: asyncio.Event) -> tuple[int, list[ClientError]]:
-    """Ask without a pause, eight at a time, until each call is refused; return what happened."""
+    """Ask without a pause, 64 at a time, until each call is refused; return what happened."""
     counts: list[int] = []
     refusals: list[ClientError] = []
 
@@ -300,7 +300,7 @@ async def ask_until_it_ends(served: Served, asking: asyncio.Event) -> tuple[int,
 
     once = RetryPolicy(attempts_max=1)
     async with AsyncClient(served.address, timeouts=PATIENT, retries=once) as client:
-        await asyncio.gather(*(ask(client) for _ in range(8)))
+        await asyncio.gather(*(ask(client) for _ in range(64)))
     return len(counts), refusals
 
 
@@ -323,9 +323,10 @@ async def test_sigterm_under_load_fails_no_call_that_was_begun(
     assert time.monotonic() - begin < 6
     assert answered >= 400
     fast = "[fast]" in request.node.name
-    assert {error.code for error in refusals} <= {"UNAVAILABLE"} | (
-        set() if fast else {"CANCELLED"}
-    )
+    for error in refusals:
+        # A connection that breaks under a call is UNAVAILABLE as well: the words tell them apart.
+        never_sent = error.code == "UNAVAILABLE" and "Connection refused" in error.message
+        assert never_sent or (error.code == "CANCELLED" and not fast), str(error)
     text = Path(f"{served.ready['data_folder']}.log").read_text()
     assert "Traceback" not in text
     assert [line for line in read_log(served) if line.get("level") in ("error", "critical")] == []
