@@ -14,9 +14,11 @@ from rich.table import Table
 
 from bench import workload
 from bench.decide.world import open_world
+from bench.load import LoadFailedError
 from bench.measurement import Figure, report
-from bench.rivals.answers import Agreement, check_answers
+from bench.rivals.answers import Agreement, AnswersDifferError, check_answers
 from bench.rivals.line_up import TITLES, LineUp, line_up
+from bench.rivals.redis_process import RedisFailedError
 from bench.rivals.sizes import FULL, SMALL, Sizes
 from bench.rivals.turns import Row, measure
 
@@ -124,7 +126,11 @@ def main() -> int:
     given = parser.parse_args()
     sizes = SMALL if given.small else FULL
     with tempfile.TemporaryDirectory(prefix="instanter-rivals-") as name:
-        figures, details = run(sizes, Path(name), given.rivals, given.transport)
+        try:
+            figures, details = run(sizes, Path(name), given.rivals, given.transport)
+        except (AnswersDifferError, LoadFailedError, RedisFailedError) as error:
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            return 1
     whole = not given.small and set(given.rivals) == set(TITLES)
     report("rivals", figures, asdict(sizes), keep=whole, more=details)
     return 0

@@ -108,7 +108,8 @@ def _compare_rankings(first: int, second: int, customer_count: int) -> NDArray[n
             if a.profile_state != messages.PROFILE_STATE_KNOWN or a.model_revision < 1:
                 raise AnswersDifferError(f"not a decision on profile and models: {a}")
             if not is_same_ranking(a, b):
-                raise AnswersDifferError(f"customer {number}: {a.offers} against {b.offers}")
+                tops = [[(o.offer, o.priority) for o in answer.offers[:3]] for answer in (a, b)]
+                raise AnswersDifferError(f"customer {number}: ours {tops[0]}, (a) {tops[1]}")
             names = [[offer.offer for offer in answer.offers] for answer in (a, b)]
             offers += len(names[0])
             identical += names[0] == names[1]

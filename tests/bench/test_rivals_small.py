@@ -82,6 +82,7 @@ def test_only_near_ties_may_change_places():
     assert is_same_ranking(ours, ours)
     assert is_same_ranking(ours, answer(("a", 5.001), ("c", 2.0), ("b", 1.9999)))
     assert not is_same_ranking(ours, answer(("b", 5.0), ("a", 2.0), ("c", 1.9999)))
+    assert not is_same_ranking(ours, answer(("b", 2.0), ("a", 5.0), ("c", 1.9999)))
     assert not is_same_ranking(ours, answer(("a", 5.01), ("b", 2.0), ("c", 1.9999)))
     assert not is_same_ranking(ours, answer(("a", 5.0), ("b", 2.0)))
     assert not is_same_ranking(ours, answer(("a", 5.0), ("b", 2.0), ("d", 1.9999)))
