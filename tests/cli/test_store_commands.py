@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from instanter.cli.progress import make_line_report
+from instanter.store.environment import Environment
+from instanter.store.publications import MODELS, publish
 from tests.cli.outcomes import Command
 
 SHOP = """\
@@ -210,6 +212,21 @@ def test_a_model_is_fitted_and_published(command: Command, store: Path, history:
     assert blind["auc"] < 0.7
     assert blind["predictor_count"] == 1
     assert (blind["model_revision"], blind["published"]) == (2, False)
+
+
+def test_models_that_cannot_be_read_are_replaced_by_fresh_ones(
+    command: Command, store: Path, history: Path
+) -> None:
+    with Environment.open(store) as environment:
+        environment.write(lambda txn: publish(txn, MODELS, b"no models", 1))
+    fit = ("fit", history, "--target", "bought", "--offer", "espresso", "--data", store)
+    refused = command(*fit)
+    assert refused.code == 1
+    assert refused.err.startswith("error: the")
+    fresh = command(*fit, "--fresh")
+    assert fresh.code == 0, fresh.err
+    assert "Published models 2 with offer espresso." in fresh.out
+    assert command(*fit).code == 0
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from instanter.cli.store_access import check_store, load_catalogue
 from instanter.clock import Clock, SystemClock
 from instanter.data.fit import FitOptions, FitReport, fit_file
 from instanter.decision.models import ModelSet
-from instanter.decision.published import load_models
+from instanter.decision.published import find_revisions, load_models
 from instanter.errors import nearest, show
 from instanter.store.environment import Environment
 from instanter.store.publications import MODELS, publish
@@ -58,7 +58,10 @@ def fit(
             passes=passes,
             prior_propensity=_find_prior(catalogue, offer),
         )
-        revision, models = load_models(environment)
+        # To begin anew is also the way out when the published models cannot be read.
+        revision, models = (
+            (find_revisions(environment).models, None) if fresh else load_models(environment)
+        )
         with show_progress(f"learning {file.name}", "rows", clock) as tell:
 
             def on_progress(rate: float, row_count: int) -> None:
@@ -69,7 +72,7 @@ def fit(
                 options,
                 catalogue.schema,
                 tuple(catalogue.channels),
-                None if fresh else models,
+                models,
                 progress=on_progress,
             )
         if not dry_run:

@@ -26,6 +26,11 @@ MODELS: Final = "models"
 
 _KINDS = {kind: kind.encode().ljust(16, b"\0") for kind in (CATALOGUE, MODELS)}
 _KEPT = {CATALOGUE: limits.CATALOGUE_REVISIONS_KEPT, MODELS: limits.MODELS_REVISIONS_KEPT}
+_REMEDIES = {
+    # Its slots must go on from those given before, and only it knows them.
+    CATALOGUE: "restore the folder from a backup",
+    MODELS: "`instanter fit --fresh` begins anew",
+}
 _HEADER = struct.Struct("<HHIqQQ")
 _MAGIC, _FORMAT = 0x5550, 1
 _TAIL_SIZE_BYTES = 8
@@ -160,7 +165,7 @@ def load_revision(transaction: Transaction, kind: str, revision: int) -> Publish
         if (magic, form) == (_MAGIC, _FORMAT) and start + size + _TAIL_SIZE_BYTES <= len(joined):
             return PublishedRevision(revision, publish_time_ns, joined[start : start + size])
     raise DamagedError(
-        f"revision {revision} of the {kind} is damaged in the store; publish it again",
+        f"revision {revision} of the {kind} is damaged in the store; {_REMEDIES[kind]}",
         metadata={"kind": kind, "revision": str(revision)},
     )
 
