@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from instanter.cli.demo import run
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
@@ -88,6 +90,20 @@ def test_a_signal_in_the_preparations_leaves_neither_process_nor_folder(
         assert "Traceback" not in err
         assert list(place.iterdir()) == []
         assert find_processes(place) == []
+
+
+def test_a_signal_while_a_process_is_started_waits_until_the_process_is_known() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    former = {number: signal.getsignal(number) for number in numbers}
+    started = []
+    try:
+        with pytest.raises(SystemExit) as ended, run._clearing_away(), run._undisturbed():
+            signal.raise_signal(signal.SIGTERM)
+            started.append("the process")
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    assert (ended.value.code, started) == (143, ["the process"])
 
 
 @pytest.mark.slow

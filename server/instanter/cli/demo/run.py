@@ -107,13 +107,49 @@ def _ignore_endings() -> None:
 
 
 @contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put a signal off to the end of the block.
+
+    An exception in the middle of starting a process leaves one that nobody knows.
+    """
+    waiting: list[int] = []
+    former = {
+        number: signal.signal(number, lambda number, _frame: waiting.append(number))
+        for number in _ENDINGS
+    }
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if waiting:
+        signal.raise_signal(waiting[0])
+
+
+@contextmanager
 def _serve(store: Path) -> Iterator[str]:
     """Run a server in a process of its own and yield its host and port."""
     print_note("2 of 5: the server, in a process of its own")
-    command = [sys.executable, "-m", "instanter.cli", "serve", "--data", str(store)]
     log = store.parent / "server.log"
+    process: subprocess.Popen[str] | None = None
+    try:
+        with _undisturbed():
+            process = _start(store, log)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            said = log.read_text()[-2000:]
+            raise CommandError(f"the server did not start: {said.strip() or 'it said nothing'}")
+        yield f"127.0.0.1:{json.loads(line)['port']}"
+    finally:
+        if process is not None:
+            _stop(process)
+
+
+def _start(store: Path, log: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "instanter.cli", "serve", "--data", str(store)]
     with log.open("w") as stderr:
-        process = subprocess.Popen(  # noqa: S603 - this very program, started with its own words
+        return subprocess.Popen(  # noqa: S603 - this very program, started with its own words
             [*command, "--listen", "127.0.0.1:0", "--json"],
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -121,21 +157,17 @@ def _serve(store: Path) -> Iterator[str]:
             # Ctrl-C is for the demo, which then ends the server in its own time.
             start_new_session=True,
         )
-    assert process.stdout is not None
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
     try:
-        line = process.stdout.readline()
-        if not line:
-            said = log.read_text()[-2000:]
-            raise CommandError(f"the server did not start: {said.strip() or 'it said nothing'}")
-        yield f"127.0.0.1:{json.loads(line)['port']}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_WAIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        process.wait(_STOP_WAIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
 
 
 def _fill(world: World, folder: Path, target: str, seed: int) -> None:
