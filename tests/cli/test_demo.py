@@ -96,10 +96,15 @@ def test_a_signal_while_a_process_is_started_waits_until_the_process_is_known() 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     former = {number: signal.getsignal(number) for number in numbers}
     started = []
-    try:
-        with pytest.raises(SystemExit) as ended, run._clearing_away(), run._undisturbed():
+
+    def start() -> None:
+        with run._clearing_away(), run._undisturbed():
             signal.raise_signal(signal.SIGTERM)
             started.append("the process")
+
+    try:
+        with pytest.raises(SystemExit) as ended:
+            start()
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
