@@ -226,6 +226,8 @@ class Node:
                     await asyncio.to_thread(self.refresh)
             except InstanterError as error:
                 self._log.error("publication_unreadable", message=error.message)
+            except Exception as error:  # noqa: BLE001 - the watch outlives every bug it meets
+                self._log.error("publication_watch_failed", exc_info=error)
 
     def _refresh(self) -> bool:
         """Do what `refresh` promises; only one thread at a time does."""
