@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench import load, measurement, workload
+from bench.figures import README, fill_in
 from instanter.catalogue.schema import MISSING_CODE
 
 
@@ -94,3 +95,10 @@ def test_the_skewed_choice_prefers_few_and_the_uniform_none():
     shares = np.sort(np.bincount(choice.skewed, minlength=1000))[::-1] / 20_000
     assert shares[0] == pytest.approx(1 / np.sum(1 / np.arange(1, 1001)), rel=0.1)
     assert np.bincount(choice.uniform, minlength=1000).max() < 60
+
+
+def test_the_readme_shows_what_was_measured():
+    text = README.read_text("utf-8")
+    assert fill_in(text) == text
+    # And a section that says something else would be noticed.
+    assert fill_in(text.replace("| `growth_ratio` | ", "| `growth_ratio` | 9")) == text
