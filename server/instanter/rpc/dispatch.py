@@ -14,10 +14,11 @@ from functools import partial
 from types import coroutine
 from typing import Any, Final
 
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, status_pb2
 
 from instanter.clock import Clock
-from instanter.errors import ExhaustedError, ExpiredError, InstanterError
+from instanter.errors import ExhaustedError, ExpiredError, InstanterError, InvalidFieldError
 from instanter.events_log import EventsLog
 from instanter.limits import BATCH_TURN_MAX
 from instanter.metrics import Metrics
@@ -193,6 +194,16 @@ class Batcher:
         for (_, future), answer in zip(live, answers[count:], strict=True):
             future.set_result(answer)
         return answers
+
+
+def undecodable(error: DecodeError) -> InvalidFieldError:
+    """Return the error of bytes that are no message of the method's request type."""
+    return InvalidFieldError(
+        "request",
+        str(error),
+        "an encoded message of the method's request type",
+        reason="REQUEST_UNDECODABLE",
+    )
 
 
 @coroutine

@@ -18,10 +18,10 @@ from grpc_status import rpc_status
 
 from instanter import limits
 from instanter.clock import Clock
-from instanter.errors import ExpiredError, InvalidFieldError, UnavailableError
+from instanter.errors import ExpiredError, UnavailableError
 from instanter.events_log import EventsLog
 from instanter.metrics import Metrics
-from instanter.rpc.dispatch import Dispatcher
+from instanter.rpc.dispatch import Dispatcher, undecodable
 from instanter.rpc.front import (
     BatchedMethod,
     BlockingMethod,
@@ -154,7 +154,7 @@ class GrpcioFront:
             try:
                 request = decode(raw)
             except DecodeError as error:
-                return await _refuse(context, dispatcher.fail(method.name, _undecodable(error)))
+                return await _refuse(context, dispatcher.fail(method.name, undecodable(error)))
             answer = await answer_together(request)
             if answer.__class__ is status_pb2.Status:
                 return await _refuse(context, answer)
@@ -175,7 +175,7 @@ class GrpcioFront:
             try:
                 request = method.request_type.FromString(raw)
             except DecodeError as error:
-                return await _refuse(context, dispatcher.fail(method.name, _undecodable(error)))
+                return await _refuse(context, dispatcher.fail(method.name, undecodable(error)))
             deadline_ns = None
             if remaining_s is not None:
                 deadline_ns = clock.monotonic_ns() + int(remaining_s * 1e9)
@@ -205,15 +205,6 @@ async def _refuse(context: Any, status: status_pb2.Status) -> bytes:
 
 def _expired() -> ExpiredError:
     return ExpiredError("the deadline had passed before the call began")
-
-
-def _undecodable(error: DecodeError) -> InvalidFieldError:
-    return InvalidFieldError(
-        "request",
-        str(error),
-        "an encoded message of the method's request type",
-        reason="REQUEST_UNDECODABLE",
-    )
 
 
 def _list_options(*, reuse_port: bool) -> list[tuple[str, int]]:

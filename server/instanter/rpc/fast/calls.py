@@ -14,9 +14,9 @@ from google.rpc import status_pb2
 from ngh2 import Header
 
 from instanter.clock import Clock
-from instanter.errors import ExhaustedError, ExpiredError, InvalidFieldError
+from instanter.errors import ExhaustedError, ExpiredError
 from instanter.limits import BATCH_TURN_MAX, REPLY_SIZE_BYTES_MAX
-from instanter.rpc.dispatch import Dispatcher
+from instanter.rpc.dispatch import Dispatcher, undecodable
 from instanter.rpc.fast.wire import make_status_headers
 from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, DeferredMethod
 
@@ -361,16 +361,6 @@ def finish(call: Call, answer: Any, dispatcher: Dispatcher) -> None:
                 return
             answer = dispatcher.fail(call.route.name, _reply_too_long(len(raw)))
     call.connection.refuse(call, make_status_headers(answer))
-
-
-def undecodable(error: DecodeError) -> InvalidFieldError:
-    """Return the error of bytes that are no message of the method's request type."""
-    return InvalidFieldError(
-        "request",
-        str(error),
-        "an encoded message of the method's request type",
-        reason="REQUEST_UNDECODABLE",
-    )
 
 
 def _reply_too_long(size_bytes: int) -> ExhaustedError:

@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2
 
 from instanter.clock import Clock
 from instanter.errors import InstanterError, NotFoundError, nearest, show
-from instanter.rpc.dispatch import Dispatcher
-from instanter.rpc.fast.calls import Call, finish, start_timer, undecodable
+from instanter.rpc.dispatch import Dispatcher, undecodable
+from instanter.rpc.fast.calls import Call, finish, start_timer
 from instanter.rpc.front import BatchedMethod, Service
 
 HEALTH_NAME: Final = "grpc.health.v1.Health"

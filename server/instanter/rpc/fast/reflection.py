@@ -14,8 +14,8 @@ from google.rpc import code_pb2
 from grpc_reflection.v1alpha import reflection_pb2 as messages
 
 from instanter.clock import Clock
-from instanter.rpc.dispatch import Dispatcher
-from instanter.rpc.fast.calls import Call, finish, start_timer, undecodable
+from instanter.rpc.dispatch import Dispatcher, undecodable
+from instanter.rpc.fast.calls import Call, finish, start_timer
 
 REFLECTION_NAMES: Final = (
     "grpc.reflection.v1.ServerReflection",
