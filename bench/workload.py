@@ -10,7 +10,6 @@ variant *sparse* lacks 70 of 100 values.
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import yaml
@@ -128,13 +127,6 @@ def fill_store(
                 now_ms=PUBLISH_TIME_NS // 1_000_000,
             )
         )
-
-
-def write_files(files: dict[str, str], folder: Path) -> None:
-    """Write a catalogue's files into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, text in files.items():
-        (folder / path).write_text(text, "utf-8")
 
 
 def _draw_numbers(draw: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint32]:
