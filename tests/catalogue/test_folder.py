@@ -79,7 +79,7 @@ ends = st.one_of(st.none(), st.floats(-FLOAT32_MAX, FLOAT32_MAX, allow_nan=False
 @st.composite
 def _attributes(draw):
     kind = draw(st.sampled_from(AttributeKind))
-    source = draw(st.sampled_from(AttributeSource))
+    source = draw(st.sampled_from((AttributeSource.LOADED, AttributeSource.CONTEXT)))
     is_number, is_category = kind is AttributeKind.NUMBER, kind is AttributeKind.CATEGORY
     low, high = (draw(ends), draw(ends)) if is_number else (None, None)
     if low is not None and high is not None:

@@ -25,10 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from instanter.v1 import attribute_value_pb2 as instanter_dot_v1_dot_attribute__value__pb2
+from instanter.v1 import durability_pb2 as instanter_dot_v1_dot_durability__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#instanter/v1/decision_service.proto\x12\x0cinstanter.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\"instanter/v1/attribute_value.proto\"\xd7\x02\n\x13\x44\x65\x63ideOffersRequest\x12\x31\n\x08\x63ustomer\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16instanter.dev/Customer\x12\x15\n\x07\x63hannel\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tplacement\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x0boffer_count\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x45\n\x07\x63ontext\x18\x05 \x03(\x0b\x32..instanter.v1.DecideOffersRequest.ContextEntryB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x1aL\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.instanter.v1.AttributeValue:\x02\x38\x01\x42\x0e\n\x0c_offer_count\"\xdf\x02\n\x14\x44\x65\x63ideOffersResponse\x12-\n\x08\x64\x65\x63ision\x18\x01 \x01(\tB\x1b\xfa\x41\x18\n\x16instanter.dev/Decision\x12)\n\x06offers\x18\x02 \x03(\x0b\x32\x19.instanter.v1.RankedOffer\x12\x34\n\x0fno_offer_reason\x18\x03 \x01(\x0e\x32\x1b.instanter.v1.NoOfferReason\x12\x31\n\rprofile_state\x18\x04 \x01(\x0e\x32\x1a.instanter.v1.ProfileState\x12\x12\n\nin_holdout\x18\x05 \x01(\x08\x12\x1a\n\x12\x63\x61talogue_revision\x18\x06 \x01(\x03\x12\x16\n\x0emodel_revision\x18\x07 \x01(\x03\x12\x0f\n\x07took_us\x18\x08 \x01(\x05\x12+\n\nexclusions\x18\t \x03(\x0b\x32\x17.instanter.v1.Exclusion\"\xd7\x01\n\x0bRankedOffer\x12\'\n\x05offer\x18\x01 \x01(\tB\x18\xfa\x41\x15\n\x13instanter.dev/Offer\x12\x11\n\ttreatment\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x01\x12\x12\n\npropensity\x18\x04 \x01(\x01\x12\x13\n\x0bvalue_minor\x18\x05 \x01(\x03\x12\x16\n\x0e\x63ontext_weight\x18\x06 \x01(\x01\x12\r\n\x05lever\x18\x07 \x01(\x01\x12*\n\x07reasons\x18\x08 \x03(\x0e\x32\x19.instanter.v1.OfferReason\"O\n\tExclusion\x12-\n\x06reason\x18\x01 \x01(\x0e\x32\x1d.instanter.v1.ExclusionReason\x12\x13\n\x0boffer_count\x18\x02 \x01(\x05\"U\n\x18\x42\x61tchDecideOffersRequest\x12\x39\n\x08requests\x18\x01 \x03(\x0b\x32!.instanter.v1.DecideOffersRequestB\x04\xe2\x41\x01\x02\"R\n\x19\x42\x61tchDecideOffersResponse\x12\x35\n\tresponses\x18\x01 \x03(\x0b\x32\".instanter.v1.DecideOffersResponse*\xc1\x01\n\x0bOfferReason\x12\x1c\n\x18OFFER_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12OFFER_REASON_MODEL\x10\x01\x12&\n\"OFFER_REASON_MODEL_WITHOUT_PROFILE\x10\x02\x12\x16\n\x12OFFER_REASON_PRIOR\x10\x03\x12\x1f\n\x1bOFFER_REASON_CONTEXT_WEIGHT\x10\x04\x12\x1b\n\x17OFFER_REASON_RULES_HOLD\x10\x05*\xbb\x01\n\rNoOfferReason\x12\x1f\n\x1bNO_OFFER_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17NO_OFFER_REASON_HOLDOUT\x10\x01\x12$\n NO_OFFER_REASON_NO_CURRENT_OFFER\x10\x02\x12%\n!NO_OFFER_REASON_NO_ELIGIBLE_OFFER\x10\x03\x12\x1f\n\x1bNO_OFFER_REASON_NO_PRIORITY\x10\x04*|\n\x0cProfileState\x12\x1d\n\x19PROFILE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13PROFILE_STATE_KNOWN\x10\x01\x12\x19\n\x15PROFILE_STATE_UNKNOWN\x10\x02\x12\x19\n\x15PROFILE_STATE_DAMAGED\x10\x03*\xad\x02\n\x0f\x45xclusionReason\x12 \n\x1c\x45XCLUSION_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45XCLUSION_REASON_NOT_CURRENT\x10\x01\x12!\n\x1d\x45XCLUSION_REASON_NO_TREATMENT\x10\x02\x12!\n\x1d\x45XCLUSION_REASON_NOT_ELIGIBLE\x10\x03\x12#\n\x1f\x45XCLUSION_REASON_NOT_APPLICABLE\x10\x04\x12!\n\x1d\x45XCLUSION_REASON_NOT_SUITABLE\x10\x05\x12&\n\"EXCLUSION_REASON_ATTRIBUTE_MISSING\x10\x06\x12 \n\x1c\x45XCLUSION_REASON_NO_PRIORITY\x10\x07\x32\xb0\x02\n\x0f\x44\x65\x63isionService\x12\x89\x01\n\x0c\x44\x65\x63ideOffers\x12!.instanter.v1.DecideOffersRequest\x1a\".instanter.v1.DecideOffersResponse\"2\x82\xd3\xe4\x93\x02,\"\'/v1/{customer=customers/*}:decideOffers:\x01*\x12\x90\x01\n\x11\x42\x61tchDecideOffers\x12&.instanter.v1.BatchDecideOffersRequest\x1a\'.instanter.v1.BatchDecideOffersResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/customers:batchDecideOffers:\x01*B\xa7\x01\n\x10\x63om.instanter.v1B\x14\x44\x65\x63isionServiceProtoP\x01\xea\x41\x43\n\x16instanter.dev/Decision\x12\x14\x64\x65\x63isions/{decision}*\tdecisions2\x08\x64\x65\x63ision\xea\x41\x34\n\x13instanter.dev/Offer\x12\x0eoffers/{offer}*\x06offers2\x05offerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#instanter/v1/decision_service.proto\x12\x0cinstanter.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"instanter/v1/attribute_value.proto\x1a\x1dinstanter/v1/durability.proto\"\xd7\x02\n\x13\x44\x65\x63ideOffersRequest\x12\x31\n\x08\x63ustomer\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16instanter.dev/Customer\x12\x15\n\x07\x63hannel\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tplacement\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x0boffer_count\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x45\n\x07\x63ontext\x18\x05 \x03(\x0b\x32..instanter.v1.DecideOffersRequest.ContextEntryB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x1aL\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.instanter.v1.AttributeValue:\x02\x38\x01\x42\x0e\n\x0c_offer_count\"\xff\x02\n\x14\x44\x65\x63ideOffersResponse\x12-\n\x08\x64\x65\x63ision\x18\x01 \x01(\tB\x1b\xfa\x41\x18\n\x16instanter.dev/Decision\x12)\n\x06offers\x18\x02 \x03(\x0b\x32\x19.instanter.v1.RankedOffer\x12\x34\n\x0fno_offer_reason\x18\x03 \x01(\x0e\x32\x1b.instanter.v1.NoOfferReason\x12\x31\n\rprofile_state\x18\x04 \x01(\x0e\x32\x1a.instanter.v1.ProfileState\x12\x12\n\nin_holdout\x18\x05 \x01(\x08\x12\x1a\n\x12\x63\x61talogue_revision\x18\x06 \x01(\x03\x12\x16\n\x0emodel_revision\x18\x07 \x01(\x03\x12\x0f\n\x07took_us\x18\x08 \x01(\x05\x12+\n\nexclusions\x18\t \x03(\x0b\x32\x17.instanter.v1.Exclusion\x12\x1e\n\x03\x61rm\x18\n \x01(\x0e\x32\x11.instanter.v1.Arm\"\xf2\x01\n\x0bRankedOffer\x12\'\n\x05offer\x18\x01 \x01(\tB\x18\xfa\x41\x15\n\x13instanter.dev/Offer\x12\x11\n\ttreatment\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x01\x12\x12\n\npropensity\x18\x04 \x01(\x01\x12\x13\n\x0bvalue_minor\x18\x05 \x01(\x03\x12\x16\n\x0e\x63ontext_weight\x18\x06 \x01(\x01\x12\r\n\x05lever\x18\x07 \x01(\x01\x12*\n\x07reasons\x18\x08 \x03(\x0e\x32\x19.instanter.v1.OfferReason\x12\x19\n\x11\x63hoice_propensity\x18\t \x01(\x01\"O\n\tExclusion\x12-\n\x06reason\x18\x01 \x01(\x0e\x32\x1d.instanter.v1.ExclusionReason\x12\x13\n\x0boffer_count\x18\x02 \x01(\x05\"U\n\x18\x42\x61tchDecideOffersRequest\x12\x39\n\x08requests\x18\x01 \x03(\x0b\x32!.instanter.v1.DecideOffersRequestB\x04\xe2\x41\x01\x02\"R\n\x19\x42\x61tchDecideOffersResponse\x12\x35\n\tresponses\x18\x01 \x03(\x0b\x32\".instanter.v1.DecideOffersResponse\"\xb3\x02\n\x07Outcome\x12\x31\n\x08\x64\x65\x63ision\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16instanter.dev/Decision\x12\x31\n\x08\x63ustomer\x18\x02 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16instanter.dev/Customer\x12+\n\x05offer\x18\x03 \x01(\tB\x1c\xe2\x41\x01\x01\xfa\x41\x15\n\x13instanter.dev/Offer\x12-\n\x04kind\x18\x04 \x01(\x0e\x32\x19.instanter.v1.OutcomeKindB\x04\xe2\x41\x01\x02\x12\x36\n\x0coutcome_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x1e\n\x0bvalue_minor\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_value_minor\"z\n\x15RecordOutcomesRequest\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x15.instanter.v1.OutcomeB\x04\xe2\x41\x01\x02\x12\x32\n\ndurability\x18\x02 \x01(\x0e\x32\x18.instanter.v1.DurabilityB\x04\xe2\x41\x01\x01\"F\n\x16RecordOutcomesResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.instanter.v1.OutcomeResult\":\n\rOutcomeResult\x12)\n\x05state\x18\x01 \x01(\x0e\x32\x1a.instanter.v1.OutcomeState\"G\n\x16\x45xplainDecisionRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16instanter.dev/Decision\"\x90\x03\n\x17\x45xplainDecisionResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\tB\x1b\xfa\x41\x18\n\x16instanter.dev/Customer\x12\x31\n\rdecision_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12\x11\n\tplacement\x18\x05 \x01(\t\x12\x1e\n\x03\x61rm\x18\x06 \x01(\x0e\x32\x11.instanter.v1.Arm\x12\x1a\n\x12\x63\x61talogue_revision\x18\x07 \x01(\x03\x12\x16\n\x0emodel_revision\x18\x08 \x01(\x03\x12\x18\n\x10profile_revision\x18\t \x01(\x03\x12.\n\x06offers\x18\n \x03(\x0b\x32\x1e.instanter.v1.OfferExplanation\x12)\n\trunner_up\x18\x0b \x01(\x0b\x32\x16.instanter.v1.RunnerUp\x12\x18\n\x10models_unchanged\x18\x0c \x01(\x08\"\xb1\x02\n\x10OfferExplanation\x12\'\n\x05offer\x18\x01 \x01(\tB\x18\xfa\x41\x15\n\x13instanter.dev/Offer\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x37\n\x10\x65xclusion_reason\x18\x03 \x01(\x0e\x32\x1d.instanter.v1.ExclusionReason\x12\x18\n\x10\x65xclusion_detail\x18\x04 \x01(\t\x12\x12\n\npropensity\x18\x05 \x01(\x01\x12\x16\n\x0e\x63ontext_weight\x18\x06 \x01(\x01\x12\x13\n\x0bvalue_minor\x18\x07 \x01(\x03\x12\r\n\x05lever\x18\x08 \x01(\x01\x12\x10\n\x08priority\x18\t \x01(\x01\x12\x31\n\rcontributions\x18\n \x03(\x0b\x32\x1a.instanter.v1.Contribution\"B\n\x0c\x43ontribution\x12\x11\n\tattribute\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x10\n\x08log_odds\x18\x03 \x01(\x01\"\x80\x01\n\x08RunnerUp\x12\'\n\x05offer\x18\x01 \x01(\tB\x18\xfa\x41\x15\n\x13instanter.dev/Offer\x12\x19\n\x11propensity_needed\x18\x02 \x01(\x01\x12\x1a\n\x12value_minor_needed\x18\x03 \x01(\x03\x12\x14\n\x0clever_needed\x18\x04 \x01(\x01\"\xac\x01\n\x13ReportUpliftRequest\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x32\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12+\n\x05offer\x18\x03 \x01(\tB\x1c\xe2\x41\x01\x01\xfa\x41\x15\n\x13instanter.dev/Offer\"\xf8\x01\n\x14ReportUpliftResponse\x12&\n\x04\x61rms\x18\x01 \x03(\x0b\x32\x18.instanter.v1.ArmFigures\x12\x31\n\x11\x61\x63\x63\x65ptance_uplift\x18\x02 \x01(\x0b\x32\x16.instanter.v1.Estimate\x12\x38\n\x18value_uplift_over_random\x18\x03 \x01(\x0b\x32\x16.instanter.v1.Estimate\x12\x39\n\x19value_uplift_over_holdout\x18\x04 \x01(\x0b\x32\x16.instanter.v1.Estimate\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\"\xea\x01\n\nArmFigures\x12\x1e\n\x03\x61rm\x18\x01 \x01(\x0e\x32\x11.instanter.v1.Arm\x12\x16\n\x0e\x64\x65\x63ision_count\x18\x02 \x01(\x03\x12\x17\n\x0fpresented_count\x18\x03 \x01(\x03\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x04 \x01(\x03\x12\x13\n\x0bvalue_minor\x18\x05 \x01(\x03\x12*\n\nacceptance\x18\x06 \x01(\x0b\x32\x16.instanter.v1.Estimate\x12\x32\n\x12value_per_decision\x18\x07 \x01(\x0b\x32\x16.instanter.v1.Estimate\"E\n\x08\x45stimate\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\x12\x0f\n\x07\x64\x65\x66ined\x18\x04 \x01(\x08*L\n\x03\x41rm\x12\x13\n\x0f\x41RM_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41RM_DECIDED\x10\x01\x12\x0e\n\nARM_RANDOM\x10\x02\x12\x0f\n\x0b\x41RM_HOLDOUT\x10\x03*\xde\x01\n\x0bOfferReason\x12\x1c\n\x18OFFER_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12OFFER_REASON_MODEL\x10\x01\x12&\n\"OFFER_REASON_MODEL_WITHOUT_PROFILE\x10\x02\x12\x16\n\x12OFFER_REASON_PRIOR\x10\x03\x12\x1f\n\x1bOFFER_REASON_CONTEXT_WEIGHT\x10\x04\x12\x1b\n\x17OFFER_REASON_RULES_HOLD\x10\x05\x12\x1b\n\x17OFFER_REASON_RANDOM_ARM\x10\x06*\xdf\x01\n\rNoOfferReason\x12\x1f\n\x1bNO_OFFER_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17NO_OFFER_REASON_HOLDOUT\x10\x01\x12$\n NO_OFFER_REASON_NO_CURRENT_OFFER\x10\x02\x12%\n!NO_OFFER_REASON_NO_ELIGIBLE_OFFER\x10\x03\x12\x1f\n\x1bNO_OFFER_REASON_NO_PRIORITY\x10\x04\x12\"\n\x1eNO_OFFER_REASON_CONTACT_POLICY\x10\x05*|\n\x0cProfileState\x12\x1d\n\x19PROFILE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13PROFILE_STATE_KNOWN\x10\x01\x12\x19\n\x15PROFILE_STATE_UNKNOWN\x10\x02\x12\x19\n\x15PROFILE_STATE_DAMAGED\x10\x03*\xaf\x03\n\x0f\x45xclusionReason\x12 \n\x1c\x45XCLUSION_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45XCLUSION_REASON_NOT_CURRENT\x10\x01\x12!\n\x1d\x45XCLUSION_REASON_NO_TREATMENT\x10\x02\x12!\n\x1d\x45XCLUSION_REASON_NOT_ELIGIBLE\x10\x03\x12#\n\x1f\x45XCLUSION_REASON_NOT_APPLICABLE\x10\x04\x12!\n\x1d\x45XCLUSION_REASON_NOT_SUITABLE\x10\x05\x12&\n\"EXCLUSION_REASON_ATTRIBUTE_MISSING\x10\x06\x12 \n\x1c\x45XCLUSION_REASON_NO_PRIORITY\x10\x07\x12\x1f\n\x1b\x45XCLUSION_REASON_NO_CONSENT\x10\x08\x12 \n\x1c\x45XCLUSION_REASON_QUIET_HOURS\x10\t\x12\x1b\n\x17\x45XCLUSION_REASON_CAPPED\x10\n\x12 \n\x1c\x45XCLUSION_REASON_COOLING_OFF\x10\x0b*\xb3\x01\n\x0bOutcomeKind\x12\x1c\n\x18OUTCOME_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16OUTCOME_KIND_PRESENTED\x10\x01\x12\x18\n\x14OUTCOME_KIND_CLICKED\x10\x02\x12\x19\n\x15OUTCOME_KIND_ACCEPTED\x10\x03\x12\x19\n\x15OUTCOME_KIND_REJECTED\x10\x04\x12\x1a\n\x16OUTCOME_KIND_CONVERTED\x10\x05*\x8a\x02\n\x0cOutcomeState\x12\x1d\n\x19OUTCOME_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OUTCOME_STATE_RECORDED\x10\x01\x12\x1b\n\x17OUTCOME_STATE_DUPLICATE\x10\x02\x12\"\n\x1eOUTCOME_STATE_DECISION_UNKNOWN\x10\x03\x12#\n\x1fOUTCOME_STATE_CUSTOMER_MISMATCH\x10\x04\x12 \n\x1cOUTCOME_STATE_OFFER_MISMATCH\x10\x05\x12\x1a\n\x16OUTCOME_STATE_TOO_LATE\x10\x06\x12\x1b\n\x17OUTCOME_STATE_TOO_EARLY\x10\x07\x32\xbb\x05\n\x0f\x44\x65\x63isionService\x12\x89\x01\n\x0c\x44\x65\x63ideOffers\x12!.instanter.v1.DecideOffersRequest\x1a\".instanter.v1.DecideOffersResponse\"2\x82\xd3\xe4\x93\x02,\"\'/v1/{customer=customers/*}:decideOffers:\x01*\x12\x90\x01\n\x11\x42\x61tchDecideOffers\x12&.instanter.v1.BatchDecideOffersRequest\x1a\'.instanter.v1.BatchDecideOffersResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/customers:batchDecideOffers:\x01*\x12\x84\x01\n\x0eRecordOutcomes\x12#.instanter.v1.RecordOutcomesRequest\x1a$.instanter.v1.RecordOutcomesResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/decisions:recordOutcomes:\x01*\x12\x86\x01\n\x0f\x45xplainDecision\x12$.instanter.v1.ExplainDecisionRequest\x1a%.instanter.v1.ExplainDecisionResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=decisions/*}:explain\x12y\n\x0cReportUplift\x12!.instanter.v1.ReportUpliftRequest\x1a\".instanter.v1.ReportUpliftResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/decisions:reportUpliftB\xa7\x01\n\x10\x63om.instanter.v1B\x14\x44\x65\x63isionServiceProtoP\x01\xea\x41\x43\n\x16instanter.dev/Decision\x12\x14\x64\x65\x63isions/{decision}*\tdecisions2\x08\x64\x65\x63ision\xea\x41\x34\n\x13instanter.dev/Offer\x12\x0eoffers/{offer}*\x06offers2\x05offerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,32 +58,100 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RANKEDOFFER'].fields_by_name['offer']._serialized_options = b'\372A\025\n\023instanter.dev/Offer'
   _globals['_BATCHDECIDEOFFERSREQUEST'].fields_by_name['requests']._loaded_options = None
   _globals['_BATCHDECIDEOFFERSREQUEST'].fields_by_name['requests']._serialized_options = b'\342A\001\002'
+  _globals['_OUTCOME'].fields_by_name['decision']._loaded_options = None
+  _globals['_OUTCOME'].fields_by_name['decision']._serialized_options = b'\342A\001\002\372A\030\n\026instanter.dev/Decision'
+  _globals['_OUTCOME'].fields_by_name['customer']._loaded_options = None
+  _globals['_OUTCOME'].fields_by_name['customer']._serialized_options = b'\342A\001\002\372A\030\n\026instanter.dev/Customer'
+  _globals['_OUTCOME'].fields_by_name['offer']._loaded_options = None
+  _globals['_OUTCOME'].fields_by_name['offer']._serialized_options = b'\342A\001\001\372A\025\n\023instanter.dev/Offer'
+  _globals['_OUTCOME'].fields_by_name['kind']._loaded_options = None
+  _globals['_OUTCOME'].fields_by_name['kind']._serialized_options = b'\342A\001\002'
+  _globals['_OUTCOME'].fields_by_name['outcome_time']._loaded_options = None
+  _globals['_OUTCOME'].fields_by_name['outcome_time']._serialized_options = b'\342A\001\001'
+  _globals['_OUTCOME'].fields_by_name['value_minor']._loaded_options = None
+  _globals['_OUTCOME'].fields_by_name['value_minor']._serialized_options = b'\342A\001\001'
+  _globals['_RECORDOUTCOMESREQUEST'].fields_by_name['outcomes']._loaded_options = None
+  _globals['_RECORDOUTCOMESREQUEST'].fields_by_name['outcomes']._serialized_options = b'\342A\001\002'
+  _globals['_RECORDOUTCOMESREQUEST'].fields_by_name['durability']._loaded_options = None
+  _globals['_RECORDOUTCOMESREQUEST'].fields_by_name['durability']._serialized_options = b'\342A\001\001'
+  _globals['_EXPLAINDECISIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_EXPLAINDECISIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\030\n\026instanter.dev/Decision'
+  _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['customer']._loaded_options = None
+  _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['customer']._serialized_options = b'\372A\030\n\026instanter.dev/Customer'
+  _globals['_OFFEREXPLANATION'].fields_by_name['offer']._loaded_options = None
+  _globals['_OFFEREXPLANATION'].fields_by_name['offer']._serialized_options = b'\372A\025\n\023instanter.dev/Offer'
+  _globals['_RUNNERUP'].fields_by_name['offer']._loaded_options = None
+  _globals['_RUNNERUP'].fields_by_name['offer']._serialized_options = b'\372A\025\n\023instanter.dev/Offer'
+  _globals['_REPORTUPLIFTREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_REPORTUPLIFTREQUEST'].fields_by_name['start_time']._serialized_options = b'\342A\001\001'
+  _globals['_REPORTUPLIFTREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_REPORTUPLIFTREQUEST'].fields_by_name['end_time']._serialized_options = b'\342A\001\001'
+  _globals['_REPORTUPLIFTREQUEST'].fields_by_name['offer']._loaded_options = None
+  _globals['_REPORTUPLIFTREQUEST'].fields_by_name['offer']._serialized_options = b'\342A\001\001\372A\025\n\023instanter.dev/Offer'
   _globals['_DECISIONSERVICE'].methods_by_name['DecideOffers']._loaded_options = None
   _globals['_DECISIONSERVICE'].methods_by_name['DecideOffers']._serialized_options = b'\202\323\344\223\002,\"\'/v1/{customer=customers/*}:decideOffers:\001*'
   _globals['_DECISIONSERVICE'].methods_by_name['BatchDecideOffers']._loaded_options = None
   _globals['_DECISIONSERVICE'].methods_by_name['BatchDecideOffers']._serialized_options = b'\202\323\344\223\002$\"\037/v1/customers:batchDecideOffers:\001*'
-  _globals['_OFFERREASON']._serialized_start=1350
-  _globals['_OFFERREASON']._serialized_end=1543
-  _globals['_NOOFFERREASON']._serialized_start=1546
-  _globals['_NOOFFERREASON']._serialized_end=1733
-  _globals['_PROFILESTATE']._serialized_start=1735
-  _globals['_PROFILESTATE']._serialized_end=1859
-  _globals['_EXCLUSIONREASON']._serialized_start=1862
-  _globals['_EXCLUSIONREASON']._serialized_end=2163
-  _globals['_DECIDEOFFERSREQUEST']._serialized_start=180
-  _globals['_DECIDEOFFERSREQUEST']._serialized_end=523
-  _globals['_DECIDEOFFERSREQUEST_CONTEXTENTRY']._serialized_start=431
-  _globals['_DECIDEOFFERSREQUEST_CONTEXTENTRY']._serialized_end=507
-  _globals['_DECIDEOFFERSRESPONSE']._serialized_start=526
-  _globals['_DECIDEOFFERSRESPONSE']._serialized_end=877
-  _globals['_RANKEDOFFER']._serialized_start=880
-  _globals['_RANKEDOFFER']._serialized_end=1095
-  _globals['_EXCLUSION']._serialized_start=1097
-  _globals['_EXCLUSION']._serialized_end=1176
-  _globals['_BATCHDECIDEOFFERSREQUEST']._serialized_start=1178
-  _globals['_BATCHDECIDEOFFERSREQUEST']._serialized_end=1263
-  _globals['_BATCHDECIDEOFFERSRESPONSE']._serialized_start=1265
-  _globals['_BATCHDECIDEOFFERSRESPONSE']._serialized_end=1347
-  _globals['_DECISIONSERVICE']._serialized_start=2166
-  _globals['_DECISIONSERVICE']._serialized_end=2470
+  _globals['_DECISIONSERVICE'].methods_by_name['RecordOutcomes']._loaded_options = None
+  _globals['_DECISIONSERVICE'].methods_by_name['RecordOutcomes']._serialized_options = b'\202\323\344\223\002!\"\034/v1/decisions:recordOutcomes:\001*'
+  _globals['_DECISIONSERVICE'].methods_by_name['ExplainDecision']._loaded_options = None
+  _globals['_DECISIONSERVICE'].methods_by_name['ExplainDecision']._serialized_options = b'\202\323\344\223\002 \022\036/v1/{name=decisions/*}:explain'
+  _globals['_DECISIONSERVICE'].methods_by_name['ReportUplift']._loaded_options = None
+  _globals['_DECISIONSERVICE'].methods_by_name['ReportUplift']._serialized_options = b'\202\323\344\223\002\034\022\032/v1/decisions:reportUplift'
+  _globals['_ARM']._serialized_start=3755
+  _globals['_ARM']._serialized_end=3831
+  _globals['_OFFERREASON']._serialized_start=3834
+  _globals['_OFFERREASON']._serialized_end=4056
+  _globals['_NOOFFERREASON']._serialized_start=4059
+  _globals['_NOOFFERREASON']._serialized_end=4282
+  _globals['_PROFILESTATE']._serialized_start=4284
+  _globals['_PROFILESTATE']._serialized_end=4408
+  _globals['_EXCLUSIONREASON']._serialized_start=4411
+  _globals['_EXCLUSIONREASON']._serialized_end=4842
+  _globals['_OUTCOMEKIND']._serialized_start=4845
+  _globals['_OUTCOMEKIND']._serialized_end=5024
+  _globals['_OUTCOMESTATE']._serialized_start=5027
+  _globals['_OUTCOMESTATE']._serialized_end=5293
+  _globals['_DECIDEOFFERSREQUEST']._serialized_start=244
+  _globals['_DECIDEOFFERSREQUEST']._serialized_end=587
+  _globals['_DECIDEOFFERSREQUEST_CONTEXTENTRY']._serialized_start=495
+  _globals['_DECIDEOFFERSREQUEST_CONTEXTENTRY']._serialized_end=571
+  _globals['_DECIDEOFFERSRESPONSE']._serialized_start=590
+  _globals['_DECIDEOFFERSRESPONSE']._serialized_end=973
+  _globals['_RANKEDOFFER']._serialized_start=976
+  _globals['_RANKEDOFFER']._serialized_end=1218
+  _globals['_EXCLUSION']._serialized_start=1220
+  _globals['_EXCLUSION']._serialized_end=1299
+  _globals['_BATCHDECIDEOFFERSREQUEST']._serialized_start=1301
+  _globals['_BATCHDECIDEOFFERSREQUEST']._serialized_end=1386
+  _globals['_BATCHDECIDEOFFERSRESPONSE']._serialized_start=1388
+  _globals['_BATCHDECIDEOFFERSRESPONSE']._serialized_end=1470
+  _globals['_OUTCOME']._serialized_start=1473
+  _globals['_OUTCOME']._serialized_end=1780
+  _globals['_RECORDOUTCOMESREQUEST']._serialized_start=1782
+  _globals['_RECORDOUTCOMESREQUEST']._serialized_end=1904
+  _globals['_RECORDOUTCOMESRESPONSE']._serialized_start=1906
+  _globals['_RECORDOUTCOMESRESPONSE']._serialized_end=1976
+  _globals['_OUTCOMERESULT']._serialized_start=1978
+  _globals['_OUTCOMERESULT']._serialized_end=2036
+  _globals['_EXPLAINDECISIONREQUEST']._serialized_start=2038
+  _globals['_EXPLAINDECISIONREQUEST']._serialized_end=2109
+  _globals['_EXPLAINDECISIONRESPONSE']._serialized_start=2112
+  _globals['_EXPLAINDECISIONRESPONSE']._serialized_end=2512
+  _globals['_OFFEREXPLANATION']._serialized_start=2515
+  _globals['_OFFEREXPLANATION']._serialized_end=2820
+  _globals['_CONTRIBUTION']._serialized_start=2822
+  _globals['_CONTRIBUTION']._serialized_end=2888
+  _globals['_RUNNERUP']._serialized_start=2891
+  _globals['_RUNNERUP']._serialized_end=3019
+  _globals['_REPORTUPLIFTREQUEST']._serialized_start=3022
+  _globals['_REPORTUPLIFTREQUEST']._serialized_end=3194
+  _globals['_REPORTUPLIFTRESPONSE']._serialized_start=3197
+  _globals['_REPORTUPLIFTRESPONSE']._serialized_end=3445
+  _globals['_ARMFIGURES']._serialized_start=3448
+  _globals['_ARMFIGURES']._serialized_end=3682
+  _globals['_ESTIMATE']._serialized_start=3684
+  _globals['_ESTIMATE']._serialized_end=3753
+  _globals['_DECISIONSERVICE']._serialized_start=5296
+  _globals['_DECISIONSERVICE']._serialized_end=5995
 # @@protoc_insertion_point(module_scope)

@@ -6,9 +6,11 @@ Decisions: which offers are right for this customer now, or none."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from instanter.v1 import attribute_value_pb2 as _attribute_value_pb2
+from instanter.v1 import durability_pb2 as _durability_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +21,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Arm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ArmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Arm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ARM_UNSPECIFIED: _Arm.ValueType  # 0
+    """Never sent."""
+    ARM_DECIDED: _Arm.ValueType  # 1
+    """The offers with the highest priorities."""
+    ARM_RANDOM: _Arm.ValueType  # 2
+    """Eligible offers at random, each as likely as any other."""
+    ARM_HOLDOUT: _Arm.ValueType  # 3
+    """No offer: the standing holdout."""
+
+class Arm(_Arm, metaclass=_ArmEnumTypeWrapper):
+    """A way of choosing, drawn for each customer, so that the ways can be compared."""
+
+ARM_UNSPECIFIED: Arm.ValueType  # 0
+"""Never sent."""
+ARM_DECIDED: Arm.ValueType  # 1
+"""The offers with the highest priorities."""
+ARM_RANDOM: Arm.ValueType  # 2
+"""Eligible offers at random, each as likely as any other."""
+ARM_HOLDOUT: Arm.ValueType  # 3
+"""No offer: the standing holdout."""
+Global___Arm: _TypeAlias = Arm  # noqa: Y015
 
 class _OfferReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -38,6 +68,8 @@ class _OfferReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OfferReas
     """At least one context weight applied."""
     OFFER_REASON_RULES_HOLD: _OfferReason.ValueType  # 5
     """Rules of the offer were checked and hold."""
+    OFFER_REASON_RANDOM_ARM: _OfferReason.ValueType  # 6
+    """The customer is in the random arm: chance ranked this offer."""
 
 class OfferReason(_OfferReason, metaclass=_OfferReasonEnumTypeWrapper):
     """What speaks for, or qualifies, an offer."""
@@ -54,6 +86,8 @@ OFFER_REASON_CONTEXT_WEIGHT: OfferReason.ValueType  # 4
 """At least one context weight applied."""
 OFFER_REASON_RULES_HOLD: OfferReason.ValueType  # 5
 """Rules of the offer were checked and hold."""
+OFFER_REASON_RANDOM_ARM: OfferReason.ValueType  # 6
+"""The customer is in the random arm: chance ranked this offer."""
 Global___OfferReason: _TypeAlias = OfferReason  # noqa: Y015
 
 class _NoOfferReason:
@@ -72,6 +106,8 @@ class _NoOfferReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoOffer
     """Offers were current, but the rules left none."""
     NO_OFFER_REASON_NO_PRIORITY: _NoOfferReason.ValueType  # 4
     """Offers were eligible, but none has a priority above zero."""
+    NO_OFFER_REASON_CONTACT_POLICY: _NoOfferReason.ValueType  # 5
+    """Offers were eligible, but the contact policy left none."""
 
 class NoOfferReason(_NoOfferReason, metaclass=_NoOfferReasonEnumTypeWrapper):
     """Why a decision has no offer."""
@@ -86,6 +122,8 @@ NO_OFFER_REASON_NO_ELIGIBLE_OFFER: NoOfferReason.ValueType  # 3
 """Offers were current, but the rules left none."""
 NO_OFFER_REASON_NO_PRIORITY: NoOfferReason.ValueType  # 4
 """Offers were eligible, but none has a priority above zero."""
+NO_OFFER_REASON_CONTACT_POLICY: NoOfferReason.ValueType  # 5
+"""Offers were eligible, but the contact policy left none."""
 Global___NoOfferReason: _TypeAlias = NoOfferReason  # noqa: Y015
 
 class _ProfileState:
@@ -138,6 +176,14 @@ class _ExclusionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exclu
     """A rule could not be decided because an attribute it needs is missing."""
     EXCLUSION_REASON_NO_PRIORITY: _ExclusionReason.ValueType  # 7
     """The priority is zero."""
+    EXCLUSION_REASON_NO_CONSENT: _ExclusionReason.ValueType  # 8
+    """The customer has not agreed to this channel or purpose, or it is not known."""
+    EXCLUSION_REASON_QUIET_HOURS: _ExclusionReason.ValueType  # 9
+    """It is the customer's quiet time in this channel."""
+    EXCLUSION_REASON_CAPPED: _ExclusionReason.ValueType  # 10
+    """A cap of the contact policy is reached."""
+    EXCLUSION_REASON_COOLING_OFF: _ExclusionReason.ValueType  # 11
+    """It rests after it was ignored, rejected or accepted."""
 
 class ExclusionReason(_ExclusionReason, metaclass=_ExclusionReasonEnumTypeWrapper):
     """Why an offer was left out, in the order of the stages."""
@@ -158,7 +204,99 @@ EXCLUSION_REASON_ATTRIBUTE_MISSING: ExclusionReason.ValueType  # 6
 """A rule could not be decided because an attribute it needs is missing."""
 EXCLUSION_REASON_NO_PRIORITY: ExclusionReason.ValueType  # 7
 """The priority is zero."""
+EXCLUSION_REASON_NO_CONSENT: ExclusionReason.ValueType  # 8
+"""The customer has not agreed to this channel or purpose, or it is not known."""
+EXCLUSION_REASON_QUIET_HOURS: ExclusionReason.ValueType  # 9
+"""It is the customer's quiet time in this channel."""
+EXCLUSION_REASON_CAPPED: ExclusionReason.ValueType  # 10
+"""A cap of the contact policy is reached."""
+EXCLUSION_REASON_COOLING_OFF: ExclusionReason.ValueType  # 11
+"""It rests after it was ignored, rejected or accepted."""
 Global___ExclusionReason: _TypeAlias = ExclusionReason  # noqa: Y015
+
+class _OutcomeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutcomeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutcomeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTCOME_KIND_UNSPECIFIED: _OutcomeKind.ValueType  # 0
+    """Not allowed."""
+    OUTCOME_KIND_PRESENTED: _OutcomeKind.ValueType  # 1
+    """The customer saw it. Counts as a contact. Without an answer within the catalogue's wait it
+    counts as ignored, and models learn it as a negative response.
+    """
+    OUTCOME_KIND_CLICKED: _OutcomeKind.ValueType  # 2
+    """The customer looked closer. Neither a positive nor a negative response."""
+    OUTCOME_KIND_ACCEPTED: _OutcomeKind.ValueType  # 3
+    """The customer took it: a positive response."""
+    OUTCOME_KIND_REJECTED: _OutcomeKind.ValueType  # 4
+    """The customer refused it: a negative response."""
+    OUTCOME_KIND_CONVERTED: _OutcomeKind.ValueType  # 5
+    """What it was for has happened, with its value. A positive response unless one was recorded."""
+
+class OutcomeKind(_OutcomeKind, metaclass=_OutcomeKindEnumTypeWrapper):
+    """What became of an offer."""
+
+OUTCOME_KIND_UNSPECIFIED: OutcomeKind.ValueType  # 0
+"""Not allowed."""
+OUTCOME_KIND_PRESENTED: OutcomeKind.ValueType  # 1
+"""The customer saw it. Counts as a contact. Without an answer within the catalogue's wait it
+counts as ignored, and models learn it as a negative response.
+"""
+OUTCOME_KIND_CLICKED: OutcomeKind.ValueType  # 2
+"""The customer looked closer. Neither a positive nor a negative response."""
+OUTCOME_KIND_ACCEPTED: OutcomeKind.ValueType  # 3
+"""The customer took it: a positive response."""
+OUTCOME_KIND_REJECTED: OutcomeKind.ValueType  # 4
+"""The customer refused it: a negative response."""
+OUTCOME_KIND_CONVERTED: OutcomeKind.ValueType  # 5
+"""What it was for has happened, with its value. A positive response unless one was recorded."""
+Global___OutcomeKind: _TypeAlias = OutcomeKind  # noqa: Y015
+
+class _OutcomeState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutcomeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutcomeState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTCOME_STATE_UNSPECIFIED: _OutcomeState.ValueType  # 0
+    """Never sent."""
+    OUTCOME_STATE_RECORDED: _OutcomeState.ValueType  # 1
+    """It counts."""
+    OUTCOME_STATE_DUPLICATE: _OutcomeState.ValueType  # 2
+    """The same outcome of this offer and decision was recorded before; it counts once."""
+    OUTCOME_STATE_DECISION_UNKNOWN: _OutcomeState.ValueType  # 3
+    """Refused: no such decision was made, or it is no longer known."""
+    OUTCOME_STATE_CUSTOMER_MISMATCH: _OutcomeState.ValueType  # 4
+    """Refused: the decision is another customer's."""
+    OUTCOME_STATE_OFFER_MISMATCH: _OutcomeState.ValueType  # 5
+    """Refused: the decision did not have this offer."""
+    OUTCOME_STATE_TOO_LATE: _OutcomeState.ValueType  # 6
+    """Refused: it is later than the catalogue accepts outcomes of a decision."""
+    OUTCOME_STATE_TOO_EARLY: _OutcomeState.ValueType  # 7
+    """Refused: it happened before its decision."""
+
+class OutcomeState(_OutcomeState, metaclass=_OutcomeStateEnumTypeWrapper):
+    """Whether an outcome counts."""
+
+OUTCOME_STATE_UNSPECIFIED: OutcomeState.ValueType  # 0
+"""Never sent."""
+OUTCOME_STATE_RECORDED: OutcomeState.ValueType  # 1
+"""It counts."""
+OUTCOME_STATE_DUPLICATE: OutcomeState.ValueType  # 2
+"""The same outcome of this offer and decision was recorded before; it counts once."""
+OUTCOME_STATE_DECISION_UNKNOWN: OutcomeState.ValueType  # 3
+"""Refused: no such decision was made, or it is no longer known."""
+OUTCOME_STATE_CUSTOMER_MISMATCH: OutcomeState.ValueType  # 4
+"""Refused: the decision is another customer's."""
+OUTCOME_STATE_OFFER_MISMATCH: OutcomeState.ValueType  # 5
+"""Refused: the decision did not have this offer."""
+OUTCOME_STATE_TOO_LATE: OutcomeState.ValueType  # 6
+"""Refused: it is later than the catalogue accepts outcomes of a decision."""
+OUTCOME_STATE_TOO_EARLY: OutcomeState.ValueType  # 7
+"""Refused: it happened before its decision."""
+Global___OutcomeState: _TypeAlias = OutcomeState  # noqa: Y015
 
 @_typing.final
 class DecideOffersRequest(_message.Message):
@@ -256,6 +394,7 @@ class DecideOffersResponse(_message.Message):
     MODEL_REVISION_FIELD_NUMBER: _builtins.int
     TOOK_US_FIELD_NUMBER: _builtins.int
     EXCLUSIONS_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
     decision: _builtins.str
     """Resource name of this decision, `decisions/{decision}`."""
     no_offer_reason: Global___NoOfferReason.ValueType
@@ -273,6 +412,10 @@ class DecideOffersResponse(_message.Message):
     took_us: _builtins.int
     """How long the decision took inside the server, in microseconds, from the decoded request to
     the built response; for requests decided together, their common time.
+    """
+    arm: Global___Arm.ValueType
+    """The customer's arm: which way of choosing decided. Stable for a customer as long as the
+    catalogue's rates and salts stay.
     """
     @_builtins.property
     def offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedOffer]:
@@ -296,10 +439,11 @@ class DecideOffersResponse(_message.Message):
         model_revision: _builtins.int = ...,
         took_us: _builtins.int = ...,
         exclusions: _abc.Iterable[Global___Exclusion] | None = ...,
+        arm: Global___Arm.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalogue_revision", b"catalogue_revision", "decision", b"decision", "exclusions", b"exclusions", "in_holdout", b"in_holdout", "model_revision", b"model_revision", "no_offer_reason", b"no_offer_reason", "offers", b"offers", "profile_state", b"profile_state", "took_us", b"took_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "catalogue_revision", b"catalogue_revision", "decision", b"decision", "exclusions", b"exclusions", "in_holdout", b"in_holdout", "model_revision", b"model_revision", "no_offer_reason", b"no_offer_reason", "offers", b"offers", "profile_state", b"profile_state", "took_us", b"took_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -319,6 +463,7 @@ class RankedOffer(_message.Message):
     CONTEXT_WEIGHT_FIELD_NUMBER: _builtins.int
     LEVER_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    CHOICE_PROPENSITY_FIELD_NUMBER: _builtins.int
     offer: _builtins.str
     """Resource name, `offers/{offer}`."""
     treatment: _builtins.str
@@ -335,6 +480,11 @@ class RankedOffer(_message.Message):
     """The product of the treatment's weight and of the context weights that apply. At least 0."""
     lever: _builtins.float
     """The business's own weight of this offer, as declared. At least 0."""
+    choice_propensity: _builtins.float
+    """The probability, in (0, 1], with which this offer was to be ranked first: 1 for the first
+    offer when nothing was left to chance; below 1 in the random arm and when offers are explored.
+    0 when it was not ranked first.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[Global___OfferReason.ValueType]:
         """What speaks for, or qualifies, this offer, in machine-readable form."""
@@ -350,10 +500,11 @@ class RankedOffer(_message.Message):
         context_weight: _builtins.float = ...,
         lever: _builtins.float = ...,
         reasons: _abc.Iterable[Global___OfferReason.ValueType] | None = ...,
+        choice_propensity: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_weight", b"context_weight", "lever", b"lever", "offer", b"offer", "priority", b"priority", "propensity", b"propensity", "reasons", b"reasons", "treatment", b"treatment", "value_minor", b"value_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice_propensity", b"choice_propensity", "context_weight", b"context_weight", "lever", b"lever", "offer", b"offer", "priority", b"priority", "propensity", b"propensity", "reasons", b"reasons", "treatment", b"treatment", "value_minor", b"value_minor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -432,3 +583,521 @@ class BatchDecideOffersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchDecideOffersResponse: _TypeAlias = BatchDecideOffersResponse  # noqa: Y015
+
+@_typing.final
+class Outcome(_message.Message):
+    """What became of one offer of one decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OUTCOME_TIME_FIELD_NUMBER: _builtins.int
+    VALUE_MINOR_FIELD_NUMBER: _builtins.int
+    decision: _builtins.str
+    """The decision's resource name, `decisions/{decision}`, as its response gave it."""
+    customer: _builtins.str
+    """The customer's resource name, `customers/{customer}`: must be the decision's."""
+    offer: _builtins.str
+    """The offer's resource name, `offers/{offer}`: one of the decision's. Empty only for a CONVERTED
+    of a decision in the holdout, which compares what happens without an offer.
+    """
+    kind: Global___OutcomeKind.ValueType
+    """What happened."""
+    value_minor: _builtins.int
+    """Worth of a CONVERTED or ACCEPTED, in minor units of the catalogue's currency, at least 0.
+    Default (unset): the value that the offer had in the decision.
+    """
+    @_builtins.property
+    def outcome_time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened. Default (unset): when the server records it. Not before the decision, at
+        most 5 minutes in the future.
+        """
+
+    def __init__(
+        self,
+        *,
+        decision: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        offer: _builtins.str = ...,
+        kind: Global___OutcomeKind.ValueType = ...,
+        outcome_time: _timestamp_pb2.Timestamp | None = ...,
+        value_minor: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value_minor", b"_value_minor", "outcome_time", b"outcome_time", "value_minor", b"value_minor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value_minor", b"_value_minor", "customer", b"customer", "decision", b"decision", "kind", b"kind", "offer", b"offer", "outcome_time", b"outcome_time", "value_minor", b"value_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value_minor: _TypeAlias = _typing.Literal["value_minor"]  # noqa: Y015
+    _WhichOneofArgType__value_minor: _TypeAlias = _typing.Literal["_value_minor", b"_value_minor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value_minor) -> _WhichOneofReturnType__value_minor | None: ...
+
+Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+
+@_typing.final
+class RecordOutcomesRequest(_message.Message):
+    """Records outcomes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
+    durability: _durability_pb2.Durability.ValueType
+    """How far the outcomes have got when the call returns. Default: DURABLE."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]:
+        """The outcomes, 1 to 1000, taken in this order."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___Outcome] | None = ...,
+        durability: _durability_pb2.Durability.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["durability", b"durability", "outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordOutcomesRequest: _TypeAlias = RecordOutcomesRequest  # noqa: Y015
+
+@_typing.final
+class RecordOutcomesResponse(_message.Message):
+    """What was recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutcomeResult]:
+        """One result for each outcome, in the request's order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___OutcomeResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordOutcomesResponse: _TypeAlias = RecordOutcomesResponse  # noqa: Y015
+
+@_typing.final
+class OutcomeResult(_message.Message):
+    """What became of one outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    state: Global___OutcomeState.ValueType
+    """Whether it counts."""
+    def __init__(
+        self,
+        *,
+        state: Global___OutcomeState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutcomeResult: _TypeAlias = OutcomeResult  # noqa: Y015
+
+@_typing.final
+class ExplainDecisionRequest(_message.Message):
+    """Asks why a decision was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The decision's resource name, `decisions/{decision}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainDecisionRequest: _TypeAlias = ExplainDecisionRequest  # noqa: Y015
+
+@_typing.final
+class ExplainDecisionResponse(_message.Message):
+    """A decision of the past and why it was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    DECISION_TIME_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
+    CATALOGUE_REVISION_FIELD_NUMBER: _builtins.int
+    MODEL_REVISION_FIELD_NUMBER: _builtins.int
+    PROFILE_REVISION_FIELD_NUMBER: _builtins.int
+    OFFERS_FIELD_NUMBER: _builtins.int
+    RUNNER_UP_FIELD_NUMBER: _builtins.int
+    MODELS_UNCHANGED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The decision's resource name."""
+    customer: _builtins.str
+    """Whose it was, `customers/{customer}`."""
+    channel: _builtins.str
+    """Channel and placement."""
+    placement: _builtins.str
+    """The place within the channel; empty for none."""
+    arm: Global___Arm.ValueType
+    """The customer's arm."""
+    catalogue_revision: _builtins.int
+    """The revision of the catalogue that decided."""
+    model_revision: _builtins.int
+    """The revision of the models that decided."""
+    profile_revision: _builtins.int
+    """The revision of the profile that was used; 0 for none."""
+    models_unchanged: _builtins.bool
+    """False when models have learned since, so that propensities decided anew differ from the
+    recorded ones; the recorded ones are shown for listed offers then.
+    """
+    @_builtins.property
+    def decision_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfferExplanation]:
+        """Every offer of the catalogue: first the listed ones in their order, then the others by
+        priority, then those that were stopped, by name.
+        """
+
+    @_builtins.property
+    def runner_up(self) -> Global___RunnerUp:
+        """What would have had to differ for the runner-up to be ranked first; unset when there was none."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        decision_time: _timestamp_pb2.Timestamp | None = ...,
+        channel: _builtins.str = ...,
+        placement: _builtins.str = ...,
+        arm: Global___Arm.ValueType = ...,
+        catalogue_revision: _builtins.int = ...,
+        model_revision: _builtins.int = ...,
+        profile_revision: _builtins.int = ...,
+        offers: _abc.Iterable[Global___OfferExplanation] | None = ...,
+        runner_up: Global___RunnerUp | None = ...,
+        models_unchanged: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision_time", b"decision_time", "runner_up", b"runner_up"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "catalogue_revision", b"catalogue_revision", "channel", b"channel", "customer", b"customer", "decision_time", b"decision_time", "model_revision", b"model_revision", "models_unchanged", b"models_unchanged", "name", b"name", "offers", b"offers", "placement", b"placement", "profile_revision", b"profile_revision", "runner_up", b"runner_up"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainDecisionResponse: _TypeAlias = ExplainDecisionResponse  # noqa: Y015
+
+@_typing.final
+class OfferExplanation(_message.Message):
+    """One offer in an explanation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFER_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    EXCLUSION_REASON_FIELD_NUMBER: _builtins.int
+    EXCLUSION_DETAIL_FIELD_NUMBER: _builtins.int
+    PROPENSITY_FIELD_NUMBER: _builtins.int
+    CONTEXT_WEIGHT_FIELD_NUMBER: _builtins.int
+    VALUE_MINOR_FIELD_NUMBER: _builtins.int
+    LEVER_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    offer: _builtins.str
+    """Resource name, `offers/{offer}`."""
+    rank: _builtins.int
+    """Its place in the response, from 1; 0 when it was not listed."""
+    exclusion_reason: Global___ExclusionReason.ValueType
+    """The first reason that stopped it; unspecified when it stayed."""
+    exclusion_detail: _builtins.str
+    """What stopped it in words: the rule's text, the cap's name and count, the missing attribute."""
+    propensity: _builtins.float
+    """Propensity, in (0, 1); 0 when it was stopped before it was scored."""
+    context_weight: _builtins.float
+    """Product of treatment weight and context weights, at least 0."""
+    value_minor: _builtins.int
+    """Worth, in minor units of the catalogue's currency."""
+    lever: _builtins.float
+    """The business's own weight, at least 0."""
+    priority: _builtins.float
+    """The number ranked by, at least 0."""
+    @_builtins.property
+    def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
+        """The ten attributes that moved the propensity most, strongest first."""
+
+    def __init__(
+        self,
+        *,
+        offer: _builtins.str = ...,
+        rank: _builtins.int = ...,
+        exclusion_reason: Global___ExclusionReason.ValueType = ...,
+        exclusion_detail: _builtins.str = ...,
+        propensity: _builtins.float = ...,
+        context_weight: _builtins.float = ...,
+        value_minor: _builtins.int = ...,
+        lever: _builtins.float = ...,
+        priority: _builtins.float = ...,
+        contributions: _abc.Iterable[Global___Contribution] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_weight", b"context_weight", "contributions", b"contributions", "exclusion_detail", b"exclusion_detail", "exclusion_reason", b"exclusion_reason", "lever", b"lever", "offer", b"offer", "priority", b"priority", "propensity", b"propensity", "rank", b"rank", "value_minor", b"value_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferExplanation: _TypeAlias = OfferExplanation  # noqa: Y015
+
+@_typing.final
+class Contribution(_message.Message):
+    """What one attribute did to one propensity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOG_ODDS_FIELD_NUMBER: _builtins.int
+    attribute: _builtins.str
+    """The attribute's name; `channel` for the channel itself."""
+    value: _builtins.str
+    """Its value at that moment, as text; `missing` when it had none."""
+    log_odds: _builtins.float
+    """What it added to the log-odds, between -60 and 60, compared with the attribute's most frequent values."""
+    def __init__(
+        self,
+        *,
+        attribute: _builtins.str = ...,
+        value: _builtins.str = ...,
+        log_odds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribute", b"attribute", "log_odds", b"log_odds", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Contribution: _TypeAlias = Contribution  # noqa: Y015
+
+@_typing.final
+class RunnerUp(_message.Message):
+    """What the runner-up lacked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFER_FIELD_NUMBER: _builtins.int
+    PROPENSITY_NEEDED_FIELD_NUMBER: _builtins.int
+    VALUE_MINOR_NEEDED_FIELD_NUMBER: _builtins.int
+    LEVER_NEEDED_FIELD_NUMBER: _builtins.int
+    offer: _builtins.str
+    """Resource name, `offers/{offer}`."""
+    propensity_needed: _builtins.float
+    """The propensity with which it would have been ranked first, all else equal; above 1 when none
+    would have been enough.
+    """
+    value_minor_needed: _builtins.int
+    """The value with which it would have been, in minor units."""
+    lever_needed: _builtins.float
+    """The lever, at least 0, with which it would have been."""
+    def __init__(
+        self,
+        *,
+        offer: _builtins.str = ...,
+        propensity_needed: _builtins.float = ...,
+        value_minor_needed: _builtins.int = ...,
+        lever_needed: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lever_needed", b"lever_needed", "offer", b"offer", "propensity_needed", b"propensity_needed", "value_minor_needed", b"value_minor_needed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunnerUp: _TypeAlias = RunnerUp  # noqa: Y015
+
+@_typing.final
+class ReportUpliftRequest(_message.Message):
+    """Asks for the uplift report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    offer: _builtins.str
+    """Reports this offer only, `offers/{offer}`. Default (empty): all together."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Decisions from here on (included). Default (unset): since the first."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Decisions up to here (excluded). Default (unset): up to now. Counts are kept by UTC day: both
+        ends are taken down to midnight, an end within a day includes it.
+        """
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        offer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "offer", b"offer", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportUpliftRequest: _TypeAlias = ReportUpliftRequest  # noqa: Y015
+
+@_typing.final
+class ReportUpliftResponse(_message.Message):
+    """Acceptance and value by arm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARMS_FIELD_NUMBER: _builtins.int
+    ACCEPTANCE_UPLIFT_FIELD_NUMBER: _builtins.int
+    VALUE_UPLIFT_OVER_RANDOM_FIELD_NUMBER: _builtins.int
+    VALUE_UPLIFT_OVER_HOLDOUT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """ISO 4217 code of all values."""
+    @_builtins.property
+    def arms(self) -> _containers.RepeatedCompositeFieldContainer[Global___ArmFigures]:
+        """One row for each arm that has decisions."""
+
+    @_builtins.property
+    def acceptance_uplift(self) -> Global___Estimate:
+        """Acceptance rate of the decided arm less that of the random arm."""
+
+    @_builtins.property
+    def value_uplift_over_random(self) -> Global___Estimate:
+        """Value for each decision, in minor units: decided arm less random arm."""
+
+    @_builtins.property
+    def value_uplift_over_holdout(self) -> Global___Estimate:
+        """Value for each decision, in minor units: decided arm less holdout."""
+
+    def __init__(
+        self,
+        *,
+        arms: _abc.Iterable[Global___ArmFigures] | None = ...,
+        acceptance_uplift: Global___Estimate | None = ...,
+        value_uplift_over_random: Global___Estimate | None = ...,
+        value_uplift_over_holdout: Global___Estimate | None = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acceptance_uplift", b"acceptance_uplift", "value_uplift_over_holdout", b"value_uplift_over_holdout", "value_uplift_over_random", b"value_uplift_over_random"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acceptance_uplift", b"acceptance_uplift", "arms", b"arms", "currency", b"currency", "value_uplift_over_holdout", b"value_uplift_over_holdout", "value_uplift_over_random", b"value_uplift_over_random"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportUpliftResponse: _TypeAlias = ReportUpliftResponse  # noqa: Y015
+
+@_typing.final
+class ArmFigures(_message.Message):
+    """What happened in one arm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARM_FIELD_NUMBER: _builtins.int
+    DECISION_COUNT_FIELD_NUMBER: _builtins.int
+    PRESENTED_COUNT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_COUNT_FIELD_NUMBER: _builtins.int
+    VALUE_MINOR_FIELD_NUMBER: _builtins.int
+    ACCEPTANCE_FIELD_NUMBER: _builtins.int
+    VALUE_PER_DECISION_FIELD_NUMBER: _builtins.int
+    arm: Global___Arm.ValueType
+    """The arm."""
+    decision_count: _builtins.int
+    """Number of decisions made, those without an offer included; at least 0."""
+    presented_count: _builtins.int
+    """Number of presentations recorded, at least 0."""
+    accepted_count: _builtins.int
+    """Number of presentations that were accepted or converted, at least 0."""
+    value_minor: _builtins.int
+    """Sum of the values of conversions and acceptances, in minor units; each offer of a decision
+    counts once.
+    """
+    @_builtins.property
+    def acceptance(self) -> Global___Estimate:
+        """Acceptance rate: accepted_count ÷ presented_count."""
+
+    @_builtins.property
+    def value_per_decision(self) -> Global___Estimate:
+        """value_minor ÷ decision_count, in minor units."""
+
+    def __init__(
+        self,
+        *,
+        arm: Global___Arm.ValueType = ...,
+        decision_count: _builtins.int = ...,
+        presented_count: _builtins.int = ...,
+        accepted_count: _builtins.int = ...,
+        value_minor: _builtins.int = ...,
+        acceptance: Global___Estimate | None = ...,
+        value_per_decision: Global___Estimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acceptance", b"acceptance", "value_per_decision", b"value_per_decision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acceptance", b"acceptance", "accepted_count", b"accepted_count", "arm", b"arm", "decision_count", b"decision_count", "presented_count", b"presented_count", "value_minor", b"value_minor", "value_per_decision", b"value_per_decision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArmFigures: _TypeAlias = ArmFigures  # noqa: Y015
+
+@_typing.final
+class Estimate(_message.Message):
+    """A figure with its 95 % confidence interval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    DEFINED_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """The figure, in the unit that its field names; 0 when there is nothing to estimate it from."""
+    low: _builtins.float
+    """Lower end of the interval, in the unit of the value."""
+    high: _builtins.float
+    """Upper end of the interval, in the unit of the value."""
+    defined: _builtins.bool
+    """Whether there is enough to estimate it from."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+        defined: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["defined", b"defined", "high", b"high", "low", b"low", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Estimate: _TypeAlias = Estimate  # noqa: Y015

@@ -45,6 +45,21 @@ class DecisionServiceStub:
                 request_serializer=instanter_dot_v1_dot_decision__service__pb2.BatchDecideOffersRequest.SerializeToString,
                 response_deserializer=instanter_dot_v1_dot_decision__service__pb2.BatchDecideOffersResponse.FromString,
                 _registered_method=True)
+        self.RecordOutcomes = channel.unary_unary(
+                '/instanter.v1.DecisionService/RecordOutcomes',
+                request_serializer=instanter_dot_v1_dot_decision__service__pb2.RecordOutcomesRequest.SerializeToString,
+                response_deserializer=instanter_dot_v1_dot_decision__service__pb2.RecordOutcomesResponse.FromString,
+                _registered_method=True)
+        self.ExplainDecision = channel.unary_unary(
+                '/instanter.v1.DecisionService/ExplainDecision',
+                request_serializer=instanter_dot_v1_dot_decision__service__pb2.ExplainDecisionRequest.SerializeToString,
+                response_deserializer=instanter_dot_v1_dot_decision__service__pb2.ExplainDecisionResponse.FromString,
+                _registered_method=True)
+        self.ReportUplift = channel.unary_unary(
+                '/instanter.v1.DecisionService/ReportUplift',
+                request_serializer=instanter_dot_v1_dot_decision__service__pb2.ReportUpliftRequest.SerializeToString,
+                response_deserializer=instanter_dot_v1_dot_decision__service__pb2.ReportUpliftResponse.FromString,
+                _registered_method=True)
 
 
 class DecisionServiceServicer:
@@ -68,6 +83,34 @@ class DecisionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordOutcomes(self, request, context):
+        """Records what became of offers: presented, clicked, accepted, rejected, converted. Each outcome
+        gets a result of its own; those that cannot count (of a decision never made, of another
+        customer, too late) are refused there and do not hold the others up. The same outcome twice
+        counts once. Outcomes change contact histories and models, and so the next decision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainDecision(self, request, context):
+        """Explains a decision of the past, decided anew with the inputs of that moment: what stopped
+        each offer, what spoke for the ones that stayed, and what the runner-up lacked. NOT_FOUND when
+        the decision was never made; FAILED_PRECONDITION with reason DECISION_INPUTS_GONE when it is
+        older than what the log or the profile history keeps.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportUplift(self, request, context):
+        """Reports acceptance and value of each arm, with confidence intervals, so that the uplift of
+        deciding is known.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DecisionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -80,6 +123,21 @@ def add_DecisionServiceServicer_to_server(servicer, server):
                     servicer.BatchDecideOffers,
                     request_deserializer=instanter_dot_v1_dot_decision__service__pb2.BatchDecideOffersRequest.FromString,
                     response_serializer=instanter_dot_v1_dot_decision__service__pb2.BatchDecideOffersResponse.SerializeToString,
+            ),
+            'RecordOutcomes': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordOutcomes,
+                    request_deserializer=instanter_dot_v1_dot_decision__service__pb2.RecordOutcomesRequest.FromString,
+                    response_serializer=instanter_dot_v1_dot_decision__service__pb2.RecordOutcomesResponse.SerializeToString,
+            ),
+            'ExplainDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainDecision,
+                    request_deserializer=instanter_dot_v1_dot_decision__service__pb2.ExplainDecisionRequest.FromString,
+                    response_serializer=instanter_dot_v1_dot_decision__service__pb2.ExplainDecisionResponse.SerializeToString,
+            ),
+            'ReportUplift': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportUplift,
+                    request_deserializer=instanter_dot_v1_dot_decision__service__pb2.ReportUpliftRequest.FromString,
+                    response_serializer=instanter_dot_v1_dot_decision__service__pb2.ReportUpliftResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -137,6 +195,87 @@ class DecisionService:
             '/instanter.v1.DecisionService/BatchDecideOffers',
             instanter_dot_v1_dot_decision__service__pb2.BatchDecideOffersRequest.SerializeToString,
             instanter_dot_v1_dot_decision__service__pb2.BatchDecideOffersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordOutcomes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/instanter.v1.DecisionService/RecordOutcomes',
+            instanter_dot_v1_dot_decision__service__pb2.RecordOutcomesRequest.SerializeToString,
+            instanter_dot_v1_dot_decision__service__pb2.RecordOutcomesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/instanter.v1.DecisionService/ExplainDecision',
+            instanter_dot_v1_dot_decision__service__pb2.ExplainDecisionRequest.SerializeToString,
+            instanter_dot_v1_dot_decision__service__pb2.ExplainDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportUplift(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/instanter.v1.DecisionService/ReportUplift',
+            instanter_dot_v1_dot_decision__service__pb2.ReportUpliftRequest.SerializeToString,
+            instanter_dot_v1_dot_decision__service__pb2.ReportUpliftResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,7 +17,9 @@ _KEYS = (
     "sensitivity", "description",
 )  # fmt: skip
 _KINDS = {kind.name.lower(): kind for kind in AttributeKind}
-_SOURCES = {source.name.lower(): source for source in AttributeSource}
+_SOURCES = {
+    source.name.lower(): source for source in (AttributeSource.LOADED, AttributeSource.CONTEXT)
+}
 _SENSITIVITIES = {sensitivity.name.lower(): sensitivity for sensitivity in Sensitivity}
 _SLOT_NUMBERS = NumberRange(-FLOAT32_MAX, FLOAT32_MAX)
 _COUNT_MAX = limits.PROFILE_SLOTS_MAX + limits.CONTEXT_SLOTS_MAX

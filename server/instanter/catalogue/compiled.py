@@ -1,11 +1,14 @@
 """The compiled catalogue: what the decision engine runs, plain arrays and frozen values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from instanter.catalogue.contact_policy import CONTACT_POLICY_EMPTY, ContactPolicy
+from instanter.catalogue.events import Derivation, EventKind
+from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
 from instanter.catalogue.schema import Schema
 
 
@@ -112,6 +115,8 @@ class Offer:
         CEL text; empty when there is no such rule.
     context_weights
         Pairs of CEL text and factor ≥ 0.
+    purpose
+        What it is for, as consents name it; empty when only consents for all purposes count.
     """
 
     name: str
@@ -129,6 +134,7 @@ class Offer:
     applicability: str
     suitability: str
     context_weights: tuple[tuple[str, float], ...]
+    purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,6 +177,15 @@ class CompiledCatalogue:
         float64[S, O]: that treatment's weight; 0 where there is none.
     files
         Path to text, as applied.
+    events
+        Event kinds in the order of their codes, those withdrawn included.
+    event_programs
+        Event kind's name to the program of the conditions on its events; kinds without conditions
+        are missing.
+    derivations
+        How derived attributes follow from events, in slot order.
+    contact_policy, arms, outcome_rules, learning_rules
+        As declared.
     """
 
     revision: int
@@ -195,6 +210,13 @@ class CompiledCatalogue:
     treatment_index: NDArray[np.int16]
     treatment_weight: NDArray[np.float64]
     files: dict[str, str]
+    events: tuple[EventKind, ...] = ()
+    event_programs: dict[str, RuleProgram] = field(default_factory=dict)
+    derivations: tuple[Derivation, ...] = ()
+    contact_policy: ContactPolicy = CONTACT_POLICY_EMPTY
+    arms: Arms = field(default_factory=Arms)
+    outcome_rules: OutcomeRules = field(default_factory=OutcomeRules)
+    learning_rules: LearningRules = field(default_factory=LearningRules)
 
 
 Document = dict[str, Any]

@@ -35,6 +35,8 @@ class AttributeSource(IntEnum):
     """Written by loads and updates; held in a profile slot."""
     CONTEXT = 2
     """Given by each request; held in a context slot."""
+    DERIVED = 3
+    """Follows from events, evaluated when it is read; has a profile slot that is never stored."""
 
 
 class Sensitivity(IntEnum):
@@ -57,7 +59,7 @@ class Attribute:
     kind, source
         What it is and where it comes from.
     slot
-        Index into the profile's slots (LOADED) or the context's slots (CONTEXT).
+        Index into the profile's slots (LOADED, DERIVED) or the context's slots (CONTEXT).
     unit
         Unit of a number, `EUR` or `days` for example; empty when it has none.
     range_min, range_max
@@ -115,6 +117,7 @@ class Schema:
     withdrawn: tuple[Attribute, ...] = ()
     loaded: dict[str, Attribute] = field(init=False, repr=False)
     context: dict[str, Attribute] = field(init=False, repr=False)
+    derived: dict[str, Attribute] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Index the attributes by name."""
@@ -123,6 +126,7 @@ class Schema:
             by_source[attribute.source][attribute.name] = attribute
         object.__setattr__(self, "loaded", by_source[AttributeSource.LOADED])
         object.__setattr__(self, "context", by_source[AttributeSource.CONTEXT])
+        object.__setattr__(self, "derived", by_source[AttributeSource.DERIVED])
 
     def __iter__(self) -> Iterator[Attribute]:
         """Iterate over the attributes, loaded ones first, each in slot order."""
