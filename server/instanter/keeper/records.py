@@ -1,0 +1,37 @@
+"""The kinds of records that the log holds: everything that changes anything is one of them."""
+
+from enum import IntEnum
+
+
+class RecordKind(IntEnum):
+    """What a record of the log does. A number is never reused, lest an old log reads wrongly."""
+
+    UPDATE_CUSTOMER = 1
+    """Creates a customer's profile or changes attributes of it."""
+
+    DELETE_CUSTOMER = 2
+    """Removes a customer's profile."""
+
+    PUBLISH_CATALOGUE = 3
+    """Makes another catalogue the current one."""
+
+    PUBLISH_MODELS = 4
+    """Makes other propensity models the current ones."""
+
+    LOAD_BLOCK = 5
+    """Profiles of one block of a bulk load."""
+
+    EVENTS = 6
+    """What customers did: a batch of events."""
+
+    DECISIONS = 7
+    """What was decided in one turn, with its inputs."""
+
+    OUTCOMES = 8
+    """How customers answered decisions."""
+
+    TICK = 9
+    """Time has passed without another record: presentations that nobody answered are due."""
+
+    PLAN = 10
+    """How attributes are cut into bins when no model was ever fitted."""
