@@ -116,6 +116,12 @@ class DamagedError(InstanterError):
     reason = "RECORD_DAMAGED"
 
 
+class LogDamagedError(DamagedError):
+    """Records of the log are lost that were on disk once. Nothing is served in their place."""
+
+    reason = "LOG_DAMAGED"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake in what people wrote: where it stands, what it is, what would be right.

@@ -148,6 +148,16 @@ WRITE_BUFFER_SIZE_BYTES_MAX: Final = 1 << 20
 READER_STOPPED_NS_MAX: Final = 60_000_000_000
 """Time without progress of a client that has replies to read, after which it is disconnected."""
 
+STREAM_WAITING_MAX: Final = 256
+"""Responses of one stream that wait for a caller who reads slower than they are made."""
+
+STREAM_WAITING_SIZE_BYTES_MAX: Final = 1 << 20
+"""Bytes of these; one more response is taken below, however long."""
+
+STREAM_AHEAD_SIZE_BYTES: Final = 64 << 10
+"""Bytes of one stream that are made ready for the socket ahead of its reader: what a window of
+HTTP/2 has by default."""
+
 STREAMS_PER_CONNECTION_MAX: Final = 256
 """Calls at the same time on one connection."""
 
@@ -230,6 +240,30 @@ LIST_ROWS_MAX: Final = 10_000
 REVISION_POLL_NS: Final = 100_000_000
 """How often a process looks for a new catalogue or model: a tenth of the promised second."""
 
+# --- The log ------------------------------------------------------------------------------------
+
+LOG_SEGMENT_SIZE_BYTES_MAX: Final = 64 << 20
+"""Bytes of a file of the log: a new one every few seconds at the highest rate, never thousands."""
+
+LOG_SEGMENT_SIZE_BYTES_FIRST: Final = 4 << 20
+"""Bytes of a new log's first file, made before the server can start; the next are twice as large
+each, up to the most."""
+
+LOG_SEGMENT_SIZE_BYTES_MIN: Final = 1 << 20
+"""Bytes of a file of the log on a disk that is nearly full."""
+
+LOG_DISK_DIVISOR: Final = 8
+"""A new file of the log takes at most this part of the free disk: an eighth."""
+
+LOG_RECORD_SIZE_BYTES_MAX: Final = MODELS_SIZE_BYTES_MAX + (16 << 20)
+"""Bytes of one record's body: a publication of models is one."""
+
+LOG_AGE_NS_MAX: Final = 30 * 86_400_000_000_000
+"""Age from which on a file of the log may go, unless told otherwise: a month to replay."""
+
+LOG_SIZE_BYTES_MAX: Final = 16 << 30
+"""Bytes of the whole log above which its oldest files go, unless told otherwise."""
+
 # --- Loads --------------------------------------------------------------------------------------
 
 LOAD_BATCH_ROWS: Final = 8_192
@@ -255,6 +289,9 @@ assert PROFILE_SLOTS_MAX % 2 == 0, "a record holds an even number of slots"
 assert INFER_CATEGORY_VALUES_MAX <= CATEGORY_VALUES_MAX
 assert min(CATALOGUE_REVISIONS_KEPT, MODELS_REVISIONS_KEPT) >= 2, "the one before is kept"
 assert LIST_ROWS_MAX >= PAGE_SIZE_MAX
+assert LOG_SEGMENT_SIZE_BYTES_MIN <= LOG_SEGMENT_SIZE_BYTES_FIRST <= LOG_SEGMENT_SIZE_BYTES_MAX
+assert LOG_RECORD_SIZE_BYTES_MAX < 1 << 32, "a frame's length has 32 bits"
+assert LOG_RECORD_SIZE_BYTES_MAX < LOG_SIZE_BYTES_MAX
 assert CUSTOMER_ID_SIZE_BYTES_MAX + 8 <= 511, "a padded key must fit LMDB's key size"
 assert CATALOGUE_FILE_SIZE_BYTES_MAX <= CATALOGUE_SIZE_BYTES_MAX < MESSAGE_SIZE_BYTES_MAX
 assert OFFER_COUNT_MAX <= OFFERS_MAX
@@ -267,5 +304,8 @@ assert METADATA_SIZE_BYTES_MAX < METADATA_SIZE_BYTES_HARD_MAX
 assert MESSAGE_SIZE_BYTES_MAX < REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX
 assert REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX < REQUESTS_UNFINISHED_SIZE_BYTES_MAX
 assert REPLY_SIZE_BYTES_MAX <= REPLIES_WAITING_SIZE_BYTES_MAX, "the longest reply must fit"
+assert STREAM_AHEAD_SIZE_BYTES * STREAMS_PER_CONNECTION_MAX < REPLIES_WAITING_SIZE_BYTES_MAX, (
+    "streams leave room for replies"
+)
 assert STREAMS_PER_CONNECTION_MAX <= RESETS_BURST_MAX, "a client may cancel all that it has"
 assert KEEPALIVE_ANSWER_NS_MAX < KEEPALIVE_NS < CONNECTION_IDLE_NS_MAX < CONNECTION_AGE_NS_MAX
