@@ -54,6 +54,10 @@ DECISION_TIME: Final = MetricText(
     " together their common time.",
 )
 ERRORS: Final = MetricText("instanter_call_errors", "Calls that failed, by method and code.")
+STREAMS_OPEN: Final = MetricText("instanter_streams_open", "Calls that stream responses now.")
+STREAM_RESPONSES: Final = MetricText(
+    "instanter_stream_responses", "Responses handed to the wire by calls that stream them."
+)
 RECORDS_DAMAGED: Final = MetricText(
     "instanter_records_damaged", "Reads of damaged profile records; none of them was served."
 )
@@ -90,6 +94,8 @@ class Metrics:
         Decisions by the bit length of their time in µs, and the sum of these times.
     turns_count
         Times that decisions were made together.
+    streams_open_count, stream_responses_count
+        Calls that stream now, and responses that such calls have handed to the wire.
     records_damaged_count
         Damaged records met.
     writes_count, write_groups_count
@@ -110,6 +116,8 @@ class Metrics:
         "model_revision",
         "no_offer_by_reason",
         "records_damaged_count",
+        "stream_responses_count",
+        "streams_open_count",
         "turns_count",
         "write_groups_count",
         "writes_count",
@@ -121,6 +129,8 @@ class Metrics:
         self.decision_time_buckets = [0] * TIME_BUCKETS
         self.decision_time_sum_us = 0
         self.turns_count = 0
+        self.streams_open_count = 0
+        self.stream_responses_count = 0
         self.records_damaged_count = 0
         self.writes_count = 0
         self.write_groups_count = 0
@@ -169,6 +179,7 @@ class MetricsCollector:
             errors.add_metric((method, code), count)
         yield errors
         for text, count in (
+            (STREAM_RESPONSES, metrics.stream_responses_count),
             (RECORDS_DAMAGED, metrics.records_damaged_count),
             (TURNS, metrics.turns_count),
             (WRITES, metrics.writes_count),
@@ -176,6 +187,9 @@ class MetricsCollector:
             (KERNELS_COMPILED_LATE, metrics.kernels_compiled_late_count),
         ):
             yield CounterMetricFamily(text.name, text.text, value=count)
+        yield GaugeMetricFamily(
+            STREAMS_OPEN.name, STREAMS_OPEN.text, value=metrics.streams_open_count
+        )
         yield GaugeMetricFamily(
             CATALOGUE_REVISION.name, CATALOGUE_REVISION.text, value=metrics.catalogue_revision
         )

@@ -18,11 +18,25 @@ from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, status_pb2
 
 from instanter.clock import Clock
-from instanter.errors import ExhaustedError, ExpiredError, InstanterError, InvalidFieldError
+from instanter.errors import (
+    ExhaustedError,
+    ExpiredError,
+    InstanterError,
+    InvalidFieldError,
+    UnavailableError,
+)
 from instanter.events_log import EventsLog
 from instanter.limits import BATCH_TURN_MAX
 from instanter.metrics import Metrics
-from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, DeferredMethod, Lane
+from instanter.rpc.front import (
+    BatchedMethod,
+    BlockingMethod,
+    CallContext,
+    DeferredMethod,
+    Lane,
+    StreamedMethod,
+)
+from instanter.rpc.response_stream import ResponseStream
 from instanter.rpc.status import find_code, make_internal_status, make_status
 
 _CODE_NAMES: Final = {number: name for name, number in code_pb2.Code.items()}
@@ -100,19 +114,43 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - the last line of defence of every call
             return self.fail(method.name, error)
 
+    def open_stream(
+        self,
+        method: StreamedMethod,
+        request: Any,
+        context: CallContext,
+        wake: Callable[[], object],
+    ) -> ResponseStream:
+        """Begin to answer a request with a stream, which the front has to close in the end.
+
+        Parameters
+        ----------
+        method, request, context
+            What is asked.
+        wake
+            Called on any thread when there is something to send.
+        """
+        stream = ResponseStream(wake, partial(self._log_bug, method.name))
+        self._metrics.streams_open_count += 1
+        stream.call_when_ended(self._count_stream_end)
+        try:
+            method.function(request, context, stream)
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            stream.fail(error)
+        return stream
+
+    def take_responses(self, stream: ResponseStream, size_bytes: int) -> list[bytes]:
+        """Return the responses that are sent now, about `size_bytes` bytes of them."""
+        taken = stream.take(size_bytes)
+        self._metrics.stream_responses_count += len(taken)
+        return taken
+
     def fail(self, method_name: str, error: Exception) -> status_pb2.Status:
         """Return the status of an error, count it, and log it when it is a bug."""
         if isinstance(error, InstanterError) and find_code(error) is not None:
             status = make_status(error)
         else:
-            correlation_id = secrets.token_hex(8)
-            self._log.error(
-                "call_failed_by_bug",
-                method=method_name,
-                correlation_id=correlation_id,
-                exc_info=error,
-            )
-            status = make_internal_status(correlation_id)
+            status = make_internal_status(self._log_bug(method_name, error))
         self._metrics.count_error(method_name, _CODE_NAMES[status.code])
         return status
 
@@ -120,6 +158,20 @@ class Dispatcher:
         """Let the lanes' threads end; work that has not begun is dropped."""
         for lane in self._lanes.values():
             lane.close()
+
+    def _log_bug(self, method_name: str, error: Exception) -> str:
+        """Log the traceback of a bug; return the id by which it is found."""
+        correlation_id = secrets.token_hex(8)
+        self._log.error(
+            "call_failed_by_bug",
+            method=method_name,
+            correlation_id=correlation_id,
+            exc_info=error,
+        )
+        return correlation_id
+
+    def _count_stream_end(self) -> None:
+        self._metrics.streams_open_count -= 1
 
     def _find_threads(self, lane: Lane) -> "_LaneThreads":
         """Return the threads of a lane, which start with its first call."""
@@ -194,6 +246,14 @@ class Batcher:
         for (_, future), answer in zip(live, answers[count:], strict=True):
             future.set_result(answer)
         return answers
+
+
+def moved() -> UnavailableError:
+    """Return the error of a stream whose connection or server ends in order."""
+    return UnavailableError(
+        "the connection ends; open the stream again, from where it has come to",
+        reason="CONNECTION_DRAINING",
+    )
 
 
 def undecodable(error: DecodeError) -> InvalidFieldError:

@@ -4,9 +4,8 @@ A service is a set of plain functions over decoded messages, described by a `Ser
 takes such descriptions and serves them on a port. No service knows which front runs, and no gRPC
 object passes this seam.
 
-A method is one of three kinds, by what its function may do. A fourth kind, for server streaming,
-would be one more dataclass beside them, one more member of `Method`, and one more branch in
-`rpc/dispatch.py`; the three below would not change.
+A method is one of four kinds, by what its function may do. Requests are always one message: no
+method of the contract takes a stream of them, and a caller that sends one is told so.
 """
 
 from collections.abc import Callable, Sequence
@@ -122,7 +121,73 @@ class DeferredMethod:
     lane: Lane
 
 
-Method = BatchedMethod | BlockingMethod | DeferredMethod
+class Sink(Protocol):
+    """Takes the responses of one streamed call. May be used on any thread, also after the end.
+
+    What has been taken is sent in its order, as fast as the caller reads it; the end comes behind
+    it. A caller that goes away, or whose deadline passes, ends the stream at once.
+    """
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further response is taken, because the caller is gone for example."""
+        ...
+
+    def offer(self, response: Any) -> bool:
+        """Take a response to be sent, unless the stream has ended or too many wait; never waits.
+
+        When `limits.STREAM_WAITING_MAX` responses wait, the caller does not keep up. Whoever makes
+        responses at a pace that is not the caller's then ends the stream with `fail` and an error
+        that says from where to go on; whoever can wait calls `wait_for_room`.
+        """
+        ...
+
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """Wait until a response is taken; False when the stream has ended or time is up.
+
+        Never on the event loop.
+        """
+        ...
+
+    def finish(self) -> None:
+        """End the stream: the call has succeeded."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """End the stream with an error; one that is no `InstanterError` is a bug."""
+        ...
+
+    def call_when_ended(self, function: Callable[[], object]) -> None:
+        """Call a function once when the call is over, however it ends; at once when it is.
+
+        It is called on the event loop as a rule, so it neither blocks nor takes long.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedMethod:
+    """A method with any number of responses, made when there is something to tell.
+
+    No thread waits for the next response of a stream: whoever makes responses, on a thread of its
+    own, keeps the sinks of those who want them.
+
+    Attributes
+    ----------
+    name, request_type, response_type
+        As in `BatchedMethod`.
+    function
+        Called on the event loop; hands the sink to whoever makes the responses and returns at
+        once, or raises an `InstanterError`. It is the sink that ends the call, not the return.
+    """
+
+    name: str
+    request_type: Any
+    response_type: Any
+    function: Callable[[Any, CallContext, Sink], None]
+
+
+Method = BatchedMethod | BlockingMethod | DeferredMethod | StreamedMethod
 """A method of any kind."""
 
 

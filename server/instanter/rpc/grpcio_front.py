@@ -6,8 +6,10 @@ the caller's mistake with a clear status, and not a traceback in grpcio's own lo
 The process must never fork after this module is imported: grpcio's threads do not survive it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError, EncodeError
@@ -21,18 +23,22 @@ from instanter.clock import Clock
 from instanter.errors import ExpiredError, UnavailableError
 from instanter.events_log import EventsLog
 from instanter.metrics import Metrics
-from instanter.rpc.dispatch import Dispatcher, undecodable
+from instanter.rpc.dispatch import Dispatcher, moved, undecodable
 from instanter.rpc.front import (
     BatchedMethod,
     BlockingMethod,
     CallContext,
+    DeferredMethod,
     Method,
     Service,
+    StreamedMethod,
 )
+from instanter.rpc.response_stream import ResponseStream
 from instanter.rpc.tls import TlsFiles
 
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _Handler = Callable[[bytes, Any], Awaitable[bytes]]
+_StreamHandler = Callable[[bytes, Any], Awaitable[None]]
 
 
 class GrpcioFront:
@@ -68,6 +74,8 @@ class GrpcioFront:
         self._tls = tls
         self._dispatcher = Dispatcher(log=log, metrics=metrics, clock=clock)
         self._health = health.aio.HealthServicer()
+        self._streams: set[ResponseStream] = set()
+        self._stopping = False
         self._server: Any = None
 
     async def start(self, address: str, port: int) -> int:
@@ -103,6 +111,9 @@ class GrpcioFront:
         if self._server is None:
             return
         await self._health.enter_graceful_shutdown()
+        self._stopping = True
+        for stream in tuple(self._streams):
+            stream.fail(moved())
         await self._server.stop(min(grace_ns, limits.DRAIN_NS_MAX) / 1e9)
         self._dispatcher.close()
         self._log.info("front_stopped", front="grpcio")
@@ -128,18 +139,16 @@ class GrpcioFront:
     def _make_handlers(self, service: Service) -> Any:
         """Return grpcio's table of one service's methods."""
         return grpc.method_handlers_generic_handler(
-            service.name,
-            {
-                method.name: grpc.unary_unary_rpc_method_handler(self._make_handler(method))
-                for method in service.methods
-            },
+            service.name, {method.name: self._make_handler(method) for method in service.methods}
         )
 
-    def _make_handler(self, method: Method) -> _Handler:
-        """Return the coroutine function that answers a method."""
+    def _make_handler(self, method: Method) -> Any:
+        """Return grpcio's form of the coroutine function that answers a method."""
         if isinstance(method, BatchedMethod):
-            return self._make_batched_handler(method)
-        return self._make_single_handler(method)
+            return grpc.unary_unary_rpc_method_handler(self._make_batched_handler(method))
+        if isinstance(method, StreamedMethod):
+            return grpc.unary_stream_rpc_method_handler(self._make_stream_handler(method))
+        return grpc.unary_unary_rpc_method_handler(self._make_single_handler(method))
 
     def _make_batched_handler(self, method: BatchedMethod) -> _Handler:
         """Return the handler of a batched method: the hot path, so it has no calls to spare."""
@@ -163,27 +172,69 @@ class GrpcioFront:
 
         return handle
 
-    def _make_single_handler(self, method: Method) -> _Handler:
+    def _make_stream_handler(self, method: StreamedMethod) -> _StreamHandler:
+        """Return the handler of a streamed method."""
+        dispatcher = self._dispatcher
+        begin = self._begin
+
+        async def handle(raw: bytes, context: Any) -> None:
+            request, call = await begin(method, raw, context)
+            loop = asyncio.get_running_loop()
+            woken = asyncio.Event()
+            stream = dispatcher.open_stream(
+                method, request, call, partial(loop.call_soon_threadsafe, woken.set)
+            )
+            self._streams.add(stream)
+            try:
+                if self._stopping:
+                    stream.fail(moved())
+                await self._send_responses(stream, context, woken)
+            finally:
+                self._streams.discard(stream)
+                stream.close()
+            if stream.error is not None:
+                await _refuse(context, dispatcher.fail(method.name, stream.error))
+
+        return handle
+
+    async def _send_responses(
+        self, stream: ResponseStream, context: Any, woken: asyncio.Event
+    ) -> None:
+        """Send what a stream brings until its end, as far as the caller reads."""
+        while True:
+            woken.clear()
+            for message in self._dispatcher.take_responses(stream, limits.STREAM_AHEAD_SIZE_BYTES):
+                await context.write(message)
+            if stream.drained:
+                return
+            if not stream.has_more:
+                await woken.wait()
+
+    async def _begin(self, method: Method, raw: bytes, context: Any) -> tuple[Any, CallContext]:
+        """Return a call's request and context; end the call when it comes late or is no message."""
+        dispatcher = self._dispatcher
+        remaining_s = context.time_remaining()
+        if remaining_s is not None and remaining_s <= 0:
+            await _refuse(context, dispatcher.fail(method.name, _expired()))
+        try:
+            request = method.request_type.FromString(raw)
+        except DecodeError as error:
+            await _refuse(context, dispatcher.fail(method.name, undecodable(error)))
+        deadline_ns = None
+        if remaining_s is not None:
+            deadline_ns = self._clock.monotonic_ns() + int(remaining_s * 1e9)
+        return request, CallContext(deadline_ns, context.peer())
+
+    def _make_single_handler(self, method: BlockingMethod | DeferredMethod) -> _Handler:
         """Return the handler of a blocking or deferred method."""
         dispatcher = self._dispatcher
-        clock = self._clock
+        begin = self._begin
 
         async def handle(raw: bytes, context: Any) -> bytes:
-            remaining_s = context.time_remaining()
-            if remaining_s is not None and remaining_s <= 0:
-                return await _refuse(context, dispatcher.fail(method.name, _expired()))
-            try:
-                request = method.request_type.FromString(raw)
-            except DecodeError as error:
-                return await _refuse(context, dispatcher.fail(method.name, undecodable(error)))
-            deadline_ns = None
-            if remaining_s is not None:
-                deadline_ns = clock.monotonic_ns() + int(remaining_s * 1e9)
-            call = CallContext(deadline_ns, context.peer())
+            request, call = await begin(method, raw, context)
             if isinstance(method, BlockingMethod):
                 answer = await dispatcher.answer_blocking(method, request, call)
             else:
-                assert not isinstance(method, BatchedMethod)
                 answer = await dispatcher.answer_deferred(method, request, call)
             if isinstance(answer, status_pb2.Status):
                 return await _refuse(context, answer)
@@ -196,7 +247,7 @@ class GrpcioFront:
         return handle
 
 
-async def _refuse(context: Any, status: status_pb2.Status) -> bytes:
+async def _refuse(context: Any, status: status_pb2.Status) -> NoReturn:
     """End a call with a status and its details."""
     converted = rpc_status.to_status(status)
     await context.abort(converted.code, converted.details, converted.trailing_metadata)

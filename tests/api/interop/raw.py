@@ -190,6 +190,12 @@ class RawClient:
         """Act on a frame after the first GOAWAY, behind which the h2 package sees no more."""
         kind, flags, stream_id = struct.unpack(">BBI", raw[3:9])
         reply = self.replies.get(stream_id, Reply())
+        if kind == HEADERS:
+            # (Every block must be decoded, because each changes the table of the next.)
+            fields = {name.decode(): field.decode() for name, field in self._decode(raw[9:])}
+            reply.headers, reply.trailers = (
+                (reply.headers, fields) if reply.headers else (fields, reply.trailers)
+            )
         if kind == DATA:
             reply.data += raw[9:]
         if kind == PING and not flags & 1:
@@ -198,6 +204,9 @@ class RawClient:
             reply.reset_code = int.from_bytes(raw[9:], "big")
         if kind in (DATA, HEADERS) and flags & 1:
             reply.ended = True
+
+    def _decode(self, block: bytes) -> list[tuple[bytes, bytes]]:
+        return list(self.h2.decoder.decode(block, raw=True))
 
     def _take(self, event: h2.events.Event) -> None:
         reply = self.replies.get(getattr(event, "stream_id", 0) or 0, Reply())

@@ -230,6 +230,33 @@ def test_a_server_that_stops_loses_no_call(front_name: str) -> None:
         assert not stopper.is_alive()
 
 
+def test_calls_on_the_way_when_the_server_stops_are_answered(
+    fast: None, echo: Echo, front_name: str
+) -> None:
+    """(grpcio answers them with CANCELLED, and no setting of its changes that.)"""
+    with (
+        serve(front_name, [echo.describe()]) as server,
+        RawClient(("127.0.0.1", server.port)) as client,
+    ):
+        stream_id = client.begin("Hold")
+        client.send(stream_id, HELLO, end=True)
+        client.flush()
+        held = echo.wait_for_held()
+        stopper = threading.Thread(target=server.stop)
+        stopper.start()
+        assert isinstance(server.front, FastFront)
+        (connection,) = server.front.exchange.connections
+        while not connection.draining:
+            stopper.join(0.01)
+        # The client has not read the server's notice.
+        streams = [client.begin() for _ in range(3)]
+        for late in streams:
+            client.send(late, HELLO, end=True)
+        assert [client.wait(late).data for late in streams] == [HELLO] * 3
+        held.set_result(BytesValue())
+        stopper.join(20)
+
+
 def test_descriptors_are_given_back(fast: None, server: Server) -> None:
     def count() -> int:
         return sum(1 for _ in Path("/proc/self/fd").iterdir())

@@ -6,19 +6,20 @@ its requests, then one write for each connection.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, runtime_checkable
 
 from google.protobuf.message import DecodeError, EncodeError
 from google.rpc import status_pb2
 from ngh2 import Header
 
 from instanter.clock import Clock
-from instanter.errors import ExhaustedError, ExpiredError
+from instanter.errors import ExpiredError
 from instanter.limits import BATCH_TURN_MAX, REPLY_SIZE_BYTES_MAX
 from instanter.rpc.dispatch import Dispatcher, undecodable
 from instanter.rpc.fast.wire import make_status_headers
 from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, DeferredMethod
+from instanter.rpc.response_stream import reply_too_long
 
 _Status: Final = status_pb2.Status
 
@@ -28,6 +29,7 @@ class Replies(Protocol):
 
     peer: str
     unfinished_size_bytes: int
+    draining: bool
 
     def reply(self, call: "Call", message: bytes) -> None:
         """End a call with its one message."""
@@ -43,6 +45,14 @@ class Replies(Protocol):
 
     def end(self, call: "Call") -> None:
         """End a call that has streamed its responses."""
+        ...
+
+    def get_unread_size_bytes(self, call: "Call") -> int:
+        """Return how much of what a call was sent waits for its reader."""
+        ...
+
+    def call_after_write(self, function: Callable[[], None]) -> None:
+        """Call a function once, after the next write that takes anything off what waits."""
         ...
 
     def flush(self) -> None:
@@ -120,6 +130,15 @@ class Work(Protocol):
 
     def cancel(self) -> object:
         """Stop."""
+        ...
+
+
+@runtime_checkable
+class EndlessWork(Work, Protocol):
+    """Work that ends when it is told to, and has no end of its own: a stream, for example."""
+
+    def drain(self) -> None:
+        """End in order, soon."""
         ...
 
 
@@ -359,13 +378,5 @@ def finish(call: Call, answer: Any, dispatcher: Dispatcher) -> None:
             if len(raw) <= REPLY_SIZE_BYTES_MAX:
                 call.connection.reply(call, raw)
                 return
-            answer = dispatcher.fail(call.route.name, _reply_too_long(len(raw)))
+            answer = dispatcher.fail(call.route.name, reply_too_long(len(raw)))
     call.connection.refuse(call, make_status_headers(answer))
-
-
-def _reply_too_long(size_bytes: int) -> ExhaustedError:
-    return ExhaustedError(
-        f"the response has {size_bytes:,} bytes; the longest has {REPLY_SIZE_BYTES_MAX:,} bytes:"
-        " ask for less at a time",
-        reason="REPLY_TOO_LONG",
-    )

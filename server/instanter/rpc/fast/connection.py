@@ -6,11 +6,10 @@ ends.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from ngh2 import (
-    Configuration,
     Connection,
     ConnectionClosed,
     DataReceived,
@@ -23,7 +22,6 @@ from ngh2 import (
     PingReceived,
     RequestReceived,
     Role,
-    Setting,
     SettingsReceived,
     StreamClosed,
     StreamReset,
@@ -32,8 +30,9 @@ from ngh2 import (
 
 from instanter import limits
 from instanter.errors import InstanterError, UnavailableError
-from instanter.rpc.fast.calls import Call
+from instanter.rpc.fast.calls import Call, EndlessWork
 from instanter.rpc.fast.exchange import Exchange
+from instanter.rpc.fast.http2 import CONFIGURATION, SETTINGS
 from instanter.rpc.fast.inbox import Inbox
 from instanter.rpc.fast.intake import (
     NO_MESSAGE_HEADERS,
@@ -58,16 +57,6 @@ from instanter.rpc.fast.wire import (
     parse_timeout_ns,
 )
 
-_CONFIGURATION: Final = Configuration(
-    max_inbound_header_list_size=limits.METADATA_SIZE_BYTES_HARD_MAX,
-    max_inbound_header_count=limits.METADATA_FIELDS_MAX,
-    stream_reset_rate_limit=(limits.RESETS_BURST_MAX, limits.RESETS_PER_SECOND_MAX),
-)
-_SETTINGS: Final = {
-    Setting.MAX_CONCURRENT_STREAMS: limits.STREAMS_PER_CONNECTION_MAX,
-    Setting.INITIAL_WINDOW_SIZE: limits.STREAM_WINDOW_SIZE_BYTES,
-    Setting.MAX_HEADER_LIST_SIZE: limits.METADATA_SIZE_BYTES_MAX,
-}
 _CONTROL_FRAMES_PER_CALL: Final = 4
 _DRAIN_PING: Final = b"draining"
 _PIECE_SIZE_BYTES_MIN: Final = 256
@@ -85,6 +74,8 @@ class FastConnection(asyncio.Protocol):
     ----------
     calls
         Its calls that have not ended, by stream.
+    draining
+        The client has been asked to leave.
     peer
         Who is at the other end, in gRPC's form `ipv4:127.0.0.1:40000`.
     unfinished_size_bytes
@@ -92,19 +83,21 @@ class FastConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closing", "_control_credit", "_draining", "_exchange", "_http2", "_inbox", "_last_told",
-        "_lifetime", "_marked", "_outbox", "_transport", "calls", "peer", "unfinished_size_bytes",
+        "_after_write", "_closing", "_control_credit", "_exchange", "_http2", "_inbox",
+        "_last_told", "_lifetime", "_marked", "_outbox", "_transport", "calls", "draining", "peer",
+        "unfinished_size_bytes",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._http2 = Connection(Role.SERVER, _CONFIGURATION)
+        self._http2 = Connection(Role.SERVER, CONFIGURATION)
         self._lifetime = Lifetime(exchange.clock.monotonic_ns())
         self._control_credit = limits.CONTROL_FRAMES_PER_SECOND_MAX
         self._marked = False
         self._closing = False
-        self._draining = False
         self._last_told = False
+        self._after_write: list[Callable[[], None]] = []
+        self.draining = False
         self.calls: dict[int, Call] = {}
         self.peer = ""
         self.unfinished_size_bytes = 0
@@ -125,7 +118,7 @@ class FastConnection(asyncio.Protocol):
         exchange.connections.add(self)
         self.peer = format_peer(transport.get_extra_info("peername"))
         self._transport.set_write_buffer_limits(high=limits.WRITE_BUFFER_SIZE_BYTES_MAX)
-        self._http2.initiate_connection(_SETTINGS)
+        self._http2.initiate_connection(SETTINGS)
         self._http2.set_local_window_size(limits.CONNECTION_WINDOW_SIZE_BYTES)
         self.mark()
 
@@ -197,10 +190,9 @@ class FastConnection(asyncio.Protocol):
             self._refuse_stream(call.stream_id, headers, half_closed=call.half_closed)
 
     def send(self, call: Call, message: bytes) -> None:
-        """Send one message of a call that streams its responses.
-
-        A client that does not read them is sent no more: the call ends.
-        """
+        """Send one message of a call that streams; it ends when too much is unread."""
+        if not call.open:
+            return
         waiting_bytes = self._http2.queued_body_size()
         if waiting_bytes and waiting_bytes + len(message) > limits.REPLIES_WAITING_SIZE_BYTES_MAX:
             refuse_unread(call, waiting_bytes, self._exchange)
@@ -210,7 +202,7 @@ class FastConnection(asyncio.Protocol):
         self.mark()
 
     def end(self, call: Call) -> None:
-        """End a call that has streamed its responses, if only none of them."""
+        """End a call that has streamed its responses."""
         self.drop(call)
         if call.responding:
             self._outbox.send_trailers(call.stream_id, RESPONSE_TRAILERS)
@@ -218,6 +210,14 @@ class FastConnection(asyncio.Protocol):
         else:
             headers = (*RESPONSE_HEADERS, *RESPONSE_TRAILERS)
             self._refuse_stream(call.stream_id, headers, half_closed=call.half_closed)
+
+    def get_unread_size_bytes(self, call: Call) -> int:
+        """Return how much of what a call was sent waits for its reader."""
+        return self._http2.queued_body_size(call.stream_id)
+
+    def call_after_write(self, function: Callable[[], None]) -> None:
+        """Call a function once, after the next write."""
+        self._after_write.append(function)
 
     def drop(self, call: Call) -> None:
         """Forget a call that has ended, and stop its work."""
@@ -244,6 +244,10 @@ class FastConnection(asyncio.Protocol):
             return
         try:
             self._outbox.write()
+            if self._after_write:
+                functions, self._after_write = self._after_write, []
+                for function in functions:
+                    function()
             self._handle(self._http2.events())
         except ExcessError as error:
             self._calm(str(error))
@@ -260,7 +264,7 @@ class FastConnection(asyncio.Protocol):
         for call in tuple(self.calls.values()):
             if not call.half_closed:
                 check_arrival(call, now_ns, self._exchange)
-        if self._draining:
+        if self.draining:
             self._tell_last_stream()
         stalled = self._outbox.paused or self._http2.queued_body_size() > 0
         verdict = self._lifetime.check(
@@ -278,13 +282,16 @@ class FastConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Ask the client to take new calls elsewhere; let those in flight finish."""
-        if self._draining or self._closing:
+        if self.draining or self._closing:
             return
-        self._draining = True
+        self.draining = True
         # Calls that are on the way must not be lost: the number of the last stream is told only
         # when the client has answered a ping, and so has seen the notice.
         self._http2.send_shutdown_notice()
         self._http2.ping(_DRAIN_PING)
+        for call in tuple(self.calls.values()):
+            if isinstance(call.work, EndlessWork):
+                call.work.drain()
         self.mark()
 
     def close(self) -> None:
@@ -426,7 +433,7 @@ class FastConnection(asyncio.Protocol):
             if self._lifetime.take_ping(self._exchange.clock.monotonic_ns()):
                 raise ExcessError("too_many_pings")
         elif isinstance(event, PingAcknowledged):
-            if self._draining and event.opaque_data == _DRAIN_PING:
+            if self.draining and event.opaque_data == _DRAIN_PING:
                 self._tell_last_stream()
         elif isinstance(event, TrailersReceived):
             call = self.calls.get(event.stream_id)

@@ -1,6 +1,6 @@
 """What all connections of the fast front share: the routes, the turn, and the common limits."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ngh2 import ErrorCode
 
@@ -10,8 +10,27 @@ from instanter.events_log import EventsLog
 from instanter.rpc.dispatch import Dispatcher
 from instanter.rpc.fast.calls import Route, Turn
 
-if TYPE_CHECKING:
-    from instanter.rpc.fast.connection import FastConnection
+
+class Connected(Protocol):
+    """A connection, as whoever looks after all of them sees it."""
+
+    draining: bool
+
+    def check(self, now_ns: int) -> None:
+        """Enforce the limits on time."""
+        ...
+
+    def drain(self) -> None:
+        """Ask the client to take new calls elsewhere; let those in flight finish."""
+        ...
+
+    def close(self) -> None:
+        """End all calls with UNAVAILABLE, and close."""
+        ...
+
+    def abort(self, reason: str) -> None:
+        """Disconnect at once."""
+        ...
 
 
 class Exchange:
@@ -55,7 +74,7 @@ class Exchange:
         self.dispatcher = dispatcher
         self.clock = clock
         self.log = log
-        self.connections: set[FastConnection] = set()
+        self.connections: set[Connected] = set()
         self.calls_count = 0
         self.unfinished_size_bytes = 0
         self.closed_counts: dict[str, int] = {}

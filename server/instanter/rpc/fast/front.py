@@ -18,10 +18,11 @@ from instanter.rpc.dispatch import Dispatcher
 from instanter.rpc.fast.calls import BatchedRoute, Route, SingleRoute, Turn
 from instanter.rpc.fast.connection import FastConnection
 from instanter.rpc.fast.exchange import Exchange
-from instanter.rpc.fast.health import HEALTH_NAME, Health, WatchRoute
+from instanter.rpc.fast.health import HEALTH_NAME, Health
 from instanter.rpc.fast.listening import UNIX_SCHEME, make_tls_context, open_sockets
 from instanter.rpc.fast.reflection import REFLECTION_NAMES, ReflectionRoute
-from instanter.rpc.front import BatchedMethod, Service
+from instanter.rpc.fast.streams import StreamedRoute
+from instanter.rpc.front import BatchedMethod, Service, StreamedMethod
 from instanter.rpc.tls import TlsFiles
 
 _CHECK_S: Final = 1.0
@@ -134,8 +135,7 @@ class FastFront:
     def _make_exchange(self, loop: asyncio.AbstractEventLoop) -> Exchange:
         """Return what the connections share, with a route for each method."""
         turn = Turn(loop)
-        watch = WatchRoute(self._health, self._dispatcher, loop, self._clock)
-        routes: dict[bytes, Route] = {f"/{HEALTH_NAME}/{watch.name}".encode(): watch}
+        routes: dict[bytes, Route] = {}
         names = [HEALTH_NAME, *REFLECTION_NAMES, *(service.name for service in self._services)]
         reflect = ReflectionRoute(
             names, descriptor_pool.Default(), self._dispatcher, loop, self._clock
@@ -147,6 +147,8 @@ class FastFront:
                 path = f"/{service.name}/{method.name}".encode()
                 if isinstance(method, BatchedMethod):
                     routes[path] = BatchedRoute(method, self._dispatcher, turn, self._clock)
+                elif isinstance(method, StreamedMethod):
+                    routes[path] = StreamedRoute(method, self._dispatcher, loop, self._clock)
                 else:
                     routes[path] = SingleRoute(method, self._dispatcher, loop, self._clock)
         return Exchange(

@@ -1,21 +1,16 @@
 """The standard health service, as the fast front serves it.
 
-`Check` is one more method of plain functions. `Watch` streams, so it has a route of its own, which
-keeps the calls that watch and tells them when the state changes.
+A service like any other: `Check` answers, `Watch` streams what changes.
 """
 
-import asyncio
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
-from instanter.clock import Clock
 from instanter.errors import InstanterError, NotFoundError, nearest, show
-from instanter.rpc.dispatch import Dispatcher, undecodable
-from instanter.rpc.fast.calls import Call, finish, start_timer
-from instanter.rpc.front import BatchedMethod, Service
+from instanter.rpc.front import BatchedMethod, CallContext, Service, Sink, StreamedMethod
 
 HEALTH_NAME: Final = "grpc.health.v1.Health"
 """The service's full name."""
@@ -37,33 +32,36 @@ class Health:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(("", *names))
         self._serving = False
-        self._watches: set[_Watch] = set()
+        self._watches: dict[Sink, str] = {}
 
     def make_service(self) -> Service:
-        """Return the service without its streaming method."""
-        method = BatchedMethod("Check", health_pb2.HealthCheckRequest, _Response, self._check)
-        return Service(HEALTH_NAME, (method,))
+        """Return the service."""
+        request, response = health_pb2.HealthCheckRequest, _Response
+        return Service(
+            HEALTH_NAME,
+            (
+                BatchedMethod("Check", request, response, self._check),
+                StreamedMethod("Watch", request, response, self._watch),
+            ),
+        )
 
     def report(self, *, serving: bool) -> None:
         """Say from now on whether the services are served, to those who watch at once."""
         self._serving = serving
-        for watch in tuple(self._watches):
-            watch.call.connection.send(watch.call, self.describe(watch.name))
+        for sink, name in tuple(self._watches.items()):
+            sink.offer(self._describe(name))
 
-    def describe(self, name: str) -> bytes:
-        """Return the encoded response about a service that need not exist."""
+    def _watch(self, request: Any, context: CallContext, sink: Sink) -> None:
+        """Tell a caller about a service, which need not exist, until the call ends."""
+        del context
+        self._watches[sink] = request.service
+        sink.call_when_ended(partial(self._watches.pop, sink, None))
+        sink.offer(self._describe(request.service))
+
+    def _describe(self, name: str) -> Any:
+        """Return the response about a service that need not exist."""
         state = _Response.SERVING if self._serving else _Response.NOT_SERVING
-        known = name in self._names
-        raw: bytes = _Response(
-            status=state if known else _Response.SERVICE_UNKNOWN
-        ).SerializeToString()
-        return raw
-
-    def watch(self, call: Call, name: str) -> None:
-        """Tell a call about a service until it ends."""
-        watch = call.work = _Watch(self._watches, call, name)
-        self._watches.add(watch)
-        call.connection.send(call, self.describe(name))
+        return _Response(status=state if name in self._names else _Response.SERVICE_UNKNOWN)
 
     def _check(self, requests: list[Any]) -> list[Any | InstanterError]:
         """Answer for each service named."""
@@ -74,62 +72,6 @@ class Health:
             else _unknown(request.service, self._names)
             for request in requests
         ]
-
-
-class WatchRoute:
-    """The route of `Watch`.
-
-    Parameters
-    ----------
-    health
-        What is watched.
-    dispatcher, loop, clock
-        As in `SingleRoute`.
-    """
-
-    __slots__ = ("_clock", "_dispatcher", "_health", "_loop")
-
-    name: Final = "Watch"
-    takes_many: Final = False
-
-    def __init__(
-        self,
-        health: Health,
-        dispatcher: Dispatcher,
-        loop: asyncio.AbstractEventLoop,
-        clock: Clock,
-    ) -> None:
-        self._health = health
-        self._dispatcher = dispatcher
-        self._loop = loop
-        self._clock = clock
-
-    def accept(self, call: Call, message: bytes) -> None:
-        """Begin to tell a call about a service."""
-        if not start_timer(call, self._dispatcher, self._loop, self._clock):
-            return
-        try:
-            request = health_pb2.HealthCheckRequest.FromString(message)
-        except DecodeError as error:
-            status = self._dispatcher.fail(self.name, undecodable(error))
-            finish(call, status, self._dispatcher)
-            return
-        self._health.watch(call, request.service)
-
-
-class _Watch:
-    """A call that watches; among the others until it ends."""
-
-    __slots__ = ("_others", "call", "name")
-
-    def __init__(self, others: "set[_Watch]", call: Call, name: str) -> None:
-        self._others = others
-        self.call = call
-        self.name = name
-
-    def cancel(self) -> None:
-        """Watch no longer."""
-        self._others.discard(self)
 
 
 def _unknown(name: str, names: frozenset[str]) -> NotFoundError:
