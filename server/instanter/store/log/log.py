@@ -1,0 +1,498 @@
+"""The log, open to be written: append, write a group, sync, take back, drop what is old."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import google_crc32c
+
+from instanter import limits
+from instanter.clock import Clock
+from instanter.errors import ExhaustedError, UnavailableError
+from instanter.store.log import frames
+from instanter.store.log.frames import LogPosition, LogRecord
+from instanter.store.log.opening import (
+    OpenedLog,
+    disk_full_error,
+    give_name,
+    open_log,
+    sync_failed_error,
+    write_header,
+)
+from instanter.store.log.preparation import Preparation, Unnamed
+from instanter.store.log.reading import LogReader
+from instanter.store.log.retention import count_droppable
+from instanter.store.log.segments import (
+    SEGMENT_HEADER_SIZE_BYTES,
+    SegmentHeader,
+    segment_path,
+    sync_folder,
+    write_all,
+    zero_range,
+)
+from instanter.store.log.survey import Segment, TornTail
+
+__all__ = ["GroupWritten", "Log", "LogMark", "LogPosition", "LogRecord", "TornTail"]
+
+_PREPARE_DIVISOR: Final = 4
+"""The next segment is begun when a quarter of the present one is full."""
+
+
+class GroupWritten(NamedTuple):
+    """What `Log.write_group` has written.
+
+    Attributes
+    ----------
+    first_sequence, last_sequence
+        Its records.
+    size_bytes
+        Bytes of its frames.
+    """
+
+    first_sequence: int
+    last_sequence: int
+    size_bytes: int
+
+
+class LogMark(NamedTuple):
+    """A moment in the making of a group, to go back to; its fields are the log's own."""
+
+    part_count: int
+    buffer_size: int
+    next_sequence: int
+    crc: int
+    room: int
+
+
+class _Part:
+    """The frames of a group that go into one segment."""
+
+    __slots__ = ("buffer", "offset", "previous_crc", "segment")
+
+    def __init__(self, segment: int, offset: int, previous_crc: int) -> None:
+        self.segment = segment
+        self.offset = offset
+        self.previous_crc = previous_crc
+        self.buffer = bytearray()
+
+
+class Log:
+    """The log, open to be written by one process.
+
+    One thread appends and writes groups; another one may sync meanwhile; any may read. What
+    `append` returns is in no file before `write_group`, and may not be acknowledged as durable
+    before `synced_sequence` has reached it.
+
+    Attributes
+    ----------
+    folder
+        Where it lives.
+    reader
+        Reads it, beside the writing.
+    """
+
+    def __init__(
+        self, folder: Path, opened: OpenedLog, *, clock: Clock, preparation: Preparation
+    ) -> None:
+        self.folder = folder
+        self.reader = LogReader(folder)
+        self._lock = opened.lock
+        self._descriptor = opened.descriptor
+        self._segments = list(opened.segments)
+        self._header = self._segments[-1].header
+        self._clock = clock
+        self._preparation = preparation
+        self._salt = self._header.salt
+        self._crc = opened.crc
+        self._next = opened.next_sequence
+        self._written = self._synced = self._next - 1
+        self._room = self._header.size_bytes - opened.end.offset
+        self._parts = [_Part(opened.end.segment, opened.end.offset, opened.crc)]
+        self._group_start = self.mark()
+        # One at a time: the kernel reports a failed write to one of two who sync together.
+        self._sync_lock = threading.Lock()
+        self._failure: UnavailableError | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        clock: Clock,
+        on_torn: Callable[[TornTail], object],
+        segment_size_bytes: int = limits.LOG_SEGMENT_SIZE_BYTES_MAX,
+        read_from: int = 0,
+    ) -> Self:
+        """Open the log of a folder, or begin one there.
+
+        Parameters
+        ----------
+        folder
+            Made when it is not there.
+        clock
+            Dates the segments.
+        on_torn
+            Told of an interrupted write at the end, after it has been cut.
+        segment_size_bytes
+            Bytes of a segment at the most, for small tests.
+        read_from
+            The first record that the state lacks: all before it were on disk, so the log must
+            reach up to it; the segments from the one that holds it on are checked. 0 for a state
+            that is nowhere: all are checked.
+
+        Raises
+        ------
+        LogDamagedError
+            Records are lost that were on disk; the message lists them.
+        PreconditionError
+            A segment is of a newer format, or was renamed.
+        UnavailableError
+            Another process writes this log, or the disk fails (`LOG_SYNC_FAILED`).
+        ExhaustedError
+            There is no room on the disk for a first segment.
+        """
+        preparation = Preparation(folder, size_bytes_max=segment_size_bytes)
+        opened = open_log(
+            folder, clock=clock, on_torn=on_torn, preparation=preparation, read_from=read_from
+        )
+        return cls(folder, opened, clock=clock, preparation=preparation)
+
+    @property
+    def first_sequence(self) -> int:
+        """The oldest record that is kept."""
+        return self._segments[0].header.first_sequence
+
+    @property
+    def next_sequence(self) -> int:
+        """The sequence of the record to be appended next."""
+        return self._next
+
+    @property
+    def written_sequence(self) -> int:
+        """The last record that is in a file, on disk or not."""
+        return self._written
+
+    @property
+    def synced_sequence(self) -> int:
+        """The last record that is on disk, with all before it."""
+        return self._synced
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files of the log."""
+        return sum(each.size_bytes for each in self._segments)
+
+    def append(self, kind: int, time_ns: int, body: bytes) -> LogRecord:
+        """Add a record to the present group, in memory.
+
+        Raises
+        ------
+        ExhaustedError
+            The body is too long.
+        """
+        sequence = self._next
+        length = frames.COVERED_SIZE_BYTES_MIN + len(body)
+        if length > limits.LOG_RECORD_SIZE_BYTES_MAX:
+            raise _too_long_error(len(body))
+        size = (length + 15) & -8
+        if size > self._room:
+            self._turn_page(size)
+        unsynced_count = sequence - 1 - self._synced
+        covered = (
+            frames.COVERED_HEADER.pack(
+                sequence, time_ns, kind, 0, min(unsynced_count, frames.UNSYNCED_COUNT_MAX)
+            )
+            + body
+        )
+        crc = google_crc32c.extend(self._salt ^ length, covered)
+        part = self._parts[-1]
+        buffer = part.buffer
+        position = LogPosition(part.segment, part.offset + len(buffer))
+        buffer += frames.PREFIX.pack(length, crc)
+        buffer += covered
+        buffer += frames.PADDING[length & 7]
+        self._crc = crc
+        self._room -= size
+        self._next = sequence + 1
+        return LogRecord(sequence, time_ns, kind, body, position)
+
+    def mark(self) -> LogMark:
+        """Return the present moment in the making of a group."""
+        return LogMark(
+            len(self._parts), len(self._parts[-1].buffer), self._next, self._crc, self._room
+        )
+
+    def rollback(self, mark: LogMark) -> None:
+        """Forget the records that were appended since `mark`; none of them may be written yet."""
+        assert mark.next_sequence > self._written
+        del self._parts[mark.part_count :]
+        del self._parts[-1].buffer[mark.buffer_size :]
+        self._next, self._crc, self._room = mark.next_sequence, mark.crc, mark.room
+
+    def write_group(self) -> GroupWritten:
+        """Write the records that were appended since the last group, by one system call.
+
+        They are in the page cache then: a killed process does not lose them, a power cut does.
+
+        Raises
+        ------
+        ExhaustedError
+            The disk is full or fails; the log is as it was before the group, whose records are
+            forgotten and whose sequences are given again.
+        UnavailableError
+            The log has failed for ever (`LOG_SYNC_FAILED`); open it anew.
+        """
+        self._check_usable()
+        parts, first, last = self._parts, self._written + 1, self._next - 1
+        assert last >= first, "a group has records"
+        made = self._make_segments(parts)
+        for part in parts:
+            if part.segment != self._header.first_sequence:
+                self._begin_segment(*made.pop(0))
+            try:
+                write_all(self._descriptor, part.buffer, part.offset)
+            except OSError as error:
+                _discard(made)
+                self._take_back(part, error)
+        size = sum(len(part.buffer) for part in parts)
+        part = parts[-1]
+        end = part.offset + len(part.buffer)
+        part.offset = end
+        part.buffer.clear()
+        self._parts = [part]
+        self._room = self._header.size_bytes - end
+        self._written = last
+        self._group_start = self.mark()
+        if self._room < self._header.size_bytes - self._header.size_bytes // _PREPARE_DIVISOR:
+            self._prepare_next()
+        return GroupWritten(first, last, size)
+
+    def sync(self) -> int:
+        """Put on disk what has been written, and return the last record that is there.
+
+        May run in another thread while the next group is written.
+
+        Raises
+        ------
+        UnavailableError
+            The disk failed, now or before: the log has failed for ever (`LOG_SYNC_FAILED`). A
+            sync that is tried again succeeds without having written anything.
+        """
+        with self._sync_lock:
+            self._check_usable()
+            target = self._written
+            if target != self._synced:
+                try:
+                    os.fdatasync(self._descriptor)
+                except OSError as error:
+                    raise self._fail(error) from error
+                self._synced = target
+            return target
+
+    def read(self, from_sequence: int, to_sequence: int | None = None) -> Iterator[LogRecord]:
+        """Yield the records that are written, in order, each one checked.
+
+        Any thread may read. It ends with the last record that was written when it began.
+
+        Raises
+        ------
+        NotFoundError
+            The first one is not kept any more.
+        LogDamagedError
+            A record is not what was written, or is missing.
+        """
+        last = self._written if to_sequence is None else min(to_sequence, self._written)
+        if from_sequence <= last:
+            yield from self.reader.read(from_sequence, last, durable_before=last + 1)
+
+    def read_at(self, position: LogPosition) -> LogRecord:
+        """Return the record at a position; any thread may. See `LogReader.read_at`."""
+        return self.reader.read_at(position)
+
+    def drop_old(
+        self,
+        *,
+        keep_from_sequence: int,
+        age_ns_max: int = limits.LOG_AGE_NS_MAX,
+        size_bytes_max: int = limits.LOG_SIZE_BYTES_MAX,
+        now_ns: int,
+    ) -> int:
+        """Remove whole segments that are older or make the log larger than allowed.
+
+        Never one that holds `keep_from_sequence` or a later record. For the thread that writes.
+
+        Returns
+        -------
+        int
+            The first sequence that is kept.
+
+        Raises
+        ------
+        UnavailableError
+            The disk fails.
+        """
+        count = count_droppable(
+            self._segments,
+            keep_from_sequence=keep_from_sequence,
+            age_ns_max=age_ns_max,
+            size_bytes_max=size_bytes_max,
+            now_ns=now_ns,
+        )
+        try:
+            for _ in range(count):
+                segment_path(self.folder, self.first_sequence).unlink(missing_ok=True)
+                del self._segments[0]
+            if count:
+                sync_folder(self.folder)
+        except OSError as error:
+            raise UnavailableError(
+                f"old files of the log in {self.folder} cannot be removed: {error}",
+                reason="LOG_DROP_FAILED",
+            ) from error
+        return self.first_sequence
+
+    def close(self) -> None:
+        """Put everything that is written on disk, mark the end, and close the files.
+
+        Records that were appended but not written are forgotten.
+
+        Raises
+        ------
+        UnavailableError
+            The disk fails; the files are closed all the same.
+        """
+        if self._descriptor < 0:
+            return
+        self._preparation.stop()
+        try:
+            if self._failure is None:
+                self.sync()
+                self._mark_end()
+        finally:
+            os.close(self._descriptor)
+            os.close(self._lock)
+            self._descriptor = self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _mark_end(self) -> None:
+        self.rollback(self._group_start)
+        if self._room < frames.HEADER_SIZE_BYTES:
+            return
+        mark = frames.encode_end_mark(self._next, self._clock.now_ns(), self._salt)
+        try:
+            write_all(self._descriptor, mark, self._parts[0].offset)
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise self._fail(error) from error
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise UnavailableError(self._failure.message, reason=self._failure.reason)
+        assert self._descriptor >= 0, "the log is open"
+
+    def _fail(self, error: OSError) -> UnavailableError:
+        """Let the log fail for ever, and return the error that says so."""
+        self._failure = sync_failed_error(self.folder, error)
+        return self._failure
+
+    def _turn_page(self, size: int) -> None:
+        """Let the next frame, of this size, begin a segment."""
+        part = _Part(self._next, SEGMENT_HEADER_SIZE_BYTES, self._crc)
+        self._parts.append(part)
+        likely = self._preparation.next_size_bytes() or self._header.size_bytes
+        self._room = max(likely - SEGMENT_HEADER_SIZE_BYTES, size)
+
+    def _make_segments(self, parts: list[_Part]) -> list[tuple[Unnamed, SegmentHeader]]:
+        """Make the segments that the group begins, so that it can be refused before it is written.
+
+        Raises
+        ------
+        ExhaustedError
+            As for `write_group`.
+        """
+        made: list[tuple[Unnamed, SegmentHeader]] = []
+        try:
+            for previous, part in pairwise(parts):
+                size_min = SEGMENT_HEADER_SIZE_BYTES + len(part.buffer)
+                size = self._preparation.plan_size_bytes(self._header.size_bytes)
+                unnamed = self._preparation.take(size_min, size)
+                header = SegmentHeader(
+                    part.segment,
+                    self._salt,
+                    unnamed.size_bytes,
+                    self._clock.now_ns(),
+                    previous.segment,
+                    part.previous_crc,
+                )
+                made.append((unnamed, header))
+                write_header(unnamed, header)
+        except OSError as error:
+            _discard(made)
+            self.rollback(self._group_start)
+            raise disk_full_error(self.folder, error) from error
+        return made
+
+    def _begin_segment(self, unnamed: Unnamed, header: SegmentHeader) -> None:
+        """Go on in another segment, after all of the present one is on disk.
+
+        So only the last segment can ever have an interrupted write at its end.
+        """
+        with self._sync_lock:
+            self._check_usable()
+            try:
+                os.fdatasync(self._descriptor)
+                give_name(self.folder, unnamed, header.first_sequence)
+            except OSError as error:
+                raise self._fail(error) from error
+            os.close(self._descriptor)
+            self._descriptor, self._header = unnamed.descriptor, header
+        self._segments.append(Segment(header, unnamed.size_bytes))
+
+    def _take_back(self, part: _Part, error: OSError) -> None:
+        """Undo a group that could not be written whole, and raise what the caller is told."""
+        if part is not self._parts[0]:
+            raise self._fail(error) from error
+        with self._sync_lock:
+            try:
+                zero_range(self._descriptor, part.offset, len(part.buffer))
+                os.fdatasync(self._descriptor)
+            except OSError as second:
+                raise self._fail(second) from error
+        self.rollback(self._group_start)
+        raise disk_full_error(self.folder, error) from error
+
+    def _prepare_next(self) -> None:
+        if not self._preparation.next_size_bytes():
+            try:
+                size = self._preparation.plan_size_bytes(self._header.size_bytes)
+            except OSError:
+                # Whoever needs the next segment meets the error itself, if there still is one.
+                return
+            self._preparation.start(size)
+
+
+def _discard(made: list[tuple[Unnamed, SegmentHeader]]) -> None:
+    for unnamed, _ in made:
+        unnamed.discard()
+
+
+def _too_long_error(size_bytes: int) -> ExhaustedError:
+    return ExhaustedError(
+        f"a record of {size_bytes:,} bytes is too long for the log; at most "
+        f"{limits.LOG_RECORD_SIZE_BYTES_MAX:,} bytes are allowed",
+        reason="LOG_RECORD_TOO_LARGE",
+    )

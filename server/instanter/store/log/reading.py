@@ -1,0 +1,193 @@
+"""Reads a log beside the one who writes it: another thread, or another process."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from instanter.errors import LogDamagedError, NotFoundError
+from instanter.store.log import frames
+from instanter.store.log.frames import LogPosition, LogRecord
+from instanter.store.log.segments import list_segments, segment_path
+from instanter.store.log.survey import Hole, Survey, Surveyor, damaged_error
+from instanter.store.log.walking import Ending, SegmentFile, SegmentWalk
+
+_GUESS_SIZE_BYTES = 4096
+"""What is read of a record at first: most are shorter."""
+
+
+class LogReader:
+    """Reads a log. It holds no file open, changes nothing, and may be shared by threads.
+
+    Attributes
+    ----------
+    folder
+        Where the log lives.
+    """
+
+    __slots__ = ("_salts", "folder")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._salts: dict[int, int] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> "LogReader":
+        """Return the reader of a folder.
+
+        Raises
+        ------
+        NotFoundError
+            There is no log in this folder.
+        """
+        if not folder.is_dir() or not list_segments(folder):
+            raise NotFoundError(f"{folder}: there is no log in this folder", reason="LOG_NOT_FOUND")
+        return cls(folder)
+
+    def first_sequence(self) -> int:
+        """Return the sequence of the oldest record that is kept."""
+        return list_segments(self.folder)[0]
+
+    def survey(self) -> Survey:
+        """Read and check the whole log; what is wrong stands in the result.
+
+        Raises
+        ------
+        OSError
+            The disk fails.
+        PreconditionError
+            A segment is of a newer format, or was renamed.
+        """
+        return Surveyor(self.folder).survey()
+
+    def read(
+        self, from_sequence: int, to_sequence: int | None = None, *, durable_before: int = 0
+    ) -> Iterator[LogRecord]:
+        """Yield records in order, each one checked.
+
+        Parameters
+        ----------
+        from_sequence
+            The first one.
+        to_sequence
+            The last one; by default, and at the most, the last one that is there.
+        durable_before
+            Records before this sequence are known to be there: that one is missing is damage.
+
+        Raises
+        ------
+        NotFoundError
+            The first one is not kept any more.
+        LogDamagedError
+            A record is not what was written, or is missing between others.
+        """
+        segment = self._find_segment(from_sequence)
+        while segment is not None:
+            with self._open(segment) as file:
+                walk = SegmentWalk(file)
+                present = segment
+                while segment == present:
+                    for record in walk.records():
+                        if to_sequence is not None and record.sequence > to_sequence:
+                            return
+                        if record.sequence >= from_sequence:
+                            yield record
+                    if to_sequence is not None and walk.sequence > to_sequence:
+                        return
+                    segment = self._find_next(walk, file, durable_before)
+
+    def read_at(self, position: LogPosition) -> LogRecord:
+        """Return the record that stands at a position, by one read as a rule.
+
+        Raises
+        ------
+        NotFoundError
+            Its segment is not kept any more.
+        LogDamagedError
+            No right record stands there.
+        """
+        salt = self._salt(position.segment)
+        path = segment_path(self.folder, position.segment)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise _dropped_error(position.segment) from None
+        try:
+            data = os.pread(descriptor, _GUESS_SIZE_BYTES, position.offset)
+            size = frames.claimed_size_bytes(data, 0)
+            if len(data) < size <= os.fstat(descriptor).st_size:
+                data = os.pread(descriptor, size, position.offset)
+        finally:
+            os.close(descriptor)
+        frame = frames.decode(data, 0, salt)
+        if frame is None or frame.flags:
+            raise LogDamagedError(
+                f"{path}: no right record stands at byte {position.offset:,}; restore the file "
+                "from a backup"
+            )
+        return LogRecord(frame.sequence, frame.time_ns, frame.kind, frame.body, position)
+
+    def _salt(self, segment: int) -> int:
+        """Return the salt of a segment; it never changes, so its header is read once."""
+        salt = self._salts.get(segment)
+        if salt is None:
+            with self._open(segment) as file:
+                salt = self._salts[segment] = file.header.salt
+        return salt
+
+    def _open(self, segment: int) -> SegmentFile:
+        try:
+            return SegmentFile.open(self.folder, segment)
+        except FileNotFoundError:
+            raise _dropped_error(segment) from None
+
+    def _find_segment(self, sequence: int) -> int | None:
+        """Return the segment that holds a sequence or would hold it."""
+        names = list_segments(self.folder)
+        if not names or sequence < names[0]:
+            first = names[0] if names else sequence + 1
+            raise NotFoundError(
+                f"record {sequence:,} is not kept any more; the oldest is {first:,}",
+                reason="LOG_RECORD_DROPPED",
+                metadata={"first_sequence": str(first)},
+            )
+        return max(name for name in names if name <= sequence)
+
+    def _find_next(self, walk: SegmentWalk, file: SegmentFile, durable_before: int) -> int | None:
+        """Say where to go on when a walk has ended.
+
+        Returns
+        -------
+        int or None
+            The next segment, or the same one when its writer has gone on meanwhile, or None at
+            the end of the log.
+
+        Raises
+        ------
+        LogDamagedError
+            Something is lost here.
+        """
+        sequence, present = walk.sequence, file.header.first_sequence
+        later = [name for name in list_segments(self.folder) if name > present]
+        if later and later[0] == sequence:
+            return sequence
+        judgement = walk.judge(durable_before)
+        if not later and judgement.ending is not Ending.DAMAGED:
+            return None
+        # A writer's page may have become visible between two looks, or its next segment.
+        if self._has_grown(walk, file):
+            return present
+        last = judgement.next_sequence or (later[0] if later else durable_before)
+        hole = Hole(sequence, max(sequence, last - 1), file.path, walk.offset)
+        raise damaged_error(self.folder, (hole,))
+
+    def _has_grown(self, walk: SegmentWalk, file: SegmentFile) -> bool:
+        data = file.read(walk.offset, frames.HEADER_SIZE_BYTES)
+        data = file.read(walk.offset, frames.claimed_size_bytes(data, 0))
+        frame = frames.decode(data, 0, file.header.salt)
+        return frame is not None and frame.sequence == walk.sequence and not frame.flags
+
+
+def _dropped_error(segment: int) -> NotFoundError:
+    return NotFoundError(
+        f"the records from {segment:,} on are not kept any more", reason="LOG_RECORD_DROPPED"
+    )
