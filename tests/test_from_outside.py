@@ -30,7 +30,7 @@ from instanter.client import (
 )
 from instanter.client.requests import decide_offers
 from instanter.client.values import DecisionRequest
-from instanter.store.databases import META_KEY_FORMAT, STORE_FORMAT
+from instanter.store.databases import META, META_KEY_FORMAT, STORE_FORMAT
 from instanter.store.environment import Environment
 from instanter.store.publications import MODELS, publish
 from tests.cli.served import Served, serving
@@ -218,7 +218,7 @@ def test_a_store_of_a_newer_format_is_not_served(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     with Environment.open(folder) as environment:
         newer = (STORE_FORMAT + 1).to_bytes(8, "little")
-        environment.write(lambda txn: txn.raw.put(META_KEY_FORMAT, newer, db=txn.handles.meta))
+        environment.write(lambda txn: txn.put(META, META_KEY_FORMAT, newer))
     before = {path.name: path.read_bytes() for path in folder.glob("data*")}
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop/shop.yaml").write_text(shop(1)["shop.yaml"])
@@ -228,7 +228,7 @@ def test_a_store_of_a_newer_format_is_not_served(tmp_path: Path) -> None:
     ):
         done = command(*words)
         assert (done.returncode, done.stdout) == (1, "")
-        assert re.fullmatch(r"error: .* has format 2, .* understands up to 1; .*\n", done.stderr)
+        assert re.fullmatch(r"error: .* has format 3, .* understands up to 2; .*\n", done.stderr)
     assert {path.name: path.read_bytes() for path in folder.glob("data*")} == before
 
 

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from instanter.store.databases import PROFILES
 from instanter.store.profiles import put_profile
 from instanter.store.records import key_of
 from instanter.v1 import customer_service_pb2 as pb
@@ -68,8 +69,8 @@ def damage(shop: Shop, name: str) -> None:
 
         slots = np.zeros(5, np.uint32)
         put_profile(transaction, other, slots, schema_revision=1, now_ms=1)
-        transaction.raw.put(key, bytes(transaction.raw.get(other)))
-        transaction.raw.delete(other)
+        transaction.put(PROFILES, key, bytes(transaction.get(PROFILES, other)))
+        transaction.delete(PROFILES, other)
 
     shop.writer.submit(change).result(20)
 

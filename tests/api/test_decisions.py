@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from instanter.events_log import hash_customer_id
+from instanter.store.databases import PROFILES
 from instanter.store.records import key_of
 from instanter.v1 import decision_service_pb2 as pb
 from instanter.v1.attribute_value_pb2 import AttributeValue
@@ -263,7 +264,9 @@ def test_a_damaged_record_is_never_used_and_is_counted_and_logged(shop: Shop, ad
     other = "customers/damaged"
     key, source = key_of("damaged"), key_of("adult")
     shop.writer.submit(
-        lambda transaction, _: transaction.raw.put(key, bytes(transaction.raw.get(source)))
+        lambda transaction, _: transaction.put(
+            PROFILES, key, bytes(transaction.get(PROFILES, source))
+        )
     ).result(20)
     before = shop.metrics.records_damaged_count
     decision = shop.decisions.DecideOffers(ask(other, offer_count=3), timeout=20)

@@ -24,6 +24,7 @@ from instanter.data.infer import infer_schema
 from instanter.data.load import LoadProgress, LoadReport, load_customers
 from instanter.errors import InvalidFieldError, PreconditionError
 from instanter.store import profiles, records
+from instanter.store.databases import PROFILES
 from instanter.store.environment import Environment
 
 SCHEMA = Schema(
@@ -243,7 +244,7 @@ def test_a_row_with_many_mistakes_is_told_of_ten(environment: Environment, tmp_p
 def test_some_attributes_of_a_damaged_record_are_rejected_all_replace_it(
     environment: Environment, tmp_path: Path
 ) -> None:
-    environment.write(lambda t: t.raw.put(records.key_of("anna"), b"damaged"))
+    environment.write(lambda t: t.put(PROFILES, records.key_of("anna"), b"damaged"))
     report = load(environment, written(tmp_path, "id,age\nanna,1\nbert,2\n"))
     assert (report.loaded_count, report.rejected_row_count) == (1, 1)
     assert (report.rejections[0].row, report.rejections[0].column) == (1, "id")

@@ -7,6 +7,7 @@ from instanter.decision.questions import NoOfferReason, OfferReason, Question
 from instanter.decision.tables import make_tables
 from instanter.errors import InvalidFieldError, PreconditionError
 from instanter.limits import BATCH_TURN_MAX
+from instanter.store.databases import PROFILES
 from instanter.store.environment import Environment
 from instanter.store.profiles import ProfileState, put_profile
 from instanter.store.records import key_of
@@ -63,10 +64,9 @@ def put(store, customer, slots):
 
 def damage(store, customer):
     def flip(transaction):
-        raw = transaction.raw
-        record = bytearray(raw.get(key_of(customer)))
+        record = bytearray(transaction.get(PROFILES, key_of(customer)))
         record[60] ^= 1
-        raw.put(key_of(customer), bytes(record))
+        transaction.put(PROFILES, key_of(customer), bytes(record))
 
     store.write(flip)
 

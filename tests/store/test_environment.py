@@ -13,7 +13,7 @@ import pytest
 
 from instanter.errors import PreconditionError, UnavailableError
 from instanter.store import profiles, records
-from instanter.store.databases import META_KEY_FORMAT, STORE_FORMAT
+from instanter.store.databases import META, META_KEY_FORMAT, STORE_FORMAT
 from instanter.store.environment import Environment, ServerLock
 from instanter.store.gate import ReadGate
 
@@ -62,10 +62,10 @@ def test_a_new_store_is_private_and_opens_again(tmp_path: Path) -> None:
 def test_a_store_of_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     with Environment.open(tmp_path) as environment:
         newer = (STORE_FORMAT + 1).to_bytes(8, "little")
-        environment.write(lambda t: t.raw.put(META_KEY_FORMAT, newer, db=t.handles.meta))
+        environment.write(lambda t: t.put(META, META_KEY_FORMAT, newer))
     before = (tmp_path / "data.mdb").read_bytes()
     for writable in (True, False):
-        with pytest.raises(PreconditionError, match=r"has format 2, .* understands up to 1; run"):
+        with pytest.raises(PreconditionError, match=r"has format 3, .* understands up to 2; run"):
             Environment.open(tmp_path, writable=writable)
     assert (tmp_path / "data.mdb").read_bytes() == before
 
@@ -150,7 +150,7 @@ def test_a_thread_that_reads_must_not_write_or_read_again(tmp_path: Path) -> Non
 
 READ_MUCH = (
     "import lmdb, sys\n"
-    "environment = lmdb.open(sys.argv[1], max_dbs=4)\n"
+    "environment = lmdb.open(sys.argv[1], max_dbs=20)\n"
     "readers = [environment.begin() for _ in range(int(sys.argv[2]))]\n"
     "print('reading', flush=True)\n"
     "sys.stdin.readline()\n"

@@ -9,6 +9,7 @@ import pytest
 from instanter import limits
 from instanter.errors import DamagedError
 from instanter.store import profiles, records
+from instanter.store.databases import PROFILES
 from instanter.store.environment import Environment
 from instanter.store.profiles import ProfileState
 
@@ -39,12 +40,12 @@ def copy(environment: Environment, name: str, slot_count: int) -> tuple[ProfileS
 
 
 def overwrite(environment: Environment, name: str, record: bytes) -> None:
-    environment.write(lambda transaction: transaction.raw.put(records.key_of(name), record))
+    environment.write(lambda transaction: transaction.put(PROFILES, records.key_of(name), record))
 
 
 def stored(environment: Environment, name: str) -> bytes:
     with environment.read() as transaction:
-        return bytes(transaction.raw.get(records.key_of(name)))
+        return bytes(transaction.get(PROFILES, records.key_of(name)))
 
 
 def damage(environment: Environment, name: str, offset: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 from instanter import limits
 from instanter.errors import ConflictError, DamagedError
 from instanter.store import publications
+from instanter.store.databases import PUBLICATIONS
 from instanter.store.environment import Environment
 from instanter.store.publications import CATALOGUE, MODELS
 
@@ -68,13 +69,12 @@ def test_a_damaged_publication_is_never_served(environment: Environment) -> None
     body = b"rules" * 10
     publish(environment, CATALOGUE, body)
     key = publications._key(CATALOGUE, 1)
-    handle = environment.handles.publications
     with environment.read() as transaction:
-        value = bytes(transaction.raw.get(key, db=handle))
+        value = bytes(transaction.get(PUBLICATIONS, key))
     for offset in range(len(value)):
         wrong = bytearray(value)
         wrong[offset] ^= 1
-        environment.write(lambda t, wrong=wrong: t.raw.put(key, bytes(wrong), db=handle))
+        environment.write(lambda t, wrong=wrong: t.put(PUBLICATIONS, key, bytes(wrong)))
         with environment.read() as transaction, pytest.raises(DamagedError, match="revision 1"):
             publications.load_current(transaction, CATALOGUE)
     # The next revision takes its place.

@@ -1,14 +1,36 @@
 """The catalogue of the store: every named database with its keys, values, owner and since-version.
 
-All integers are little-endian unless said otherwise. Keys and values are multiples of 8 bytes
-long, so that what LMDB lays out in a page stays aligned.
+All integers are little-endian unless said otherwise; those in keys are big-endian, so that LMDB
+keeps them in their order. Keys and values are multiples of 8 bytes long, so that what LMDB lays
+out in a page stays aligned. A value is never empty: that is how the overlay says "deleted".
+
+*Sealed* values carry a CRC-32C bound to their key, see `records.seal`. The key forms name these
+parts: a *customer key* is the id in UTF-8, padded with NUL to a multiple of 8 bytes; a *decision*
+is the decision's id as 16 bytes (prefix 8, turn 6, row 2, big-endian); an *hour* is hours since
+1970 as uint64; a *name* is ASCII or UTF-8, padded with NUL to a multiple of 8 bytes.
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
-STORE_FORMAT: Final = 1
-"""Format of the store as a whole. A store written by a newer one is refused, never guessed at."""
+STORE_FORMAT: Final = 2
+"""Format of the store as a whole. A store written by a newer one is refused, never guessed at;
+one written by an older one is upgraded when it is opened for writing."""
+
+
+class Check(IntEnum):
+    """How a value shows that its bytes are those that were written.
+
+    `BY_KEY`: it ends with a CRC-32C over its key and itself. `BY_CUSTOMER_KEY`: the same, but over
+    the key without its last 8 bytes (a record that was moved with its checksum). `MARKER`: it is
+    `records.MARKER`. `BY_READER`: whoever reads it checks it in a way of its own.
+    """
+
+    BY_KEY = 1
+    BY_CUSTOMER_KEY = 2
+    MARKER = 3
+    BY_READER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,50 +39,207 @@ class Database:
 
     Attributes
     ----------
+    index
+        Its place in `DATABASES`: what transactions find its handle by.
     name
         Its name in LMDB.
     key_form, value_form
         What the bytes mean.
+    check
+        How its values are checked.
     owner
         The module that alone reads and writes it.
     since_format
         The first store format that has it.
     """
 
+    index: int
     name: str
     key_form: str
     value_form: str
+    check: Check
     owner: str
     since_format: int
 
 
-META: Final = Database(
-    name="meta",
-    key_form="name in ASCII, padded with NUL to 16 bytes",
-    value_form="uint64; `format` is the store format",
-    owner="store/environment",
-    since_format=1,
-)
 PROFILES: Final = Database(
+    index=0,
     name="profiles",
-    key_form="customer id in UTF-8, padded with NUL to a multiple of 8 bytes",
+    key_form="customer key",
     value_form="profile record of store/records: 48-byte header, uint32 slots, 32-byte tail",
+    check=Check.BY_KEY,
     owner="store/profiles",
     since_format=1,
 )
+META: Final = Database(
+    index=1,
+    name="meta",
+    key_form="name in ASCII, padded with NUL to 16 bytes",
+    value_form="`format`: uint64, the store format; all others sealed",
+    check=Check.BY_READER,
+    owner="store/environment, store/state",
+    since_format=1,
+)
 PUBLICATIONS: Final = Database(
+    index=2,
     name="publications",
-    key_form="kind in ASCII, padded with NUL to 16 bytes, then the revision, uint64 big-endian",
+    key_form="kind in ASCII, padded with NUL to 16 bytes, then the revision, uint64",
     value_form="32-byte header, body, NUL to a multiple of 8, 8-byte tail with CRC-32C",
+    check=Check.BY_KEY,
     owner="store/publications",
     since_format=1,
 )
+ACTIVITY: Final = Database(
+    index=3,
+    name="activity",
+    key_form="customer key",
+    value_form="activity record of store/activity: header, table of sections, payloads, tail",
+    check=Check.BY_KEY,
+    owner="store/activity",
+    since_format=2,
+)
+PROFILE_HISTORY: Final = Database(
+    index=4,
+    name="profile_history",
+    key_form="customer key, then the profile's revision, uint64",
+    value_form="the profile record as it stood in `profiles`, its checksum over the customer key",
+    check=Check.BY_CUSTOMER_KEY,
+    owner="store/history",
+    since_format=2,
+)
+HISTORY_EXPIRY: Final = Database(
+    index=5,
+    name="history_expiry",
+    key_form="hour from which on it may go, then the key in `profile_history`",
+    value_form="marker",
+    check=Check.MARKER,
+    owner="store/history",
+    since_format=2,
+)
+EVENT_IDS: Final = Database(
+    index=6,
+    name="event_ids",
+    key_form="16-byte hash of the event id",
+    value_form="sealed: digest of the payload and time",
+    check=Check.BY_KEY,
+    owner="store/event_ids",
+    since_format=2,
+)
+EVENT_ID_EXPIRY: Final = Database(
+    index=7,
+    name="event_id_expiry",
+    key_form="hour from which on it may go, then the key in `event_ids`",
+    value_form="marker",
+    check=Check.MARKER,
+    owner="store/event_ids",
+    since_format=2,
+)
+DECISIONS: Final = Database(
+    index=8,
+    name="decisions",
+    key_form="decision prefix, 8 bytes, then the turn, uint64",
+    value_form="sealed: sequence, segment and offset of its record in the log, uint64 each",
+    check=Check.BY_KEY,
+    owner="store/decision_index",
+    since_format=2,
+)
+DECISION_NAMES: Final = Database(
+    index=9,
+    name="decision_names",
+    key_form="16-byte id that was given to a decision with a request id",
+    value_form="sealed: prefix, turn and row of the decision",
+    check=Check.BY_KEY,
+    owner="store/decision_index",
+    since_format=2,
+)
+DECISION_EXPIRY: Final = Database(
+    index=10,
+    name="decision_expiry",
+    key_form="hour from which on it may go, index of the database, uint64, then the key there",
+    value_form="marker",
+    check=Check.MARKER,
+    owner="store/decision_index",
+    since_format=2,
+)
+OUTCOME_MARKS: Final = Database(
+    index=11,
+    name="outcome_marks",
+    key_form="decision, then the offer's name",
+    value_form="sealed: which kinds of outcome were recorded",
+    check=Check.BY_KEY,
+    owner="store/outcomes",
+    since_format=2,
+)
+PENDING: Final = Database(
+    index=12,
+    name="pending",
+    key_form="time at which the wait ends, nanoseconds since 1970, uint64, decision, offer's name",
+    value_form="sealed: what an unanswered presentation teaches",
+    check=Check.BY_KEY,
+    owner="store/outcomes",
+    since_format=2,
+)
+ARM_FIGURES: Final = Database(
+    index=13,
+    name="arm_figures",
+    key_form="name of the figure with its arm",
+    value_form="sealed: counts and sums",
+    check=Check.BY_KEY,
+    owner="store/outcomes",
+    since_format=2,
+)
+MODEL_STATES: Final = Database(
+    index=14,
+    name="model_states",
+    key_form="the offer's name",
+    value_form="sealed: the packed state of its learner",
+    check=Check.BY_KEY,
+    owner="store/model_states",
+    since_format=2,
+)
 
-DATABASES: Final = (META, PROFILES, PUBLICATIONS)
+DATABASES: Final = (
+    PROFILES,
+    META,
+    PUBLICATIONS,
+    ACTIVITY,
+    PROFILE_HISTORY,
+    HISTORY_EXPIRY,
+    EVENT_IDS,
+    EVENT_ID_EXPIRY,
+    DECISIONS,
+    DECISION_NAMES,
+    DECISION_EXPIRY,
+    OUTCOME_MARKS,
+    PENDING,
+    ARM_FIGURES,
+    MODEL_STATES,
+)
 """All of them. A name or a form never changes its meaning; a new one gets a new name."""
 
-META_KEY_FORMAT: Final = b"format".ljust(16, b"\0")
+
+def meta_key(name: str) -> bytes:
+    """Return the key of a name in `meta`."""
+    return name.encode("ascii").ljust(16, b"\0")
+
+
+META_KEY_FORMAT: Final = meta_key("format")
 """Key of the store format in `meta`."""
 
+META_KEY_FOLDED: Final = meta_key("folded")
+"""Base only: sequence of the last record of the log that the base holds the effect of."""
+
+META_KEY_APPLIED: Final = meta_key("applied")
+"""Overlay only: sequence of the last record that was applied to it."""
+
+META_KEY_BOOT: Final = meta_key("boot")
+"""Overlay only: which start of the operating system it was made in."""
+
+LAYER_META_KEYS: Final = frozenset(
+    {META_KEY_FORMAT, META_KEY_FOLDED, META_KEY_APPLIED, META_KEY_BOOT}
+)
+"""Keys of `meta` that say something about one layer; a fold leaves them where they are."""
+
+assert [database.index for database in DATABASES] == list(range(len(DATABASES)))
 assert len({database.name for database in DATABASES}) == len(DATABASES)
 assert all(database.since_format <= STORE_FORMAT for database in DATABASES)

@@ -4,8 +4,10 @@ One environment has one memory map, which every process that has the folder open
 never wait for writes. Writes of all processes follow one another.
 
 Durability: data is synced in each commit, and the page that makes the commit valid is synced
-right after it (`sync(force)`; without it a power cut can undo the last commit). The map is never
-written through (WRITEMAP turns a full disk into SIGBUS) nor synced asynchronously.
+right after it (`sync(force)`; without it a power cut can undo the last commit). An environment
+that is thrown away after a power cut is opened without: a commit then costs a few microseconds,
+and survives the death of processes, nothing else. The map is never written through (WRITEMAP
+turns a full disk into SIGBUS) nor synced asynchronously.
 """
 
 import errno
@@ -20,10 +22,16 @@ from typing import Any, Final, Self, TypeVar
 import lmdb
 
 from instanter import limits
-from instanter.errors import ExhaustedError, InstanterError, PreconditionError, UnavailableError
-from instanter.store.databases import DATABASES, META, META_KEY_FORMAT, STORE_FORMAT
+from instanter.errors import (
+    DamagedError,
+    ExhaustedError,
+    InstanterError,
+    PreconditionError,
+    UnavailableError,
+)
+from instanter.store.databases import DATABASES, META, META_KEY_FORMAT, PROFILES, STORE_FORMAT
 from instanter.store.gate import ReadGate
-from instanter.store.server_lock import LOCK_FILE_NAME, ServerLock
+from instanter.store.server_lock import ServerLock
 from instanter.store.transaction import Handles, Transaction
 
 __all__ = ["Environment", "ServerLock", "StoreFigures", "Transaction"]
@@ -33,8 +41,32 @@ T = TypeVar("T")
 DATA_FILE_NAME: Final = "data.mdb"
 READERS_FILE_NAME: Final = "lock.mdb"
 
-_OWN_FILES = frozenset({DATA_FILE_NAME, READERS_FILE_NAME, LOCK_FILE_NAME})
+_OWN_FILES = frozenset(
+    {
+        DATA_FILE_NAME,
+        READERS_FILE_NAME,
+        "server.lock",
+        "keeper.lock",
+        "keeper.sock",
+        "overlay.lock",
+        "overlay",
+        "log",
+        "live",
+    }
+)
+"""What may lie in the folder of a store that has no data file yet, or no longer."""
+
 _DISK_CODES = frozenset({errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG})
+_DAMAGE = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.CursorFullError,
+    lmdb.PageFullError,
+    lmdb.ProblemError,
+    lmdb.BadTxnError,
+)
+"""What LMDB raises when its pages do not make sense."""
+
 _READER_TABLE_SIZE_BYTES = 64 * (limits.STORE_READERS_MAX + 2)
 """What LMDB takes: a cache line a reader and two for its head."""
 
@@ -84,10 +116,9 @@ class Reading:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._raw.abort()
-        finally:
-            self._environment.gate.leave(self._thread)
+        self._environment.end_read(self._raw, self._thread)
+        if isinstance(error, lmdb.Error):
+            raise translated(error, self._environment.folder) from error
 
 
 class Environment:
@@ -103,15 +134,25 @@ class Environment:
         What every read passes, see `store/gate`.
     """
 
-    __slots__ = ("_map_size_bytes", "_raw", "_writable", "_writing", "folder", "gate", "handles")
+    __slots__ = (
+        "_durable",
+        "_map_size_bytes",
+        "_raw",
+        "_writable",
+        "_writing",
+        "folder",
+        "gate",
+        "handles",
+    )
 
-    def __init__(self, folder: Path, *, writable: bool, map_size_bytes: int) -> None:
+    def __init__(self, folder: Path, *, writable: bool, durable: bool, map_size_bytes: int) -> None:
         self.folder = folder
+        self._durable = durable
         self.gate = ReadGate()
         self._writable = writable
         self._writing = threading.Lock()
         self._map_size_bytes = map_size_bytes
-        self._raw, self.handles = _open(folder, writable=writable, map_size_bytes=map_size_bytes)
+        self._raw, self.handles = self._opened()
 
     @classmethod
     def open(
@@ -119,6 +160,7 @@ class Environment:
         folder: Path,
         *,
         writable: bool = True,
+        durable: bool = True,
         map_size_bytes: int = limits.STORE_MAP_SIZE_BYTES_INITIAL,
     ) -> Self:
         """Open the store in `folder`; a writable one is made when the folder is new or empty.
@@ -128,7 +170,11 @@ class Environment:
         folder
             Its folder; made, readable by its owner only, when absent.
         writable
-            Whether `write` will be called. A store opened for reading must exist.
+            Whether `write` will be called. A store opened for reading must exist; one of an older
+            format is upgraded when it is opened for writing.
+        durable
+            Whether what `write` has done survives a power cut. Without, a power cut damages the
+            whole environment: only for what can be made anew.
         map_size_bytes
             Address space to begin with; it doubles when it is full.
 
@@ -136,11 +182,13 @@ class Environment:
         ------
         PreconditionError
             The folder holds something else, a store of a newer format or no store, or may not be
-            opened by this user.
+            opened by this user; or it is only to be read and of an older format.
+        DamagedError
+            Its pages are damaged.
         ExhaustedError
             The disk is full.
         """
-        return cls(folder, writable=writable, map_size_bytes=map_size_bytes)
+        return cls(folder, writable=writable, durable=durable, map_size_bytes=map_size_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -180,6 +228,10 @@ class Environment:
         UnavailableError
             The store is closed.
         """
+        return self.write_raw(lambda raw, handles: change(Transaction(raw, handles)))
+
+    def write_raw(self, change: Callable[[Any, Handles], T]) -> T:
+        """Do what `write` does with an LMDB transaction and the handles; for `store/state`."""
         assert self._writable, "this environment was opened for reading only"
         assert threading.get_ident() not in self.gate.reading, "no write inside a read"
         with self._writing:
@@ -193,11 +245,11 @@ class Environment:
                     self._adopt_map_size()
                 except lmdb.PanicError as error:
                     if reopened:
-                        raise _translated(error, self.folder) from error
+                        raise translated(error, self.folder) from error
                     self._reopen()
                     reopened = True
                 except lmdb.Error as error:
-                    raise _translated(error, self.folder) from error
+                    raise translated(error, self.folder) from error
 
     def begin_read(self, thread: int) -> Any:
         """Let `thread` in and return a raw read transaction; `Reading` ends both again.
@@ -210,34 +262,46 @@ class Environment:
         while True:
             self.gate.enter(thread)
             try:
-                return self._raw.begin(self.handles.profiles, buffers=True)
+                return self._raw.begin(self.handles[PROFILES.index], buffers=True)
             except lmdb.Error as error:
                 self.gate.leave(thread)
                 self._recover_read(error)
+
+    def end_read(self, raw: Any, thread: int) -> None:
+        """End what `begin_read` has begun."""
+        try:
+            raw.abort()
+        finally:
+            self.gate.leave(thread)
 
     def figures(self) -> StoreFigures:
         """Return how large the store is."""
         with self.read() as transaction:
             info, root = self._raw.info(), self._raw.stat()
-            stats = [transaction.raw.stat(handle) for handle in self.handles]
-        used = sum(
-            s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"] for s in [root, *stats]
-        )
+            used = sum(transaction.size_bytes(database) for database in DATABASES)
+        root_pages = root["branch_pages"] + root["leaf_pages"] + root["overflow_pages"]
         return StoreFigures(
             map_size_bytes=info["map_size"],
             size_bytes=(info["last_pgno"] + 1) * root["psize"],
-            used_size_bytes=used * root["psize"],
+            used_size_bytes=used + root_pages * root["psize"],
             reader_count=info["num_readers"],
         )
 
-    def _write_once(self, change: Callable[[Transaction], T]) -> T:
-        raw = self._raw.begin(self.handles.profiles, write=True, buffers=True)
+    def clear_dead_readers(self) -> int:
+        """Free the slots of readers whose process has died, and return how many there were."""
+        with self.read():
+            return int(self._raw.reader_check())
+
+    def _write_once(self, change: Callable[[Any, Handles], T]) -> T:
+        raw = self._raw.begin(self.handles[PROFILES.index], write=True, buffers=True)
         try:
-            result = change(Transaction(raw, self.handles))
+            result = change(raw, self.handles)
             raw.commit()
         except BaseException:
             raw.abort()
             raise
+        if not self._durable:
+            return result
         try:
             self._raw.sync(True)
         except lmdb.Error as error:
@@ -257,7 +321,7 @@ class Environment:
             with self._writing:
                 self._reopen()
         elif not (isinstance(error, lmdb.ReadersFullError) and self._raw.reader_check()):
-            raise _translated(error, self.folder) from error
+            raise translated(error, self.folder) from error
 
     def _adopt_map_size(self) -> None:
         """Take over the map size that another process has made larger."""
@@ -277,15 +341,23 @@ class Environment:
         """Open LMDB anew: after a failed write of its meta page it refuses everything else."""
         with self.gate.shut():
             try:
-                self._raw.begin(self.handles.profiles).abort()
+                self._raw.begin(self.handles[PROFILES.index]).abort()
             except lmdb.PanicError:
                 self._raw.close()
-                self._raw, self.handles = _open(
-                    self.folder, writable=self._writable, map_size_bytes=self._map_size_bytes
-                )
+                self._raw, self.handles = self._opened()
+
+    def _opened(self) -> tuple[Any, Handles]:
+        return _open(
+            self.folder,
+            writable=self._writable,
+            durable=self._durable,
+            map_size_bytes=self._map_size_bytes,
+        )
 
 
-def _open(folder: Path, *, writable: bool, map_size_bytes: int) -> tuple[Any, Handles]:
+def _open(
+    folder: Path, *, writable: bool, durable: bool, map_size_bytes: int
+) -> tuple[Any, Handles]:
     """Open LMDB and its databases, and make them in a new folder."""
     _check_folder(folder, writable=writable)
     try:
@@ -298,6 +370,7 @@ def _open(folder: Path, *, writable: bool, map_size_bytes: int) -> tuple[Any, Ha
             readonly=not writable,
             create=writable,
             mode=_FILE_MODE,
+            sync=durable,
             metasync=False,  # `write` syncs it itself, after the commit
             max_readers=limits.STORE_READERS_MAX,
             max_dbs=len(DATABASES),
@@ -306,15 +379,14 @@ def _open(folder: Path, *, writable: bool, map_size_bytes: int) -> tuple[Any, Ha
             max_spare_txns=0,
         )
     except (lmdb.Error, OSError) as error:
-        raise _translated(error, folder) from error
+        raise translated(error, folder) from error
     try:
         raw.reader_check()
         _prepare(raw, folder, writable=writable)
-        handles = {d.name: raw.open_db(d.name.encode(), create=False) for d in DATABASES}
-        return raw, Handles(**handles)
+        return raw, tuple(raw.open_db(d.name.encode(), create=False) for d in DATABASES)
     except (lmdb.Error, OSError) as error:
         raw.close()
-        raise _translated(error, folder) from error
+        raise translated(error, folder) from error
     except BaseException:
         raw.close()
         raise
@@ -353,26 +425,15 @@ def _reserve_reader_table(folder: Path) -> None:
 
 
 def _prepare(raw: Any, folder: Path, *, writable: bool) -> None:
-    """Check the format of the store, and write it and the databases into a new one."""
+    """Check the format of the store; make a new store, and upgrade one of an older format."""
     if not raw.stat()["entries"] and writable:
-        with raw.begin(write=True) as transaction:
-            if not transaction.stat()["entries"]:
-                handles = {d: raw.open_db(d.name.encode(), transaction) for d in DATABASES}
-                value = STORE_FORMAT.to_bytes(8, "little")
-                transaction.put(META_KEY_FORMAT, value, db=handles[META])
-        raw.sync(True)
-    try:
-        handle = raw.open_db(META.name.encode(), create=False)
-        with raw.begin() as transaction:
-            stored = transaction.get(META_KEY_FORMAT, db=handle)
-    except lmdb.Error:
-        stored = None
-    if stored is None or len(stored) != 8:
+        _make_databases(raw, wanted=lambda transaction: not transaction.stat()["entries"])
+    found = _stored_format(raw)
+    if found is None:
         raise PreconditionError(
             f"{folder} holds an LMDB file that is not a store of this server; name another folder",
             reason="STORE_FOLDER_INVALID",
         )
-    found = int.from_bytes(stored, "little")
     if found > STORE_FORMAT:
         raise PreconditionError(
             f"the store in {folder} has format {found}, this server understands up to "
@@ -380,9 +441,39 @@ def _prepare(raw: Any, folder: Path, *, writable: bool) -> None:
             reason="STORE_FORMAT_NEWER",
             metadata={"found": str(found), "understood": str(STORE_FORMAT)},
         )
+    if found < STORE_FORMAT:
+        if not writable:
+            raise PreconditionError(
+                f"the store in {folder} has format {found}, this program reads {STORE_FORMAT}; "
+                "start the server on it once, which upgrades it",
+                reason="STORE_FORMAT_OLDER",
+                metadata={"found": str(found), "understood": str(STORE_FORMAT)},
+            )
+        _make_databases(raw, wanted=lambda _: True)
 
 
-def _translated(error: Exception, folder: Path) -> InstanterError:
+def _make_databases(raw: Any, *, wanted: Callable[[Any], bool]) -> None:
+    """Make the databases that are not there yet and write the present format: all or nothing."""
+    with raw.begin(write=True) as transaction:
+        if wanted(transaction):
+            handles = [raw.open_db(d.name.encode(), transaction) for d in DATABASES]
+            value = STORE_FORMAT.to_bytes(8, "little")
+            transaction.put(META_KEY_FORMAT, value, db=handles[META.index])
+    raw.sync(True)
+
+
+def _stored_format(raw: Any) -> int | None:
+    """Return the format of a store, or None when it is not one."""
+    try:
+        handle = raw.open_db(META.name.encode(), create=False)
+        with raw.begin() as transaction:
+            stored = transaction.get(META_KEY_FORMAT, db=handle)
+    except (lmdb.NotFoundError, lmdb.IncompatibleError, lmdb.ReadonlyError):
+        return None
+    return int.from_bytes(stored, "little") if stored is not None and len(stored) == 8 else None
+
+
+def translated(error: Exception, folder: Path) -> InstanterError:
     """Return what a caller should hear of an error of LMDB or the operating system."""
     code = getattr(error, "code", 0) or getattr(error, "errno", 0) or 0
     if isinstance(error, lmdb.PanicError | lmdb.DiskError) or code in _DISK_CODES:
@@ -399,7 +490,12 @@ def _translated(error: Exception, folder: Path) -> InstanterError:
         return PreconditionError(
             f"this user may not open the store in {folder}: {error}", reason="STORE_NOT_ALLOWED"
         )
-    if isinstance(error, lmdb.InvalidError | lmdb.VersionMismatchError | lmdb.CorruptedError):
+    if isinstance(error, _DAMAGE):
+        return DamagedError(
+            f"the store in {folder} is damaged: {error}; restore it from a backup",
+            reason="STORE_DAMAGED",
+        )
+    if isinstance(error, lmdb.InvalidError | lmdb.VersionMismatchError):
         return PreconditionError(
             f"{folder / DATA_FILE_NAME} is not a store, or is damaged: {error}; restore it from a "
             "backup or name another folder",

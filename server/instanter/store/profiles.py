@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from instanter import limits
 from instanter.errors import DamagedError, show
+from instanter.store import history
+from instanter.store.databases import PROFILE_HISTORY, PROFILES
 from instanter.store.records import (
     HEADER,
     HEADER_DTYPE,
@@ -19,15 +21,32 @@ from instanter.store.records import (
     RECORD_MAGIC,
     RESIDUE,
     TAIL_SIZE_BYTES,
+    Profile,
     RecordHeader,
     customer_id_of,
     decode_header,
+    decode_profile,
     decode_slots,
     encode_block,
     encode_record,
     slot_count_stored,
 )
 from instanter.store.transaction import Transaction
+
+__all__ = [
+    "BlockResult",
+    "ListedProfile",
+    "Profile",
+    "ProfileFigures",
+    "ProfileState",
+    "copy_slots",
+    "delete_profile",
+    "list_profiles",
+    "load_profile",
+    "measure_profiles",
+    "put_block",
+    "put_profile",
+]
 
 
 class ProfileState(IntEnum):
@@ -40,32 +59,6 @@ class ProfileState(IntEnum):
 
 # Enum members are looked up through their class at 0.03 µs each; the hot path has them at hand.
 _KNOWN, _UNKNOWN, _DAMAGED = ProfileState.KNOWN, ProfileState.UNKNOWN, ProfileState.DAMAGED
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Profile:
-    """One profile, copied out of the store.
-
-    Attributes
-    ----------
-    customer_id
-        Whose it is.
-    slots
-        uint32[S] in the slots of the schema asked for; missing is all bits set.
-    schema_revision
-        Schema it was last written under.
-    revision
-        How often it has been written, from 1.
-    create_time_ms, update_time_ms
-        Milliseconds since 1970.
-    """
-
-    customer_id: str
-    slots: NDArray[np.uint32]
-    schema_revision: int
-    revision: int
-    create_time_ms: int
-    update_time_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +103,13 @@ class ProfileFigures:
     size_bytes: int
 
 
-def copy_slots(transaction: Transaction, key: bytes, out: NDArray[np.uint32]) -> ProfileState:
+def copy_slots(
+    transaction: Transaction,
+    key: bytes,
+    out: NDArray[np.uint32],
+    revisions: NDArray[np.int64] | None = None,
+    row: int = 0,
+) -> ProfileState:
     """Copy a customer's slots into `out`, checked. The first step of every decision.
 
     Never raises for what it finds: a damaged record is a state, not served, and the caller counts
@@ -126,8 +125,10 @@ def copy_slots(transaction: Transaction, key: bytes, out: NDArray[np.uint32]) ->
         uint32[S], written: the profile's slots, in the present schema's order. Slots beyond the
         record's end are missing, slots of the record beyond S are ignored. All missing unless
         the profile is KNOWN.
+    revisions, row
+        int64[n], written at `row`: the profile's revision, when it is KNOWN; else left alone.
     """
-    view = transaction.raw.get(key)
+    view = transaction.get_profile(key)
     if view is None:
         out.fill(MISSING)
         return _UNKNOWN
@@ -139,7 +140,7 @@ def copy_slots(transaction: Transaction, key: bytes, out: NDArray[np.uint32]) ->
     if stored < 0 or google_crc32c.value(record) != RESIDUE:
         out.fill(MISSING)
         return _DAMAGED
-    magic, record_format, count, _, _, _, _, _ = HEADER.unpack_from(record, start)
+    magic, record_format, count, _, revision, _, _, _ = HEADER.unpack_from(record, start)
     if magic != RECORD_MAGIC or record_format != RECORD_FORMAT or count != stored:
         out.fill(MISSING)
         return _DAMAGED
@@ -152,6 +153,8 @@ def copy_slots(transaction: Transaction, key: bytes, out: NDArray[np.uint32]) ->
     else:
         out[:stored] = slots
         out[stored:] = MISSING
+    if revisions is not None:
+        revisions[row] = revision
     return _KNOWN
 
 
@@ -172,13 +175,13 @@ def load_profile(transaction: Transaction, key: bytes, slot_count: int) -> Profi
     DamagedError
         Its record is damaged.
     """
-    record = transaction.raw.get(key)
+    record = transaction.get_profile(key)
     if record is None:
         return None
-    header = decode_header(key, record)
-    if header is None:
+    profile = decode_profile(key, record, slot_count)
+    if profile is None:
         raise _damaged(key)
-    return _profile(key, header, record, slot_count)
+    return profile
 
 
 def put_profile(
@@ -189,6 +192,7 @@ def put_profile(
     schema_revision: int,
     now_ms: int,
     slot_mask: NDArray[np.bool_] | None = None,
+    keep_until_s: int | None = None,
 ) -> Profile:
     """Write one profile and return it as it now is.
 
@@ -208,32 +212,41 @@ def put_profile(
         bool[S]: the slots to write, the others keep what they hold. None writes all of them,
         which also replaces a damaged record (its create time and revision are lost and begin
         anew).
+    keep_until_s
+        Seconds since 1970 until which the record that is overwritten stays in `store/history`;
+        None to let it go.
 
     Raises
     ------
     DamagedError
         Only some slots are given, and the record that holds the others is damaged.
     """
-    present = transaction.raw.get(key)
+    present = transaction.get_profile(key)
     header = None if present is None else decode_header(key, present)
     if present is not None and header is None and slot_mask is not None:
         raise _damaged(key)
     if slot_mask is not None:
         kept = 0 if header is None else header.slot_count
         merged = np.full(max(len(slots), kept), MISSING, np.uint32)
-        if header is not None:
+        if header is not None and present is not None:
             merged[:kept] = decode_slots(present, kept)
         np.copyto(merged[: len(slots)], slots, where=slot_mask)
     else:
         merged = slots
+    if header is None or present is None:
+        revision = history.last_kept_revision(transaction, key) + 1
+    else:
+        revision = header.revision + 1
+        if keep_until_s is not None:
+            history.keep_profile(transaction, key, bytes(present), keep_until_s)
     written = RecordHeader(
         slot_count=slot_count_stored(len(merged)),
         schema_revision=schema_revision,
-        revision=1 if header is None else header.revision + 1,
+        revision=revision,
         create_time_ms=now_ms if header is None else header.create_time_ms,
         update_time_ms=now_ms,
     )
-    transaction.raw.put(key, encode_record(key, written, merged))
+    transaction.put(PROFILES, key, encode_record(key, written, merged))
     return Profile(
         customer_id_of(key),
         merged[: len(slots)].copy(),
@@ -244,9 +257,18 @@ def put_profile(
     )
 
 
-def delete_profile(transaction: Transaction, key: bytes) -> bool:
-    """Delete a profile, damaged or not, and return whether there was one."""
-    return bool(transaction.raw.delete(key))
+def delete_profile(
+    transaction: Transaction, key: bytes, *, keep_until_s: int | None = None
+) -> bool:
+    """Delete a profile, damaged or not, and return whether there was one.
+
+    `keep_until_s` as in `put_profile`; a damaged record is not kept.
+    """
+    if keep_until_s is not None:
+        present = transaction.get_profile(key)
+        if present is not None and decode_header(key, present) is not None:
+            history.keep_profile(transaction, key, bytes(present), keep_until_s)
+    return transaction.delete(PROFILES, key)
 
 
 def list_profiles(
@@ -267,19 +289,10 @@ def list_profiles(
     """
     assert 0 < limit <= limits.LIST_ROWS_MAX
     found: list[ListedProfile] = []
-    cursor = transaction.raw.cursor()
-    try:
-        more = cursor.set_range(after) if after else cursor.first()
-        if more and after and bytes(cursor.key()) == after:
-            more = cursor.next()
-        while more and len(found) < limit:
-            key, record = bytes(cursor.key()), cursor.value()
-            header = decode_header(key, record)
-            profile = None if header is None else _profile(key, header, record, slot_count)
-            found.append(ListedProfile(_shown_id(key), profile))
-            more = cursor.next()
-    finally:
-        cursor.close()
+    for key, record in transaction.scan(PROFILES, after, after=True):
+        found.append(ListedProfile(_shown_id(key), decode_profile(key, record, slot_count)))
+        if len(found) == limit:
+            break
     return found
 
 
@@ -291,6 +304,7 @@ def put_block(
     schema_revision: int,
     now_ms: int,
     slot_mask: NDArray[np.bool_] | None = None,
+    keep_until_s: int | None = None,
 ) -> BlockResult:
     """Write many profiles at once: what a load does.
 
@@ -305,17 +319,20 @@ def put_block(
         n keys, all different.
     slots
         uint32[n, S]; read-only here.
-    schema_revision, now_ms, slot_mask
+    schema_revision, now_ms, slot_mask, keep_until_s
         As in `put_profile`; the mask holds for all rows.
     """
     # In key order neighbours share the pages of the tree: 1.3 times as fast as in file order.
     order = sorted(range(len(keys)), key=keys.__getitem__)
     if slot_mask is not None:
-        return _put_partial(transaction, keys, order, slots, schema_revision, now_ms, slot_mask)
+        return _put_partial(
+            transaction, keys, order, slots, schema_revision, now_ms, slot_mask, keep_until_s
+        )
     headers = np.zeros(len(keys), HEADER_DTYPE)
     headers["schema_revision"] = schema_revision
     headers["create_time_ms"] = headers["update_time_ms"] = now_ms
-    get, put = transaction.raw.get, transaction.raw.put
+    get = transaction.get_profile
+    may_have_history = not transaction.is_empty(PROFILE_HISTORY)
     created, revisions = headers["create_time_ms"], headers["revision"]
     revisions[:] = 1
     new_count = 0
@@ -323,20 +340,22 @@ def put_block(
         present = get(keys[row])
         if present is None:
             new_count += 1
+            if may_have_history:
+                revisions[row] = history.last_kept_revision(transaction, keys[row]) + 1
         elif (header := decode_header(keys[row], present)) is not None:
             created[row] = header.create_time_ms
             revisions[row] = header.revision + 1
+            if keep_until_s is not None:
+                history.keep_profile(transaction, keys[row], bytes(present), keep_until_s)
     records = encode_block(keys, headers, slots)
     for row in order:
-        put(keys[row], records[row].data)
+        transaction.put(PROFILES, keys[row], records[row].data)
     return BlockResult(new_count, len(keys) - new_count, ())
 
 
 def measure_profiles(transaction: Transaction) -> ProfileFigures:
     """Return how many profiles there are and what they take in the store."""
-    stat = transaction.raw.stat(transaction.handles.profiles)
-    pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-    return ProfileFigures(stat["entries"], pages * stat["psize"])
+    return ProfileFigures(transaction.count(PROFILES), transaction.size_bytes(PROFILES))
 
 
 def _put_partial(
@@ -347,38 +366,28 @@ def _put_partial(
     schema_revision: int,
     now_ms: int,
     slot_mask: NDArray[np.bool_],
+    keep_until_s: int | None,
 ) -> BlockResult:
     """Write a block that gives only some slots: one by one, for each keeps others."""
     damaged: list[int] = []
     new_count = 0
     for row in order:
+        is_new = transaction.get_profile(keys[row]) is None
         try:
-            profile = put_profile(
+            put_profile(
                 transaction,
                 keys[row],
                 slots[row],
                 schema_revision=schema_revision,
                 now_ms=now_ms,
                 slot_mask=slot_mask,
+                keep_until_s=keep_until_s,
             )
         except DamagedError:
             damaged.append(row)
         else:
-            new_count += profile.revision == 1
+            new_count += is_new
     return BlockResult(new_count, len(keys) - new_count - len(damaged), tuple(sorted(damaged)))
-
-
-def _profile(
-    key: bytes, header: RecordHeader, record: bytes | memoryview, slot_count: int
-) -> Profile:
-    return Profile(
-        customer_id_of(key),
-        decode_slots(record, slot_count),
-        header.schema_revision,
-        header.revision,
-        header.create_time_ms,
-        header.update_time_ms,
-    )
 
 
 def _shown_id(key: bytes) -> str:

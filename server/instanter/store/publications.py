@@ -15,6 +15,7 @@ import google_crc32c
 
 from instanter import limits
 from instanter.errors import ConflictError, DamagedError
+from instanter.store.databases import PUBLICATIONS
 from instanter.store.records import RESIDUE
 from instanter.store.transaction import Transaction
 
@@ -84,49 +85,52 @@ def publish(
     ConflictError
         The current revision is another one.
     """
-    current = current_revision(transaction, kind)
-    if expected_revision is not None and expected_revision != current:
-        raise ConflictError(
-            f"the {kind} is at revision {current}, not {expected_revision}; look at the changes "
-            "and apply again",
-            metadata={"current": str(current), "expected": str(expected_revision)},
-        )
-    revision = current + 1
+    if expected_revision is not None:
+        check_revision(transaction, kind, expected_revision)
+    revision = current_revision(transaction, kind) + 1
     key = _key(kind, revision)
     padding = -len(body) % 8 + _TAIL_SIZE_BYTES - 4
     header = _HEADER.pack(_MAGIC, _FORMAT, 0, now_ns, len(body), 0)
     value = b"".join((header, body, b"\0" * padding))
     checksum = google_crc32c.extend(google_crc32c.value(key), value)
-    handle = transaction.handles.publications
-    transaction.raw.put(key, value + checksum.to_bytes(4, "little"), db=handle)
+    transaction.put(PUBLICATIONS, key, value + checksum.to_bytes(4, "little"))
     for old in kept_revisions(transaction, kind)[: -_KEPT[kind]]:
-        transaction.raw.delete(_key(kind, old), db=handle)
+        transaction.delete(PUBLICATIONS, _key(kind, old))
     return revision
+
+
+def check_revision(transaction: Transaction, kind: str, expected_revision: int) -> None:
+    """Refuse to go on from another revision than the current one; 0 stands for none.
+
+    Raises
+    ------
+    ConflictError
+        The current revision is another one.
+    """
+    current = current_revision(transaction, kind)
+    if expected_revision != current:
+        raise ConflictError(
+            f"the {kind} is at revision {current}, not {expected_revision}; look at the changes "
+            "and apply again",
+            metadata={"current": str(current), "expected": str(expected_revision)},
+        )
 
 
 def current_revision(transaction: Transaction, kind: str) -> int:
     """Return the current revision of a document, 0 when none has been published. Costs 1 µs."""
-    cursor = transaction.raw.cursor(transaction.handles.publications)
-    try:
-        prefix = _KINDS[kind]
-        found = cursor.prev() if cursor.set_range(prefix + b"\xff" * 8) else cursor.last()
-        key = bytes(cursor.key()) if found else b""
-    finally:
-        cursor.close()
-    return int.from_bytes(key[16:], "big") if key.startswith(prefix) else 0
+    prefix = _KINDS[kind]
+    for key, _ in transaction.scan_back(PUBLICATIONS, prefix + b"\xff" * 8):
+        return int.from_bytes(key[16:], "big") if key.startswith(prefix) else 0
+    return 0
 
 
 def kept_revisions(transaction: Transaction, kind: str) -> list[int]:
     """Return the revisions of a document that are still kept, oldest first."""
     revisions = []
-    cursor = transaction.raw.cursor(transaction.handles.publications)
-    try:
-        found = cursor.set_range(_KINDS[kind])
-        while found and (key := bytes(cursor.key())).startswith(_KINDS[kind]):
-            revisions.append(int.from_bytes(key[16:], "big"))
-            found = cursor.next()
-    finally:
-        cursor.close()
+    for key, _ in transaction.scan(PUBLICATIONS, _KINDS[kind]):
+        if not key.startswith(_KINDS[kind]):
+            break
+        revisions.append(int.from_bytes(key[16:], "big"))
     return revisions
 
 
@@ -155,7 +159,7 @@ def load_revision(transaction: Transaction, kind: str, revision: int) -> Publish
         Its bytes are damaged.
     """
     key = _key(kind, revision)
-    value = transaction.raw.get(key, None, transaction.handles.publications)
+    value = transaction.get(PUBLICATIONS, key)
     if value is None:
         return None
     joined = b"".join((key, value))

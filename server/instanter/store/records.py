@@ -30,6 +30,9 @@ one with a flipped bit. It comes last, because a CRC over data followed by its o
 constant: one call over key and record checks everything without cutting the record apart.
 CRC-32C is computed by `google_crc32c` (0.25 µs for 4 KiB; `zlib.crc32` 1.1 µs, a Numba
 slice-by-8 kernel 2.3 µs).
+
+A **sealed value** is any other small value: its size, uint32; the value; NUL until the whole is a
+multiple of 8 bytes; CRC-32C over the key, then all of that, uint32.
 """
 
 import re
@@ -43,7 +46,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter import limits
-from instanter.errors import InvalidFieldError
+from instanter.errors import DamagedError, InvalidFieldError
 
 MISSING: Final = 0xFFFF_FFFF
 """Slot pattern of a missing value; the catalogue's `MISSING_CODE` is the same."""
@@ -54,6 +57,9 @@ HEADER_SIZE_BYTES: Final = 48
 TAIL_SIZE_BYTES: Final = 32
 RESIDUE: Final = 0x48674BC7
 """CRC-32C of any bytes that end with their own CRC-32C, little-endian."""
+
+MARKER: Final = b"\1\0\0\0\0\0\0\0"
+"""Value of a key that says all by being there; never empty, for that is a deletion."""
 
 HEADER: Final = struct.Struct("<HHIQQqqQ")
 """Magic, format, slots, schema revision, revision, create and update time, reserve."""
@@ -103,6 +109,32 @@ class RecordHeader:
     """
 
     slot_count: int
+    schema_revision: int
+    revision: int
+    create_time_ms: int
+    update_time_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """One profile, copied out of the store.
+
+    Attributes
+    ----------
+    customer_id
+        Whose it is.
+    slots
+        uint32[S] in the slots of the schema asked for; missing is all bits set.
+    schema_revision
+        Schema it was last written under.
+    revision
+        How often it has been written, from 1.
+    create_time_ms, update_time_ms
+        Milliseconds since 1970.
+    """
+
+    customer_id: str
+    slots: NDArray[np.uint32]
     schema_revision: int
     revision: int
     create_time_ms: int
@@ -217,6 +249,31 @@ def decode_slots(record: bytes | memoryview, slot_count: int) -> NDArray[np.uint
     return slots
 
 
+def decode_profile(key: bytes, record: bytes | memoryview, slot_count: int) -> Profile | None:
+    """Return a copy of the profile in a record, or None when the record is damaged.
+
+    Parameters
+    ----------
+    key
+        The customer's key, which the checksum is bound to.
+    record
+        The record.
+    slot_count
+        Slots of the present schema.
+    """
+    header = decode_header(key, record)
+    if header is None:
+        return None
+    return Profile(
+        customer_id_of(key),
+        decode_slots(record, slot_count),
+        header.schema_revision,
+        header.revision,
+        header.create_time_ms,
+        header.update_time_ms,
+    )
+
+
 def encode_block(
     keys: Sequence[bytes], headers: NDArray[np.void], slots: NDArray[np.uint32]
 ) -> NDArray[np.uint8]:
@@ -253,3 +310,29 @@ def encode_block(
         for key, record in zip(keys, records, strict=True)
     ]
     return records
+
+
+def seal(key: bytes, value: bytes) -> bytes:
+    """Return a value with its checksum, bound to the key it will stand under. Costs 0.6 µs."""
+    size = len(value)
+    body = b"".join((_TAIL.pack(size), value, _PADDING[size & 7]))
+    return body + _TAIL.pack(google_crc32c.extend(google_crc32c.value(key), body))
+
+
+def unseal(key: bytes, stored: bytes | memoryview) -> bytes:
+    """Return a copy of the value that was sealed for a key.
+
+    Raises
+    ------
+    DamagedError
+        The bytes are not what was written, or were written for another key.
+    """
+    joined = b"".join((key, stored))
+    start = len(key) + 4
+    if len(joined) >= start + 4 and google_crc32c.value(joined) == RESIDUE:
+        (size,) = _TAIL.unpack_from(joined, len(key))
+        if start + size + 4 <= len(joined):
+            return joined[start : start + size]
+    raise DamagedError(
+        f"the value under key {key.hex()} is damaged in the store", metadata={"key": key.hex()}
+    )

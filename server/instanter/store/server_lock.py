@@ -1,13 +1,17 @@
-"""One server a folder: a lock that the operating system releases when its holder dies."""
+"""One server a folder, one keeper a folder: locks that are released when their holder dies."""
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Final, Self
 
 from instanter.errors import PreconditionError
 
-LOCK_FILE_NAME: Final = "server.lock"
+SERVER_LOCK_FILE_NAME: Final = "server.lock"
+KEEPER_LOCK_FILE_NAME: Final = "keeper.lock"
+
+_ATTEMPT_INTERVAL_S = 0.005
 
 
 class ServerLock:
@@ -31,33 +35,83 @@ class ServerLock:
         PreconditionError
             Another server holds it; its process id is named. Or the folder cannot be written.
         """
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(
-                folder / LOCK_FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
-        except OSError as error:
-            raise PreconditionError(
-                f"cannot use {folder} as the store's folder: {error.strerror}",
-                reason="STORE_FOLDER_INVALID",
-            ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(descriptor)
-            raise PreconditionError(
-                f"another server, process {holder}, uses the store in {folder}; stop it or name "
-                "another folder",
-                reason="STORE_LOCKED",
-                metadata={"pid": holder},
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        return cls(descriptor)
+        return cls(_acquire(folder, SERVER_LOCK_FILE_NAME, "server", 0))
 
     def release(self) -> None:
         """Give the lock back. A second call does nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._descriptor = _release(self._descriptor)
+
+
+class KeeperLock:
+    """Held by the one process that writes a store, the keeper or a command; else as `ServerLock`.
+
+    It is another lock than the server's, because the server that holds that one outlives the
+    keepers it starts.
+    """
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def acquire(cls, folder: Path, *, wait_ns: int = 0) -> Self:
+        """Take the lock of `folder`, which is made when absent.
+
+        Parameters
+        ----------
+        folder
+            The store's folder.
+        wait_ns
+            How long to wait for its holder to let go: one that was killed takes a moment to die.
+
+        Raises
+        ------
+        PreconditionError
+            Another process still holds it; its process id is named. Or the folder cannot be
+            written.
+        """
+        return cls(_acquire(folder, KEEPER_LOCK_FILE_NAME, "keeper", wait_ns))
+
+    def release(self) -> None:
+        """Give the lock back. A second call does nothing."""
+        self._descriptor = _release(self._descriptor)
+
+
+def _acquire(folder: Path, file_name: str, holder: str, wait_ns: int) -> int:
+    """Return the descriptor of the locked file."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder / file_name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise PreconditionError(
+            f"cannot use {folder} as the store's folder: {error.strerror}",
+            reason="STORE_FOLDER_INVALID",
+        ) from error
+    deadline_ns = time.monotonic_ns() + wait_ns
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            if time.monotonic_ns() >= deadline_ns:
+                pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(descriptor)
+                raise PreconditionError(
+                    f"another {holder}, process {pid}, uses the store in {folder}; stop it or "
+                    "name another folder",
+                    reason="STORE_LOCKED",
+                    metadata={"pid": pid},
+                ) from error
+        # `flock` waits for ever or not at all.
+        time.sleep(_ATTEMPT_INTERVAL_S)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _release(descriptor: int) -> int:
+    """Give the lock of a descriptor back, and return what stands for none."""
+    if descriptor >= 0:
+        os.close(descriptor)
+    return -1

@@ -1,0 +1,567 @@
+"""The state of a node in two layers: a synced base, and on top an overlay of what is fresh.
+
+The *base* is an LMDB environment that is synced at each commit. The *overlay* is another one that
+is never synced: an acknowledged write is on disk in the log, not here, so a commit costs
+microseconds. Every process that has the folder open sees both, hence every acknowledged write at
+once. From time to time the overlay is *folded* into the base, in one transaction together with
+the sequence up to which the base now holds the log; then what has not changed since is *purged*
+from the overlay. After a power cut the overlay is thrown away and made anew from the log, from
+the folded sequence on.
+
+What makes a reader's two snapshots one: it takes the overlay's first, then the base's, and the
+base's must have been committed before the overlay's was taken. Otherwise the base might hold the
+end of a fold of which the overlay snapshot does not have the other changes yet. A reader knows it
+by the base's transaction number being one that was seen earlier; when it is not (once a fold) the
+reader begins again, now having seen it. Nothing is purged before the base that holds it is
+committed, so the base, taken later, has all that the overlay lacks.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import lmdb
+
+from instanter import limits
+from instanter.errors import DamagedError, PreconditionError, UnavailableError
+from instanter.store.databases import (
+    DATABASES,
+    LAYER_META_KEYS,
+    META,
+    META_KEY_APPLIED,
+    META_KEY_BOOT,
+    META_KEY_FOLDED,
+    META_KEY_FORMAT,
+)
+from instanter.store.environment import Environment, StoreFigures, translated
+from instanter.store.overlay_files import OverlayUse, boot_id
+from instanter.store.records import seal, unseal
+from instanter.store.transaction import Handles, Transaction
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class FoldResult(Generic[T]):
+    """What a fold has done, and what of it is still to be purged.
+
+    Attributes
+    ----------
+    folded_sequence
+        The base now holds the effect of the log up to here.
+    entry_count
+        Entries of the overlay that were folded.
+    snapshot
+        Number of the overlay's transaction they were read at.
+    unpurged
+        Pairs of database index and key that may still be in the overlay; `purge` takes from it.
+    heavy_result
+        What the heavy change returned, None without one.
+    """
+
+    folded_sequence: int
+    entry_count: int
+    snapshot: int
+    unpurged: list[tuple[int, bytes]]
+    heavy_result: T | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateFigures:
+    """How large a state is.
+
+    Attributes
+    ----------
+    base, overlay
+        Figures of the layers; None without an overlay.
+    folded_sequence, applied_sequence
+        Up to where the base, and the whole state, hold the log.
+    """
+
+    base: StoreFigures
+    overlay: StoreFigures | None
+    folded_sequence: int
+    applied_sequence: int
+
+
+class LayeredReading:
+    """A read transaction of both layers as a context manager; made by `State.read`."""
+
+    __slots__ = ("_base", "_base_raw", "_overlay", "_overlay_raw", "_state", "_thread")
+
+    def __init__(self, state: "State", overlay: Environment) -> None:
+        self._state = state
+        self._base = state.base
+        self._overlay = overlay
+
+    def __enter__(self) -> Transaction:
+        thread = self._thread = threading.get_ident()
+        state, base, overlay = self._state, self._base, self._overlay
+        while True:
+            seen = state.seen_base_id
+            self._overlay_raw = overlay.begin_read(thread)
+            try:
+                self._base_raw = base.begin_read(thread)
+            except BaseException:
+                overlay.end_read(self._overlay_raw, thread)
+                raise
+            base_id = self._base_raw.id()
+            if base_id == seen:
+                return Transaction(self._base_raw, base.handles, self._overlay_raw, overlay.handles)
+            # It may have been committed after the overlay's snapshot was taken.
+            state.seen_base_id = base_id
+            self._end()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+        if isinstance(error, lmdb.Error):
+            raise translated(error, self._base.folder) from error
+
+    def _end(self) -> None:
+        try:
+            self._base.end_read(self._base_raw, self._thread)
+        finally:
+            self._overlay.end_read(self._overlay_raw, self._thread)
+
+
+class State:
+    """One open state. Shared by the threads of a process; never carried across a fork.
+
+    One process has it open for writing, see `KeeperLock`; within it one thread writes and one
+    folds, each of its own.
+
+    Attributes
+    ----------
+    base
+        The lower layer.
+    seen_base_id
+        Number of the last transaction of the base that a reader of this process has met.
+    """
+
+    __slots__ = ("_changed", "_opened_at", "_overlay", "_use", "base", "seen_base_id")
+
+    def __init__(self, base: Environment) -> None:
+        self.base = base
+        self.seen_base_id = -1
+        self._overlay: Environment | None = None
+        self._use: OverlayUse | None = None
+        self._changed: dict[tuple[int, bytes], int] = {}
+        self._opened_at = 0
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        writable: bool,
+        fresh_overlay: bool = False,
+        map_size_bytes: int = limits.STORE_MAP_SIZE_BYTES_INITIAL,
+        overlay_map_size_bytes: int = limits.OVERLAY_MAP_SIZE_BYTES_INITIAL,
+    ) -> Self:
+        """Open the state in `folder`.
+
+        Parameters
+        ----------
+        folder
+            The store's folder.
+        writable
+            Whether this process is the one that writes. It then makes what is missing. Otherwise
+            the store must exist; without an overlay the base alone is read.
+        fresh_overlay
+            Whether to begin with an empty overlay: when it will be made anew from the log anyway.
+            One that does not belong to this start of the operating system, or is damaged, is
+            emptied in any case.
+        map_size_bytes, overlay_map_size_bytes
+            Address space to begin with; it doubles when it is full.
+
+        Raises
+        ------
+        PreconditionError, DamagedError, ExhaustedError
+            As `Environment.open`.
+        UnavailableError
+            The overlay is damaged, and another process has it open; or another process makes it.
+        """
+        base = Environment.open(folder, writable=writable, map_size_bytes=map_size_bytes)
+        state = cls(base)
+        try:
+            if writable:
+                state._open_writable(fresh=fresh_overlay, size=overlay_map_size_bytes)
+            else:
+                state._open_readable()
+        except BaseException:
+            state.close()
+            raise
+        return state
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it, after waiting for open reads and a running write to end."""
+        if self._overlay is not None:
+            self._overlay.close()
+        self.base.close()
+        if self._use is not None:
+            self._use.release()
+
+    @property
+    def folder(self) -> Path:
+        """Where it lives."""
+        return self.base.folder
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """Return a context manager that yields a read transaction: one snapshot, no waiting.
+
+        A thread has at most one at a time and does not write meanwhile. What it returns that is a
+        view ends with it.
+        """
+        if self._overlay is None:
+            return self.base.read()
+        return LayeredReading(self, self._overlay)
+
+    def write(self, change: Callable[[Transaction], T], *, sequence: int | None = None) -> T:
+        """Run `change` in a write transaction of the overlay and return its result.
+
+        Everybody sees all of it or nothing; it is not on disk: the log must have it. An exception
+        that leaves `change` undoes everything. When the map is full it doubles and `change` runs
+        again, so it must be able to run twice.
+
+        Parameters
+        ----------
+        change
+            Gets a transaction over both layers.
+        sequence
+            That of the last record of the log that is applied; None if the change says it itself,
+            through `Transaction.set_applied`, or applies none.
+
+        Raises
+        ------
+        ExhaustedError
+            The disk is full; nothing was changed, reads go on, and a later write works once there
+            is room.
+        UnavailableError
+            The state is closed.
+        """
+        return self._write(change, sequence, clear=False)
+
+    def rebuild(self, change: Callable[[Transaction], T], *, sequence: int | None = None) -> T:
+        """Empty the overlay and run `change`, all in one transaction; else as `write`.
+
+        What replays the log over the base at the start: readers that have the overlay open see
+        what was there before, or what is there now.
+        """
+        return self._write(change, sequence, clear=True)
+
+    def clear_overlay(self) -> None:
+        """Forget everything that is not in the base."""
+        self.rebuild(lambda _: None)
+
+    def fold(
+        self,
+        *,
+        heavy: Callable[[Transaction], T] | None = None,
+        heavy_sequence: int | None = None,
+        wait_durable: Callable[[int], None] | None = None,
+    ) -> FoldResult[T]:
+        """Write what is in the overlay now to the base, synced, with the sequence it stands for.
+
+        For a thread of its own; reads and writes go on. A heavy change is then written straight
+        to the base and the overlay, which would hide it, purged before, so nothing may be written
+        to the overlay until this returns.
+
+        Parameters
+        ----------
+        heavy
+            A change too large for the overlay. It gets a transaction over the base alone, which
+            by then is the whole state, and may run twice.
+        heavy_sequence
+            Sequence of the record that it applies, on disk in the log.
+        wait_durable
+            Called with the sequence of what is about to be written, and returns once the log has
+            that on disk: the base must never know more than the log. It may raise.
+
+        Raises
+        ------
+        ExhaustedError
+            The disk is full; the base is as before, or, with a heavy change, holds all but that.
+        """
+        assert (heavy is None) == (heavy_sequence is None), "one goes with the other"
+        result: FoldResult[T] = self._fold_overlay(wait_durable)
+        if heavy is None:
+            return result
+        assert heavy_sequence is not None
+        assert heavy_sequence > result.folded_sequence, "the log is applied in its order"
+        while not self.purge(result, limits.PURGE_ROWS):
+            pass
+        assert self._is_overlay_empty(), "nothing is written while a heavy change is"
+        stored = _sealed(META_KEY_FOLDED, heavy_sequence)
+
+        def write_heavy(transaction: Transaction) -> T:
+            found = heavy(transaction)
+            transaction.put(META, META_KEY_FOLDED, stored)
+            return found
+
+        result.heavy_result = self.base.write(write_heavy)
+        result.folded_sequence = heavy_sequence
+        return result
+
+    def purge(self, fold: FoldResult[Any], limit: int) -> bool:
+        """Take out of the overlay what a fold has put into the base and nobody has changed since.
+
+        For the thread that writes.
+
+        Parameters
+        ----------
+        fold
+            The result of the last fold.
+        limit
+            At most this many entries: bounds how long a write waits.
+
+        Returns
+        -------
+        bool
+            Whether nothing of that fold is left to do.
+        """
+        overlay = self._writable_overlay()
+        step = fold.unpurged[-limit:]
+        changed, opened_at = self._changed, self._opened_at
+        step_purged = [e for e in step if changed.get(e, opened_at) <= fold.snapshot]
+
+        def delete(raw: Any, handles: Handles) -> None:
+            for index, key in step_purged:
+                raw.delete(key, db=handles[index])
+
+        if step_purged:
+            overlay.write_raw(delete)
+            for entry in step_purged:
+                changed.pop(entry, None)
+        del fold.unpurged[-limit:]
+        return not fold.unpurged
+
+    def folded_sequence(self) -> int:
+        """Return the sequence up to which the base holds the log, 0 when it holds nothing of it.
+
+        Raises
+        ------
+        DamagedError
+            It is damaged.
+        """
+        with self.base.read() as transaction:
+            return _sequence(META_KEY_FOLDED, transaction.get(META, META_KEY_FOLDED))
+
+    def applied_sequence(self) -> int:
+        """Return the sequence up to which the state as a whole holds the log.
+
+        Raises
+        ------
+        DamagedError
+            It is damaged.
+        """
+        with self.read() as transaction:
+            return max(
+                _sequence(key, transaction.get(META, key))
+                for key in (META_KEY_FOLDED, META_KEY_APPLIED)
+            )
+
+    def figures(self) -> StateFigures:
+        """Return how large the state is and how far it goes."""
+        return StateFigures(
+            self.base.figures(),
+            None if self._overlay is None else self._overlay.figures(),
+            self.folded_sequence(),
+            self.applied_sequence(),
+        )
+
+    def clear_dead_readers(self) -> int:
+        """Free the slots of readers whose process has died, and return how many there were."""
+        count = self.base.clear_dead_readers()
+        if self._overlay is not None:
+            count += self._overlay.clear_dead_readers()
+        return count
+
+    def _write(self, change: Callable[[Transaction], T], sequence: int | None, *, clear: bool) -> T:
+        overlay, base = self._writable_overlay(), self.base
+        thread = threading.get_ident()
+        written: list[tuple[set[tuple[int, bytes]], int]] = []
+
+        def run(raw: Any, handles: Handles) -> T:
+            if clear:
+                _clear(raw, handles)
+            base_raw = base.begin_read(thread)
+            try:
+                transaction = Transaction(base_raw, base.handles, raw, handles)
+                result = change(transaction)
+                if sequence is not None:
+                    transaction.set_applied(sequence)
+            finally:
+                # Before the overlay's map may have to grow: that waits for all readers, and one
+                # of those may wait for the base's map, which waits for this transaction.
+                base.end_read(base_raw, thread)
+            written.append((transaction.changed, raw.id()))
+            return result
+
+        result = overlay.write_raw(run)
+        keys, number = written[-1]
+        if clear:
+            self._changed = {}
+        self._changed.update(dict.fromkeys(keys, number))
+        return result
+
+    def _fold_overlay(self, wait_durable: Callable[[int], None] | None) -> FoldResult[T]:
+        overlay = self._writable_overlay()
+        thread = threading.get_ident()
+        folded = self.folded_sequence()
+        raw = overlay.begin_read(thread)
+        try:
+            snapshot = Transaction(raw, overlay.handles)
+            applied = _sequence(META_KEY_APPLIED, snapshot.get(META, META_KEY_APPLIED))
+            sequence = max(applied, folded)
+            entries = [
+                (database.index, key)
+                for database in DATABASES
+                for key, _ in snapshot.scan(database)
+                if database is not META or key not in LAYER_META_KEYS
+            ]
+            if wait_durable is not None:
+                wait_durable(sequence)
+            if entries or sequence > folded:
+                self.base.write(lambda base: _copy(snapshot, base, sequence))
+            return FoldResult(sequence, len(entries), raw.id(), entries)
+        finally:
+            overlay.end_read(raw, thread)
+
+    def _is_overlay_empty(self) -> bool:
+        overlay = self._writable_overlay()
+        with overlay.read() as transaction:
+            return all(database is META or transaction.is_empty(database) for database in DATABASES)
+
+    def _writable_overlay(self) -> Environment:
+        assert self._overlay is not None, "this state was opened for reading only"
+        return self._overlay
+
+    def _open_readable(self) -> None:
+        use = self._use = OverlayUse.of_reader(self.folder)
+        if use is not None:
+            self._overlay = _open_for_reading(use)
+            if self._overlay is None:
+                use.release()
+
+    def _open_writable(self, *, fresh: bool, size: int) -> None:
+        use = self._use = OverlayUse.of_writer(self.folder)
+        self._overlay = _open_for_writing(use, fresh=fresh, size=size)
+        self._adopt(clear=fresh and not use.is_alone)
+        use.share()
+
+    def _adopt(self, *, clear: bool) -> None:
+        """Make the overlay this process's own: say when it was made, and what is old in it."""
+        boot = seal(META_KEY_BOOT, boot_id())
+
+        def mark(raw: Any, handles: Handles) -> int:
+            if clear:
+                _clear(raw, handles)
+            raw.put(META_KEY_BOOT, boot, db=handles[META.index])
+            return int(raw.id())
+
+        self._opened_at = self._writable_overlay().write_raw(mark)
+
+
+def _clear(raw: Any, handles: Handles) -> None:
+    """Empty all databases of an overlay but for what says what it is."""
+    meta = handles[META.index]
+    for handle in handles:
+        if handle is not meta:
+            raw.drop(handle, delete=False)
+    cursor = raw.cursor(meta)
+    kept = {META_KEY_FORMAT, META_KEY_BOOT}
+    more = cursor.first()
+    while more:
+        more = cursor.next() if bytes(cursor.key()) in kept else cursor.delete()
+    cursor.close()
+
+
+def _copy(snapshot: Transaction, base: Transaction, sequence: int) -> None:
+    """Write all entries of an overlay to the base."""
+    for database in DATABASES:
+        for key, value in snapshot.scan(database):
+            if database is META and key in LAYER_META_KEYS:
+                continue
+            if len(value):
+                base.put(database, key, value)
+            else:
+                base.delete(database, key)
+    base.put(META, META_KEY_FOLDED, _sealed(META_KEY_FOLDED, sequence))
+
+
+def _sealed(key: bytes, sequence: int) -> bytes:
+    return seal(key, sequence.to_bytes(8, "little"))
+
+
+def _sequence(key: bytes, stored: memoryview | None) -> int:
+    return 0 if stored is None else int.from_bytes(unseal(key, stored), "little")
+
+
+def _open_for_writing(use: OverlayUse, *, fresh: bool, size: int) -> Environment:
+    """Open the overlay, after throwing away one that is not wanted or cannot be trusted."""
+    if fresh and use.is_alone:
+        use.delete_files()
+    try:
+        overlay = Environment.open(use.folder, durable=False, map_size_bytes=size)
+    except (PreconditionError, DamagedError) as error:
+        if error.reason == "STORE_NOT_ALLOWED":
+            raise
+        problem: Exception | None = error
+    else:
+        if _is_trusted(overlay):
+            return overlay
+        overlay.close()
+        problem = None
+    if not use.is_alone:
+        raise UnavailableError(
+            f"{use.folder} is damaged or of another start of the system, and another process has "
+            "it open; stop that, then retry",
+            reason="STORE_BUSY",
+        ) from problem
+    use.delete_files()
+    return Environment.open(use.folder, durable=False, map_size_bytes=size)
+
+
+def _open_for_reading(use: OverlayUse) -> Environment | None:
+    """Open the overlay, or return None when there is none to be trusted: the base is whole."""
+    try:
+        overlay = Environment.open(use.folder, writable=False, durable=False)
+    except PreconditionError as error:
+        if error.reason == "STORE_NOT_FOUND":
+            return None
+        raise
+    if _is_trusted(overlay):
+        return overlay
+    overlay.close()
+    return None
+
+
+def _is_trusted(overlay: Environment) -> bool:
+    """Return whether an overlay was made since the operating system was started."""
+    try:
+        with overlay.read() as transaction:
+            stored = transaction.get(META, META_KEY_BOOT)
+            # A new one, which is empty, does not say yet.
+            return stored is None or unseal(META_KEY_BOOT, stored) == boot_id()
+    except DamagedError:
+        return False
