@@ -79,6 +79,44 @@ CATALOGUE_FILE_SIZE_BYTES_MAX: Final = 4 << 20
 CATALOGUE_SIZE_BYTES_MAX: Final = 12 << 20
 """Bytes of all catalogue files together; below the message limit, so that a clear error comes."""
 
+# --- Events, contact policy, response ------------------------------------------------------------
+
+EVENT_KINDS_MAX: Final = 200
+"""Kinds of events of a catalogue, withdrawn ones included."""
+
+EVENT_FIELDS_MAX: Final = 50
+"""Fields of one event kind, withdrawn ones included: bounds an event's row of values."""
+
+DERIVATIONS_MAX: Final = 200
+"""Derived attributes of a catalogue: each is evaluated in every decision."""
+
+WINDOW_S_MIN: Final = 60
+"""Shortest window, half-life or rest: one minute."""
+
+WINDOW_S_MAX: Final = 90 * 86_400
+"""Longest window, half-life or rest, and longest time until an outcome is accepted: 90 days."""
+
+CAPS_MAX: Final = 50
+"""Caps of a contact policy: each is checked for every offer of every decision."""
+
+CAP_COUNT_MAX: Final = 100
+"""Contacts that a cap may allow: below the contacts that are kept of a customer."""
+
+COOL_OFFS_MAX: Final = 20
+"""Cool-offs of a contact policy."""
+
+QUIET_HOURS_MAX: Final = 10
+"""Spans of quiet hours of a contact policy."""
+
+CONSENTS_MAX: Final = 50
+"""Consents of a contact policy."""
+
+OUTCOME_WAIT_S_MAX: Final = 30 * 86_400
+"""Longest wait until a presentation without an answer counts as ignored: 30 days."""
+
+EXPLORATION_MAX: Final = 10.0
+"""Standard deviations by which choices may be varied: above, choices are all but random."""
+
 # --- Decisions ----------------------------------------------------------------------------------
 
 OFFER_COUNT_MAX: Final = 100
@@ -224,6 +262,22 @@ DRAIN_NS_MAX: Final = 5_000_000_000
 STORE_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
 """Address space of a new store; it doubles when it is full."""
 
+OVERLAY_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
+"""Address space of a new overlay; it doubles when it is full."""
+
+FOLD_NS: Final = 1_000_000_000
+"""Time between two folds: bounds how much of the log is replayed at the next start."""
+
+RELAXED_NS_MAX: Final = 200_000_000
+"""Time until a write that was acknowledged before it was on disk is on disk."""
+
+DECISION_INPUTS_KEPT_NS: Final = 30 * 86_400_000_000_000
+"""Time for which the profile that an old decision was made with is kept after it was overwritten:
+as long as an outcome may come, by the catalogue's default."""
+
+PURGE_ROWS: Final = 1_000
+"""Entries that one step of a purge takes out of the overlay: 2 ms, in which no write begins."""
+
 STORE_READERS_MAX: Final = 126
 """Slots of LMDB's reader table: one a thread that reads."""
 
@@ -295,6 +349,8 @@ assert LOG_RECORD_SIZE_BYTES_MAX < LOG_SIZE_BYTES_MAX
 assert CUSTOMER_ID_SIZE_BYTES_MAX + 8 <= 511, "a padded key must fit LMDB's key size"
 assert CATALOGUE_FILE_SIZE_BYTES_MAX <= CATALOGUE_SIZE_BYTES_MAX < MESSAGE_SIZE_BYTES_MAX
 assert OFFER_COUNT_MAX <= OFFERS_MAX
+assert DERIVATIONS_MAX <= PROFILE_SLOTS_MAX, "each derived attribute has a profile slot"
+assert OUTCOME_WAIT_S_MAX <= WINDOW_S_MAX, "an ignored presentation is noted while it counts"
 assert BATCH_TURN_MAX <= BATCH_REQUESTS_MAX
 assert REVISION_POLL_NS * 5 < 1_000_000_000, "a new revision is promised within one second"
 assert WRITES_GROUP_MAX <= WRITES_WAITING_MAX
