@@ -157,7 +157,7 @@ def test_buf_curl_finds_the_service_and_calls_it(shop: Shop) -> None:
     assert int(json.loads(done.stdout)["revision"]) >= 1
 
 
-def test_the_client_of_node_calls_and_reads_errors(server: Server) -> None:
+def test_the_client_of_node_calls_and_reads_errors_and_streams(server: Server, echo: Echo) -> None:
     """`GRPC_JS` names a folder in which `npm install @grpc/grpc-js` was run."""
     folder = os.environ.get("GRPC_JS", "")
     if not folder or shutil.which("node") is None:
@@ -174,4 +174,31 @@ def test_the_client_of_node_calls_and_reads_errors(server: Server) -> None:
         "details": "nothing was said: 100 % silence ✓",
         "late": 4,
         "cancelled": 1,
+        "streams": [
+            {"count": 2_000, "ordered": True, "code": 0, "details": ""},
+            {
+                "count": 7,
+                "ordered": True,
+                "code": 8,
+                "details": "the stream fell behind; open it again",
+            },
+            {"count": 0, "ordered": True, "code": 5, "details": "nothing is told"},
+        ],
+        "left": 1,
     }
+    assert all(telling.over.wait(20) for telling in echo.tellings), "also the one it left"
+
+
+def test_k6_finds_the_service_and_calls_it(shop: Shop) -> None:
+    """`K6` names the program; the package k6 brings it, which is as large as all others."""
+    k6 = os.environ.get("K6") or shutil.which("k6")
+    if not k6:
+        pytest.skip("k6 is not installed; it comes with the package k6, and K6 says where it is")
+    command = [k6, "run", "--quiet", "--no-usage-report", "--no-color", "--address", ""]
+    program = Path(__file__).with_name("k6.js")
+    done = subprocess.run(
+        [*command, "-e", f"TARGET={shop.server.target}", str(program)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"decided": [200, 0], "refused": [200, 0]}, done.stderr

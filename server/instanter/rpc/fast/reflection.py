@@ -30,7 +30,8 @@ class ReflectionRoute:
     Parameters
     ----------
     names
-        Full names of all services that are served.
+        Full names of all services that are served. One that the pool does not know is not listed,
+        for tools take a listed service without a description as a failure of everything.
     pool
         Knows the descriptors.
     dispatcher, loop, clock
@@ -50,7 +51,7 @@ class ReflectionRoute:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
     ) -> None:
-        self._names = tuple(sorted(names))
+        self._names = tuple(name for name in sorted(names) if _is_known(pool, name))
         self._pool = pool
         self._dispatcher = dispatcher
         self._loop = loop
@@ -108,6 +109,14 @@ class ReflectionRoute:
             found_numbers.extension_number.extend(numbers)
         else:
             raise KeyError("question that this server understands")
+
+
+def _is_known(pool: DescriptorPool, name: str) -> bool:
+    try:
+        pool.FindServiceByName(name)
+    except KeyError:
+        return False
+    return True
 
 
 def _add_files(first: Any, response: Any) -> None:
