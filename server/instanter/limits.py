@@ -248,6 +248,9 @@ WRITES_WAITING_MAX: Final = 4_096
 WRITES_GROUP_MAX: Final = 512
 """Writes of one transaction: bounds how long the first of them waits for the last."""
 
+TOOLS_CONNECTIONS_MAX: Final = 8
+"""Commands that may write into a served store at the same time: a load, a fit, an apply."""
+
 COMPILE_NS_MAX: Final = 60_000_000_000
 """Time that a catalogue has to compile; the largest allowed one takes a fraction of it."""
 
@@ -256,6 +259,40 @@ COMPILE_MEMORY_SIZE_BYTES_MAX: Final = 4 << 30
 
 DRAIN_NS_MAX: Final = 5_000_000_000
 """Time that calls in flight have to finish when the server stops."""
+
+# --- Processes ----------------------------------------------------------------------------------
+
+WORKERS_MAX: Final = 32
+"""Worker processes of a server: more cores than that are better used by a second node."""
+
+FORWARDED_CALLS_MAX: Final = 8_192
+"""Calls of one worker that wait for the keeper; more are refused with RESOURCE_EXHAUSTED."""
+
+FORWARDED_SIZE_BYTES_MAX: Final = 64 << 20
+"""Bytes of these calls' requests: four of the longest."""
+
+TOLD_SIZE_BYTES_MAX: Final = 8 << 20
+"""Bytes of decision records that wait for the keeper; more are dropped and counted: 40,000
+decisions, 2 s at the highest rate one worker has."""
+
+KEEPER_WAIT_NS_MAX: Final = 2_000_000_000
+"""Time that a write waits for a keeper that is being replaced."""
+
+KEEPER_STOP_NS_MAX: Final = 30_000_000_000
+"""Time that a keeper has to finish its writes and to fold them before it is killed; what it has
+acknowledged is in the log anyway."""
+
+HEARTBEAT_NS: Final = 200_000_000
+"""How often each process tells the supervisor from its event loop that it is alive."""
+
+SILENCE_NS_MAX: Final = 1_000_000_000
+"""Silence after which a process that serves is killed and replaced."""
+
+SILENCE_STARTING_NS_MAX: Final = 10_000_000_000
+"""The same while it takes up its role: opening a store keeps the interpreter busy."""
+
+WARM_UP_NS_MAX: Final = 300_000_000_000
+"""Time that a new process has to import what it needs: the first one of all compiles kernels."""
 
 # --- The store ----------------------------------------------------------------------------------
 
@@ -365,3 +402,6 @@ assert STREAM_AHEAD_SIZE_BYTES * STREAMS_PER_CONNECTION_MAX < REPLIES_WAITING_SI
 )
 assert STREAMS_PER_CONNECTION_MAX <= RESETS_BURST_MAX, "a client may cancel all that it has"
 assert KEEPALIVE_ANSWER_NS_MAX < KEEPALIVE_NS < CONNECTION_IDLE_NS_MAX < CONNECTION_AGE_NS_MAX
+assert MESSAGE_SIZE_BYTES_MAX < FORWARDED_SIZE_BYTES_MAX, "the longest request can be forwarded"
+assert 2 * HEARTBEAT_NS < SILENCE_NS_MAX, "one heartbeat may be late"
+assert SILENCE_NS_MAX < KEEPER_WAIT_NS_MAX, "writes outlast the replacement of a keeper"

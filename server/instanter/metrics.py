@@ -68,6 +68,13 @@ WRITES: Final = MetricText("instanter_writes", "Changes that are on disk.")
 WRITE_GROUPS: Final = MetricText(
     "instanter_write_groups", "Write transactions that these changes were committed in."
 )
+CALLS_FORWARDED: Final = MetricText(
+    "instanter_calls_forwarded", "Calls that workers have handed to the keeper."
+)
+DECISION_RECORDS_DROPPED: Final = MetricText(
+    "instanter_decision_records_dropped",
+    "Records of decisions that the keeper did not take in time; their outcomes cannot count.",
+)
 CATALOGUE_REVISION: Final = MetricText(
     "instanter_catalogue_revision", "Revision of the catalogue that decides; 0 for none."
 )
@@ -100,6 +107,8 @@ class Metrics:
         Damaged records met.
     writes_count, write_groups_count
         Changes on disk, and transactions they took.
+    calls_forwarded_count, decision_records_dropped_count
+        Calls handed to the keeper, and records of decisions that it did not take.
     catalogue_revision, model_revision
         What decides now.
     kernels_compiled_late_count
@@ -108,7 +117,9 @@ class Metrics:
 
     __slots__ = (
         "_errors",
+        "calls_forwarded_count",
         "catalogue_revision",
+        "decision_records_dropped_count",
         "decision_time_buckets",
         "decision_time_sum_us",
         "decisions_by_state",
@@ -134,6 +145,8 @@ class Metrics:
         self.records_damaged_count = 0
         self.writes_count = 0
         self.write_groups_count = 0
+        self.calls_forwarded_count = 0
+        self.decision_records_dropped_count = 0
         self.catalogue_revision = 0
         self.model_revision = 0
         self.kernels_compiled_late_count = 0
@@ -184,6 +197,8 @@ class MetricsCollector:
             (TURNS, metrics.turns_count),
             (WRITES, metrics.writes_count),
             (WRITE_GROUPS, metrics.write_groups_count),
+            (CALLS_FORWARDED, metrics.calls_forwarded_count),
+            (DECISION_RECORDS_DROPPED, metrics.decision_records_dropped_count),
             (KERNELS_COMPILED_LATE, metrics.kernels_compiled_late_count),
         ):
             yield CounterMetricFamily(text.name, text.text, value=count)

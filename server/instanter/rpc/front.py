@@ -4,14 +4,17 @@ A service is a set of plain functions over decoded messages, described by a `Ser
 takes such descriptions and serves them on a port. No service knows which front runs, and no gRPC
 object passes this seam.
 
-A method is one of four kinds, by what its function may do. Requests are always one message: no
+A method is one of five kinds, by what its function may do. Requests are always one message: no
 method of the contract takes a stream of them, and a caller that sends one is told so.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
+
+from google.rpc import status_pb2
 
 from instanter.errors import InstanterError
 
@@ -187,7 +190,29 @@ class StreamedMethod:
     function: Callable[[Any, CallContext, Sink], None]
 
 
-Method = BatchedMethod | BlockingMethod | DeferredMethod | StreamedMethod
+Answer: TypeAlias = bytes | status_pb2.Status
+"""An encoded response, or the status that a call failed with."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedMethod:
+    """A method that another process answers: what passes through stays encoded.
+
+    Attributes
+    ----------
+    name
+        As in `BatchedMethod`.
+    function
+        From the encoded request to the future of the answer. Called on the event loop; returns at
+        once, or raises an `InstanterError`. The future is cancelled when the caller goes away; a
+        failed call is counted where it is answered, unless the future has an error.
+    """
+
+    name: str
+    function: Callable[[bytes, CallContext], asyncio.Future[Answer]]
+
+
+Method = BatchedMethod | BlockingMethod | DeferredMethod | ForwardedMethod | StreamedMethod
 """A method of any kind."""
 
 

@@ -29,6 +29,7 @@ from instanter.rpc.front import (
     BlockingMethod,
     CallContext,
     DeferredMethod,
+    ForwardedMethod,
     Method,
     Service,
     StreamedMethod,
@@ -38,6 +39,7 @@ from instanter.rpc.tls import TlsFiles
 
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _Handler = Callable[[bytes, Any], Awaitable[bytes]]
+_Decoded = BlockingMethod | DeferredMethod | StreamedMethod
 _StreamHandler = Callable[[bytes, Any], Awaitable[None]]
 
 
@@ -146,6 +148,8 @@ class GrpcioFront:
         """Return grpcio's form of the coroutine function that answers a method."""
         if isinstance(method, BatchedMethod):
             return grpc.unary_unary_rpc_method_handler(self._make_batched_handler(method))
+        if isinstance(method, ForwardedMethod):
+            return grpc.unary_unary_rpc_method_handler(self._make_forwarded_handler(method))
         if isinstance(method, StreamedMethod):
             return grpc.unary_stream_rpc_method_handler(self._make_stream_handler(method))
         return grpc.unary_unary_rpc_method_handler(self._make_single_handler(method))
@@ -210,20 +214,38 @@ class GrpcioFront:
             if not stream.has_more:
                 await woken.wait()
 
-    async def _begin(self, method: Method, raw: bytes, context: Any) -> tuple[Any, CallContext]:
+    async def _begin(self, method: _Decoded, raw: bytes, context: Any) -> tuple[Any, CallContext]:
         """Return a call's request and context; end the call when it comes late or is no message."""
-        dispatcher = self._dispatcher
-        remaining_s = context.time_remaining()
-        if remaining_s is not None and remaining_s <= 0:
-            await _refuse(context, dispatcher.fail(method.name, _expired()))
+        call = await self._describe(method.name, context)
         try:
-            request = method.request_type.FromString(raw)
+            return method.request_type.FromString(raw), call
         except DecodeError as error:
-            await _refuse(context, dispatcher.fail(method.name, undecodable(error)))
-        deadline_ns = None
-        if remaining_s is not None:
-            deadline_ns = self._clock.monotonic_ns() + int(remaining_s * 1e9)
-        return request, CallContext(deadline_ns, context.peer())
+            return await _refuse(context, self._dispatcher.fail(method.name, undecodable(error)))
+
+    async def _describe(self, method_name: str, context: Any) -> CallContext:
+        """Return what is known about a call; end it when it comes late."""
+        remaining_s = context.time_remaining()
+        if remaining_s is None:
+            return CallContext(None, context.peer())
+        if remaining_s <= 0:
+            return await _refuse(context, self._dispatcher.fail(method_name, _expired()))
+        deadline_ns = self._clock.monotonic_ns() + int(remaining_s * 1e9)
+        return CallContext(deadline_ns, context.peer())
+
+    def _make_forwarded_handler(self, method: ForwardedMethod) -> _Handler:
+        """Return the handler of a forwarded method."""
+
+        async def handle(raw: bytes, context: Any) -> bytes:
+            call = await self._describe(method.name, context)
+            try:
+                answer = await method.function(raw, call)
+            except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+                answer = self._dispatcher.fail(method.name, error)
+            if isinstance(answer, bytes):
+                return answer
+            return await _refuse(context, answer)
+
+        return handle
 
     def _make_single_handler(self, method: BlockingMethod | DeferredMethod) -> _Handler:
         """Return the handler of a blocking or deferred method."""

@@ -1,0 +1,216 @@
+"""The keeper's end of the forwarding of calls, see `rpc/forwarding`: runs what workers ask for."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError, EncodeError
+from google.rpc import status_pb2
+
+from instanter import limits
+from instanter.clock import Clock
+from instanter.errors import NotFoundError
+from instanter.events_log import EventsLog
+from instanter.frames import Frames, pack
+from instanter.metrics import Metrics
+from instanter.rpc.dispatch import Dispatcher, undecodable
+from instanter.rpc.forwarding import FRAME_SIZE_BYTES_MAX, SOCKET_NAME, short_path
+from instanter.rpc.front import BlockingMethod, CallContext, DeferredMethod, Service
+from instanter.rpc.response_stream import reply_too_long
+
+_BACKLOG: Final = 64
+_DRAIN_CHECK_S: Final = 0.01
+
+Answerable = BlockingMethod | DeferredMethod
+
+
+class ForwardingDoor:
+    """Answers the calls that workers forward. For one event loop, started once.
+
+    Parameters
+    ----------
+    services
+        Whose blocking and deferred methods are answered.
+    hearers
+        By topic, what takes that which workers tell; called on the event loop.
+    log, metrics, clock
+        As in `Dispatcher`.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        *,
+        hearers: Mapping[str, Callable[[bytes], None]],
+        log: EventsLog,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._methods = {
+            f"/{service.name}/{method.name}": method
+            for service in services
+            for method in service.methods
+            if isinstance(method, BlockingMethod | DeferredMethod)
+        }
+        self._hearers = hearers
+        self._log = log
+        self._clock = clock
+        self._dispatcher = Dispatcher(log=log, metrics=metrics, clock=clock)
+        self._folder: Path | None = None
+        self._server: asyncio.AbstractServer | None = None
+        self.visitors: set[_WorkerProtocol] = set()
+
+    async def start(self, folder: Path) -> None:
+        """Open the socket in the data folder, for this user alone.
+
+        Raises
+        ------
+        OSError
+            It cannot be opened.
+        """
+        loop = asyncio.get_running_loop()
+        # Whoever left it there is dead: the keeper's lock has been taken before.
+        (folder / SOCKET_NAME).unlink(missing_ok=True)
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with short_path(folder) as path:
+                opened.bind(path)
+            os.chmod(folder / SOCKET_NAME, 0o600)  # noqa: PTH101 - beside bind, which takes a path
+            opened.listen(_BACKLOG)
+            self._server = await loop.create_unix_server(lambda: _WorkerProtocol(self), sock=opened)
+        except BaseException:
+            opened.close()
+            raise
+        self._folder = folder
+
+    async def stop(self, grace_ns: int) -> None:
+        """Take no more workers, and let calls in flight finish for `grace_ns`."""
+        if self._server is None or self._folder is None:
+            return
+        self._server.close()
+        (self._folder / SOCKET_NAME).unlink(missing_ok=True)
+        end_ns = self._clock.monotonic_ns() + grace_ns
+        while self._clock.monotonic_ns() < end_ns and any(v.is_busy for v in self.visitors):
+            await asyncio.sleep(_DRAIN_CHECK_S)
+        for visitor in tuple(self.visitors):
+            visitor.close()
+        self._dispatcher.close()
+
+    def hear(self, topic: str, body: bytes) -> None:
+        """Hand on what a worker tells; what nobody takes is logged. For the connections."""
+        hearer = self._hearers.get(topic)
+        if hearer is None:
+            self._log.error("topic_unknown", topic=topic)
+            return
+        try:
+            hearer(body)
+        except Exception as error:  # noqa: BLE001 - nobody waits for it, and others are served on
+            self._log.error("topic_failed", topic=topic, exc_info=error)
+
+    async def answer(
+        self, path: str, remaining_ns: int | None, peer: str, request: bytes
+    ) -> tuple[bytes | None, bytes]:
+        """Return status and response of one call, both encoded. For the connections."""
+        method = self._methods.get(path)
+        if method is None:
+            error = NotFoundError(f"the keeper has no method {path}", reason="METHOD_UNKNOWN")
+            return self._dispatcher.fail(path, error).SerializeToString(), b""
+        try:
+            decoded = method.request_type.FromString(request)
+        except DecodeError as error:
+            return self._dispatcher.fail(method.name, undecodable(error)).SerializeToString(), b""
+        deadline_ns = None
+        if remaining_ns is not None:
+            deadline_ns = self._clock.monotonic_ns() + remaining_ns
+        context = CallContext(deadline_ns, peer)
+        if isinstance(method, BlockingMethod):
+            answer = await self._dispatcher.answer_blocking(method, decoded, context)
+        else:
+            answer = await self._dispatcher.answer_deferred(method, decoded, context)
+        return self._encode(method, answer)
+
+    def _encode(self, method: Answerable, answer: Any) -> tuple[bytes | None, bytes]:
+        if isinstance(answer, status_pb2.Status):
+            return answer.SerializeToString(), b""
+        try:
+            raw = answer.SerializeToString()
+        except (EncodeError, ValueError) as error:
+            return self._dispatcher.fail(method.name, error).SerializeToString(), b""
+        if len(raw) > limits.REPLY_SIZE_BYTES_MAX:
+            too_long = reply_too_long(len(raw))
+            return self._dispatcher.fail(method.name, too_long).SerializeToString(), b""
+        return None, raw
+
+
+class _WorkerProtocol(asyncio.Protocol):
+    """The keeper's end of the connection of one worker."""
+
+    def __init__(self, door: ForwardingDoor) -> None:
+        self._door = door
+        self._frames = Frames(FRAME_SIZE_BYTES_MAX)
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._outgoing: list[bytes] = []
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is being answered, or an answer waits to be read."""
+        return bool(self._tasks or self._outgoing or self._transport.get_write_buffer_size())
+
+    def close(self) -> None:
+        """End the connection."""
+        self._flush()
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        transport.set_write_buffer_limits(limits.WRITE_BUFFER_SIZE_BYTES_MAX)
+        self._door.visitors.add(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._door.visitors.discard(self)
+        for task in self._tasks.values():
+            task.cancel()
+
+    def pause_writing(self) -> None:
+        """Take no more calls of a worker that does not read its answers."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._frames.feed(data):
+                self._take(message)
+        except ValueError:
+            self._transport.abort()
+
+    def _take(self, message: Any) -> None:
+        number = message[0]
+        if number == 0:
+            self._door.hear(message[1], message[2])
+        elif len(message) == 1:
+            task = self._tasks.get(number)
+            if task is not None:
+                task.cancel()
+        else:
+            task = self._loop.create_task(self._answer(number, message[1:]))
+            self._tasks[number] = task
+            task.add_done_callback(lambda _: self._tasks.pop(number))
+
+    async def _answer(self, number: int, asked: Any) -> None:
+        status, response = await self._door.answer(*asked)
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(pack((number, status, response)))
+
+    def _flush(self) -> None:
+        """Send the answers of this turn in one write."""
+        outgoing, self._outgoing = self._outgoing, []
+        if outgoing and not self._transport.is_closing():
+            self._transport.write(b"".join(outgoing))
