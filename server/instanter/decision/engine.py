@@ -5,7 +5,6 @@ that no view of the store outlives the transaction; then one kernel call for the
 rows of a turn (64 × 4 kB) stay in the processor's second-level cache.
 """
 
-import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +15,12 @@ from instanter.catalogue.schema import MISSING_CODE
 from instanter.catalogue.values import encode_value
 from instanter.clock import Clock
 from instanter.decision.questions import Decision, NoOfferReason, Question, RankedOffer
+from instanter.decision.recording import (
+    Recorder,
+    encode_turn,
+    format_decision_id,
+    hash_request,
+)
 from instanter.decision.tables import DecisionTables
 from instanter.errors import InstanterError, InvalidFieldError, PreconditionError, nearest
 from instanter.kernels.arbitration import (
@@ -33,10 +38,9 @@ from instanter.kernels.decision import (
     decide_batch,
 )
 from instanter.limits import BATCH_TURN_MAX, OFFER_COUNT_MAX
-from instanter.store.environment import Environment
 from instanter.store.profiles import ProfileState, copy_slots
 from instanter.store.records import key_of
-from instanter.store.transaction import Transaction
+from instanter.store.transaction import Readable, Transaction
 
 _KNOWN = int(ProfileState.KNOWN)
 _DAMAGED = int(ProfileState.DAMAGED)
@@ -45,13 +49,14 @@ _DAMAGED = int(ProfileState.DAMAGED)
 class _Rows:
     """The arrays of one turn, made once for one set of tables and used again and again."""
 
-    __slots__ = ("asked", "context", "id_start", "listed", "slots", "told")
+    __slots__ = ("asked", "context", "id_start", "listed", "revisions", "slots", "told")
 
     def __init__(self, tables: DecisionTables) -> None:
         count = BATCH_TURN_MAX
         self.slots = np.full((count, tables.profile_slot_count), MISSING_CODE, np.uint32)
         self.context = np.full((count, tables.context_slot_count), MISSING_CODE, np.uint32)
         self.asked = np.zeros((count, ASKED_COUNT), np.int32)
+        self.revisions = np.zeros(count, np.int64)
         self.id_start = np.zeros(count + 1, np.int32)
         self.told = np.zeros((count, TOLD_COUNT), np.int32)
         self.listed = np.zeros((count, OFFER_COUNT_MAX, LISTED_COUNT))
@@ -70,20 +75,24 @@ class DecisionEngine:
         16 hex digits, different for every process that decides, so that ids never meet.
     on_damaged
         Called with the customer's id for each record that was found damaged and not used.
+    record
+        Takes what each turn leaves in the log; None when decisions are not recorded.
     """
 
     def __init__(
         self,
-        environment: Environment,
+        environment: Readable,
         clock: Clock,
         *,
         decision_id_prefix: str,
         on_damaged: Callable[[str], None],
+        record: Recorder | None = None,
     ) -> None:
         self._environment = environment
         self._clock = clock
-        self._prefix = decision_id_prefix
-        self._counter = itertools.count(1)
+        self._prefix = bytes.fromhex(decision_id_prefix)
+        self._turns = itertools.count(1)
+        self._record = record
         self._on_damaged = on_damaged
         self._installed: tuple[DecisionTables, _Rows] | None = None
 
@@ -121,12 +130,12 @@ class DecisionEngine:
             )
             return [error for _ in questions]
         tables, rows = installed
-        now_s = self._clock.now_ns() / 1e9
+        now_ns = self._clock.now_ns()
         answers: list[Decision | InstanterError] = []
         with self._environment.read() as transaction:
             for start in range(0, len(questions), BATCH_TURN_MAX):
                 turn = questions[start : start + BATCH_TURN_MAX]
-                self._decide_turn(tables, rows, transaction, turn, now_s, answers)
+                self._decide_turn(tables, rows, transaction, turn, now_ns, answers)
         return answers
 
     def _decide_turn(
@@ -135,7 +144,7 @@ class DecisionEngine:
         rows: _Rows,
         transaction: Transaction,
         turn: Sequence[Question],
-        now_s: float,
+        now_ns: int,
         answers: list[Decision | InstanterError],
     ) -> None:
         """Decide at most BATCH_TURN_MAX questions and append their answers."""
@@ -149,7 +158,8 @@ class DecisionEngine:
                 answers.append(error)
                 continue
             key = key_of(question.customer_id)
-            state = int(copy_slots(transaction, key, rows.slots[row]))
+            rows.revisions[row] = 0
+            state = int(copy_slots(transaction, key, rows.slots[row], rows.revisions, row))
             if state == _DAMAGED:
                 self._on_damaged(question.customer_id)
             rows.asked[row, ASKED_STATE] = state
@@ -157,15 +167,27 @@ class DecisionEngine:
             answers.append(_PENDING)
         if not accepted:
             return
-        _run_kernel(tables, rows, accepted, now_s)
+        number = next(self._turns)
+        _run_kernel(tables, rows, accepted, now_ns / 1e9)
         decided = iter(range(len(accepted)))
         for at in range(first, len(answers)):
             if answers[at] is _PENDING:
                 row = next(decided)
-                answers[at] = self._read_decision(tables, rows, row, accepted[row])
+                answers[at] = self._read_decision(tables, rows, number, row, accepted[row])
+        if self._record is not None:
+            body = encode_turn(
+                tables,
+                accepted,
+                rows,
+                prefix=self._prefix,
+                turn=number,
+                now_ns=now_ns,
+                generation=0,
+            )
+            self._record(body)
 
     def _read_decision(
-        self, tables: DecisionTables, rows: _Rows, row: int, question: Question
+        self, tables: DecisionTables, rows: _Rows, number: int, row: int, question: Question
     ) -> Decision:
         """Turn one row of the kernel's output into a decision."""
         held, count, *reasons = rows.told[row].tolist()
@@ -179,7 +201,7 @@ class DecisionEngine:
         elif held:
             no_offer = int(NoOfferReason.HOLDOUT)
         return Decision(
-            self._name_decision(question),
+            self._name_decision(question, number, row),
             _list_offers(tables, rows, row, count, state == _KNOWN),
             no_offer,
             state,
@@ -189,12 +211,11 @@ class DecisionEngine:
             exclusions,
         )
 
-    def _name_decision(self, question: Question) -> str:
+    def _name_decision(self, question: Question, number: int, row: int) -> str:
         """Return a new decision id, or for a retry the id that the first try got."""
         if question.request_id:
-            text = f"{question.customer_id}\0{question.request_id}".encode()
-            return hashlib.blake2b(text, digest_size=16).hexdigest()
-        return f"{self._prefix}{next(self._counter):016x}"
+            return hash_request(question.customer_id, question.request_id).hex()
+        return format_decision_id(self._prefix, number, row).hex()
 
 
 _NO_IDS = np.zeros(0, np.uint8)

@@ -28,6 +28,8 @@ class DecisionTables:
         Where it all comes from.
     profile_slot_count, context_slot_count
         Width of a profile row and of a context row.
+    derived_slots
+        int32[D]: profile slots of derived attributes, rising.
     surfaces
         (channel, placement) to surface index.
     context
@@ -48,6 +50,7 @@ class DecisionTables:
     score_table: ScoreTable
     profile_slot_count: int
     context_slot_count: int
+    derived_slots: NDArray[np.int32]
     surfaces: dict[tuple[str, str], int]
     context: dict[str, Attribute]
     offers: tuple[Offer, ...]
@@ -63,6 +66,9 @@ def make_tables(catalogue: CompiledCatalogue, score_table: ScoreTable) -> Decisi
         score_table=score_table,
         profile_slot_count=catalogue.schema.profile_slot_count,
         context_slot_count=catalogue.schema.context_slot_count,
+        derived_slots=np.array(
+            sorted(attribute.slot for attribute in catalogue.schema.derived.values()), np.int32
+        ),
         surfaces=catalogue.surfaces,
         context=catalogue.schema.context,
         offers=catalogue.offers,

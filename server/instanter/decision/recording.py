@@ -1,0 +1,390 @@
+"""What a turn of decisions leaves in the log: everything that outcomes and explanations need.
+
+One document a turn, made of the turn's arrays as they are, so that a decision costs little on the
+way to its reply. The profiles themselves are not in it, but their revisions: the store keeps what
+a profile was for as long as anybody may ask.
+
+A document is a msgpack array: format, prefix, turn, time, revisions of catalogue and models,
+generation of the live models, then columns with one entry a row (customer, request id, channel,
+placement, profile revision, asked, told), then those with one entry a listed offer (name, value,
+listed), then the given context slots and the derived slots. Numbers are little-endian.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from instanter.catalogue.schema import MISSING_CODE
+from instanter.decision.questions import Question
+from instanter.decision.tables import DecisionTables
+from instanter.errors import DamagedError
+from instanter.kernels import decision as columns
+from instanter.kernels.decision import (
+    ASKED_COUNT,
+    ASKED_STATE,
+    ASKED_WANTED,
+    LISTED_OFFER,
+    LISTED_PRIORITY,
+    LISTED_PROPENSITY,
+    LISTED_WEIGHT,
+    LISTED_WEIGHTED,
+    TOLD_HELD,
+    TOLD_KEPT,
+    TOLD_REASONS,
+)
+
+Recorder = Callable[[bytes], object]
+"""Takes the document of a turn; it must not wait for anything."""
+
+ARM_DECIDED, ARM_RANDOM, ARM_HOLDOUT = 1, 2, 3
+"""Numbers of the contract's `Arm`."""
+
+DECISION_ID_SIZE_BYTES: Final = 16
+"""Bytes of a decision's id: prefix 8, turn 6, row 2, big-endian; or the hash of a request id."""
+
+_FORMAT = 1
+_TOLD_ARM: int = getattr(columns, "TOLD_ARM", -1)
+_LISTED_CHOICE: int = getattr(columns, "LISTED_CHOICE", -1)
+
+
+def format_decision_id(prefix: bytes, turn: int, row: int) -> bytes:
+    """Return the id of a decision without a request id."""
+    return prefix + turn.to_bytes(6, "big") + row.to_bytes(2, "big")
+
+
+def parse_decision_id(decision_id: bytes) -> tuple[bytes, int, int]:
+    """Return prefix, turn and row of an id; they mean nothing when it is a hash."""
+    return (
+        decision_id[:8],
+        int.from_bytes(decision_id[8:14], "big"),
+        int.from_bytes(decision_id[14:], "big"),
+    )
+
+
+def hash_request(customer_id: str, request_id: str) -> bytes:
+    """Return the id of a decision with a request id: the same for every retry."""
+    return hashlib.blake2b(f"{customer_id}\0{request_id}".encode(), digest_size=16).digest()
+
+
+class TurnArrays(Protocol):
+    """The arrays of one turn, a row for each decision; further rows are ignored.
+
+    Attributes
+    ----------
+    slots, context
+        uint32[n, S], uint32[n, X]: profile slots, with the derived ones filled in, and context.
+    asked, told, listed
+        As in `kernels/decision.decide_batch`.
+    revisions
+        int64[n]: revision of each profile, 0 for none.
+    """
+
+    slots: NDArray[np.uint32]
+    context: NDArray[np.uint32]
+    asked: NDArray[np.int32]
+    told: NDArray[np.int32]
+    listed: NDArray[np.float64]
+    revisions: NDArray[np.int64]
+
+
+def encode_turn(
+    tables: DecisionTables,
+    questions: Sequence[Question],
+    arrays: TurnArrays,
+    *,
+    prefix: bytes,
+    turn: int,
+    now_ns: int,
+    generation: int,
+) -> bytes:
+    """Return the document of a turn.
+
+    Parameters
+    ----------
+    tables
+        What decided.
+    questions
+        What was asked, a row each.
+    arrays
+        What came in and went out; read-only here.
+    prefix, turn
+        The first parts of the decisions' ids, 8 bytes and below 2**48.
+    now_ns
+        The moment that was decided at, nanoseconds since 1970.
+    generation
+        Generation of the live score table, 0 without one.
+    """
+    count = len(questions)
+    told = arrays.told[:count]
+    kept = told[:, TOLD_KEPT]
+    deepest = int(kept.max())
+    listed = arrays.listed[:count, :deepest][np.arange(deepest) < kept[:, None]]
+    offers = tables.offers
+    shown = [offers[int(place)] for place in listed[:, LISTED_OFFER].tolist()]
+    document = (
+        _FORMAT,
+        prefix,
+        turn,
+        now_ns,
+        tables.catalogue.revision,
+        tables.score_table.revision,
+        generation,
+        [question.customer_id for question in questions],
+        [question.request_id for question in questions],
+        [question.channel for question in questions],
+        [question.placement for question in questions],
+        arrays.revisions[:count].tobytes(),
+        arrays.asked[:count].tobytes(),
+        told.astype(np.int16).tobytes(),
+        [offer.name for offer in shown],
+        [offer.value_minor for offer in shown],
+        listed.tobytes(),
+        *_encode_context(arrays.context[:count]),
+        tables.derived_slots.tobytes(),
+        arrays.slots[:count, tables.derived_slots].tobytes(),
+    )
+    body: bytes = msgpack.packb(document)
+    return body
+
+
+def _encode_context(context: NDArray[np.uint32]) -> tuple[bytes, bytes, bytes]:
+    """Return row, slot (uint16 each) and code (uint32) of the slots that were given."""
+    if not context.shape[1]:
+        return b"", b"", b""
+    row, slot = np.nonzero(context != MISSING_CODE)
+    return (
+        row.astype(np.uint16).tobytes(),
+        slot.astype(np.uint16).tobytes(),
+        context[row, slot].tobytes(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ListedOffer:
+    """One offer that a decision listed.
+
+    Attributes
+    ----------
+    name, value_minor
+        The offer's name and its worth at that moment.
+    place
+        Its index in the catalogue revision that decided.
+    priority, propensity, context_weight, weighted
+        As the response had them; whether a context weight applied.
+    choice_propensity
+        The probability with which it was to be ranked first, 0 when it was not.
+    """
+
+    name: str
+    value_minor: int
+    place: int
+    priority: float
+    propensity: float
+    context_weight: float
+    weighted: bool
+    choice_propensity: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDecision:
+    """One decision as the log keeps it.
+
+    Attributes
+    ----------
+    decision_id
+        16 bytes.
+    customer_id, request_id, channel, placement
+        As asked; request id "" for none.
+    time_ns
+        When, nanoseconds since 1970.
+    catalogue_revision, model_revision, generation
+        What decided.
+    profile_revision, profile_state
+        Which profile was used, and whether.
+    offer_count
+        How many offers were wanted.
+    arm
+        `ARM_...`.
+    reason_counts
+        Offers by the first reason that stopped them, index 0 those that stayed; all 0 in the
+        holdout.
+    offers
+        Those listed, best first.
+    context, derived
+        Slot to code: what was given, and what the derived attributes were.
+    """
+
+    decision_id: bytes
+    customer_id: str
+    request_id: str
+    channel: str
+    placement: str
+    time_ns: int
+    catalogue_revision: int
+    model_revision: int
+    generation: int
+    profile_revision: int
+    profile_state: int
+    offer_count: int
+    arm: int
+    reason_counts: tuple[int, ...]
+    offers: tuple[ListedOffer, ...]
+    context: dict[int, int]
+    derived: dict[int, int]
+
+    def find_offer(self, name: str) -> ListedOffer | None:
+        """Return the listed offer of a name, or None when the decision does not have it."""
+        return next((offer for offer in self.offers if offer.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedTurn:
+    """One turn as the log keeps it.
+
+    Attributes
+    ----------
+    prefix, turn
+        First parts of the decisions' ids.
+    time_ns, catalogue_revision, model_revision, generation
+        As in `RecordedDecision`.
+    rows
+        How many decisions there are.
+    """
+
+    prefix: bytes
+    turn: int
+    time_ns: int
+    catalogue_revision: int
+    model_revision: int
+    generation: int
+    customers: list[str]
+    request_ids: list[str]
+    channels: list[str]
+    placements: list[str]
+    revisions: NDArray[np.int64]
+    asked: NDArray[np.int32]
+    told: NDArray[np.int16]
+    offer_names: list[str]
+    values_minor: list[int]
+    listed: NDArray[np.float64]
+    context: tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint32]]
+    derived_slots: NDArray[np.int32]
+    derived: NDArray[np.uint32]
+
+    @property
+    def rows(self) -> int:
+        """How many decisions there are."""
+        return len(self.customers)
+
+    def id_of(self, row: int) -> bytes:
+        """Return the id of a row's decision, 16 bytes."""
+        if self.request_ids[row]:
+            return hash_request(self.customers[row], self.request_ids[row])
+        return format_decision_id(self.prefix, self.turn, row)
+
+    def arms(self) -> list[int]:
+        """Return the arm of each row."""
+        held = self.told[:, TOLD_HELD].astype(bool)
+        other = self.told[:, _TOLD_ARM] if _TOLD_ARM >= 0 else ARM_DECIDED
+        found: list[int] = np.where(held, ARM_HOLDOUT, other).tolist()
+        return found
+
+    def decision(self, row: int) -> RecordedDecision:
+        """Return one decision."""
+        kept = self.told[:, TOLD_KEPT]
+        start = int(kept[:row].sum())
+        rows, slots, codes = self.context
+        own = rows == row
+        return RecordedDecision(
+            decision_id=self.id_of(row),
+            customer_id=self.customers[row],
+            request_id=self.request_ids[row],
+            channel=self.channels[row],
+            placement=self.placements[row],
+            time_ns=self.time_ns,
+            catalogue_revision=self.catalogue_revision,
+            model_revision=self.model_revision,
+            generation=self.generation,
+            profile_revision=int(self.revisions[row]),
+            profile_state=int(self.asked[row, ASKED_STATE]),
+            offer_count=int(self.asked[row, ASKED_WANTED]),
+            arm=self.arms()[row],
+            # The kernel leaves what it found for somebody else before where it does not count.
+            reason_counts=(0,) * (self.told.shape[1] - TOLD_REASONS)
+            if self.told[row, TOLD_HELD]
+            else tuple(self.told[row, TOLD_REASONS:].tolist()),
+            offers=tuple(self._offer(start + k, k) for k in range(int(kept[row]))),
+            context=dict(zip(slots[own].tolist(), codes[own].tolist(), strict=True)),
+            derived=dict(zip(self.derived_slots.tolist(), self.derived[row].tolist(), strict=True)),
+        )
+
+    def _offer(self, at: int, rank: int) -> ListedOffer:
+        row = self.listed[at].tolist()
+        choice = row[_LISTED_CHOICE] if _LISTED_CHOICE >= 0 else float(rank == 0)
+        return ListedOffer(
+            name=self.offer_names[at],
+            value_minor=self.values_minor[at],
+            place=int(row[LISTED_OFFER]),
+            priority=row[LISTED_PRIORITY],
+            propensity=row[LISTED_PROPENSITY],
+            context_weight=row[LISTED_WEIGHT],
+            weighted=bool(row[LISTED_WEIGHTED]),
+            choice_propensity=choice,
+        )
+
+
+def decode_turn(body: bytes) -> RecordedTurn:
+    """Read the document of a turn.
+
+    Raises
+    ------
+    DamagedError
+        The bytes are not what `encode_turn` writes.
+    """
+    try:
+        form, *fields = msgpack.unpackb(body)
+        if form != _FORMAT:
+            raise ValueError(f"format {form}")
+        return _read_turn(fields)
+    except (msgpack.UnpackException, ValueError, TypeError, LookupError) as error:
+        raise DamagedError(f"a record of decisions cannot be read: {error}") from error
+
+
+def _read_turn(fields: list[Any]) -> RecordedTurn:
+    prefix, turn, now_ns, catalogue_revision, model_revision, generation = fields[:6]
+    customers, request_ids, channels, placements, revisions, asked, told = fields[6:13]
+    names, values, listed, row, slot, code, derived_slots, derived = fields[13:]
+    count = len(customers)
+    slots = np.frombuffer(derived_slots, np.int32)
+    return RecordedTurn(
+        prefix=prefix,
+        turn=turn,
+        time_ns=now_ns,
+        catalogue_revision=catalogue_revision,
+        model_revision=model_revision,
+        generation=generation,
+        customers=customers,
+        request_ids=request_ids,
+        channels=channels,
+        placements=placements,
+        revisions=np.frombuffer(revisions, np.int64),
+        asked=np.frombuffer(asked, np.int32).reshape(count, ASKED_COUNT),
+        told=np.frombuffer(told, np.int16).reshape(count, -1),
+        offer_names=names,
+        values_minor=values,
+        listed=np.frombuffer(listed).reshape(len(names), -1)
+        if names
+        else np.zeros((0, columns.LISTED_COUNT)),
+        context=(
+            np.frombuffer(row, np.uint16),
+            np.frombuffer(slot, np.uint16),
+            np.frombuffer(code, np.uint32),
+        ),
+        derived_slots=slots,
+        derived=np.frombuffer(derived, np.uint32).reshape(count, len(slots)),
+    )

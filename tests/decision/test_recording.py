@@ -1,0 +1,126 @@
+"""The record of a turn: everything that was asked and answered can be read back."""
+
+import msgpack
+import numpy as np
+import pytest
+
+from instanter.clock import SystemClock
+from instanter.decision.engine import DecisionEngine
+from instanter.decision.questions import Question
+from instanter.decision.recording import (
+    ARM_DECIDED,
+    ARM_HOLDOUT,
+    decode_turn,
+    hash_request,
+    parse_decision_id,
+)
+from instanter.decision.tables import make_tables
+from instanter.errors import DamagedError
+from instanter.store.environment import Environment
+from instanter.store.profiles import put_profile
+from instanter.store.records import key_of
+from tests.decision.worlds import draw_slots, make_catalogue, make_score_table
+
+PREFIX = "0123456789abcdef"
+
+
+@pytest.fixture
+def world(tmp_path):
+    """An engine over twenty profiles, and the list of what it recorded."""
+    catalogue = make_catalogue()
+    recorded = []
+    with Environment.open(tmp_path) as environment:
+
+        def write(transaction):
+            for number, slots in enumerate(draw_slots(catalogue, 20, 1)):
+                for _ in range(number + 1):
+                    put_profile(
+                        transaction,
+                        key_of(f"c{number}"),
+                        slots,
+                        schema_revision=1,
+                        now_ms=1,
+                        keep_until_s=0,
+                    )
+
+        environment.write(write)
+        engine = DecisionEngine(
+            environment,
+            SystemClock(),
+            decision_id_prefix=PREFIX,
+            on_damaged=lambda customer: None,
+            record=recorded.append,
+        )
+        engine.install(make_tables(catalogue, make_score_table(catalogue, 3)))
+        yield engine, recorded
+
+
+def ask(number, request_id="", **context):
+    """Return a question of a customer."""
+    return Question(f"c{number}", "web", "home", 3, context, request_id)
+
+
+def test_a_turn_can_be_read_back_with_everything_that_was_answered(world):
+    engine, recorded = world
+    questions = [ask(n, basket=60.0 + n, device="phone") for n in range(22)]
+    questions[5] = ask(5, "retry")
+    decisions = engine.decide(questions)
+    (body,) = recorded
+    turn = decode_turn(body)
+    assert turn.rows == 22
+    assert turn.prefix.hex() == PREFIX
+    arms = set()
+    for row, (question, decision) in enumerate(zip(questions, decisions, strict=True)):
+        found = turn.decision(row)
+        assert found.decision_id.hex() == decision.decision_id
+        assert (found.customer_id, found.request_id) == (question.customer_id, question.request_id)
+        assert (found.channel, found.placement, found.offer_count) == ("web", "home", 3)
+        assert found.profile_state == decision.profile_state
+        assert found.profile_revision == (row + 1 if row < 20 else 0)
+        assert found.catalogue_revision == decision.catalogue_revision
+        assert found.model_revision == decision.model_revision
+        assert (found.arm == ARM_HOLDOUT) == decision.in_holdout
+        arms.add(found.arm)
+        shown = [(o.name, o.propensity, o.priority, o.value_minor) for o in found.offers]
+        assert shown == [
+            (o.offer, o.propensity, o.priority, o.value_minor) for o in decision.offers
+        ]
+        if decision.exclusions:
+            counts = {r: n for r, n in enumerate(found.reason_counts) if r and n}
+            assert counts == dict(decision.exclusions)
+        codes = {0: int(np.float32(60.0 + row).view(np.uint32)), 1: 0}
+        assert found.context == ({} if row == 5 else codes)
+    assert arms == {ARM_DECIDED, ARM_HOLDOUT}
+
+
+def test_ids_tell_turn_and_row_and_a_request_id_makes_its_own(world):
+    engine, recorded = world
+    engine.decide([ask(1)])
+    first, second = engine.decide([ask(1), ask(2, "again")])
+    turn = decode_turn(recorded[1])
+    assert parse_decision_id(bytes.fromhex(first.decision_id)) == (
+        bytes.fromhex(PREFIX),
+        turn.turn,
+        0,
+    )
+    assert turn.turn == decode_turn(recorded[0]).turn + 1
+    assert second.decision_id == hash_request("c2", "again").hex()
+    assert turn.id_of(1).hex() == second.decision_id
+
+
+def test_a_large_batch_leaves_one_record_a_turn_and_refused_questions_none(world):
+    engine, recorded = world
+    questions = [ask(n % 20) for n in range(70)]
+    questions[3] = Question("c3", "nowhere", "", 1, {}, "")
+    answers = engine.decide(questions)
+    turns = [decode_turn(body) for body in recorded]
+    assert sum(turn.rows for turn in turns) == 69
+    ids = [turn.id_of(row).hex() for turn in turns for row in range(turn.rows)]
+    assert ids == [a.decision_id for at, a in enumerate(answers) if at != 3]
+    assert len(set(ids)) == 69
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00", msgpack.packb([9, 1]), msgpack.packb([1] * 21)])
+def test_what_is_no_record_is_refused(body):
+    with pytest.raises(DamagedError):
+        decode_turn(body)
