@@ -24,10 +24,13 @@ COMMANDS = (
     ("config",),
     ("config", "show"),
     ("demo",),
+    ("log",),
+    ("log", "show"),
+    ("log", "verify"),
     ("bench",),
     ("version",),
 )
-LEAVES = tuple(words for words in COMMANDS if words[-1] not in ("load", "schema", "config"))
+LEAVES = tuple(words for words in COMMANDS if words[-1] not in ("load", "schema", "config", "log"))
 
 SHOP = """\
 currency: EUR

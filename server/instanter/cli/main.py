@@ -22,6 +22,7 @@ from instanter.cli.fit_command import fit
 from instanter.cli.get_command import get
 from instanter.cli.help_text import add_command
 from instanter.cli.load_command import load_app
+from instanter.cli.log_command import log_app
 from instanter.cli.schema_command import schema_app
 from instanter.cli.serve_command import serve
 from instanter.cli.version_command import version
@@ -57,6 +58,7 @@ add_command(app, fit)
 add_command(app, decide)
 add_command(app, get)
 app.add_typer(schema_app, name="schema")
+app.add_typer(log_app, name="log")
 app.add_typer(config_app, name="config")
 add_command(app, demo)
 add_command(app, bench)

@@ -12,7 +12,7 @@ offset bytes type   meaning
 24     2     uint16 kind of the record, chosen by whoever appends
 26     2     uint16 flags: 1 is an end mark, see below; the others are 0
 28     4     uint32 how many records before this one were not known to be on disk when
-                    this one was appended; the largest number stands for that or more
+                    this one was appended
 32     L-24  bytes  body
 …      0–7   bytes  NUL up to a multiple of 8
 ====== ===== ====== ==================================================================
@@ -43,7 +43,6 @@ COVERED_SIZE_BYTES_MIN: Final = 24
 
 ALIGNMENT_BYTES: Final = 8
 FLAG_END_MARK: Final = 1
-UNSYNCED_COUNT_MAX: Final = 0xFFFF_FFFF
 
 PREFIX: Final = struct.Struct("<II")
 """Length and checksum, which the checksum does not cover as bytes."""

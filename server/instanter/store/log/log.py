@@ -8,13 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-import google_crc32c
-
 from instanter import limits
 from instanter.clock import Clock
-from instanter.errors import ExhaustedError, UnavailableError
+from instanter.errors import UnavailableError
 from instanter.store.log import frames
 from instanter.store.log.frames import LogPosition, LogRecord
+from instanter.store.log.group import Group, LogMark, Part
 from instanter.store.log.opening import (
     OpenedLog,
     disk_full_error,
@@ -58,28 +57,6 @@ class GroupWritten(NamedTuple):
     size_bytes: int
 
 
-class LogMark(NamedTuple):
-    """A moment in the making of a group, to go back to; its fields are the log's own."""
-
-    part_count: int
-    buffer_size: int
-    next_sequence: int
-    crc: int
-    room: int
-
-
-class _Part:
-    """The frames of a group that go into one segment."""
-
-    __slots__ = ("buffer", "offset", "previous_crc", "segment")
-
-    def __init__(self, segment: int, offset: int, previous_crc: int) -> None:
-        self.segment = segment
-        self.offset = offset
-        self.previous_crc = previous_crc
-        self.buffer = bytearray()
-
-
 class Log:
     """The log, open to be written by one process.
 
@@ -106,13 +83,15 @@ class Log:
         self._header = self._segments[-1].header
         self._clock = clock
         self._preparation = preparation
-        self._salt = self._header.salt
-        self._crc = opened.crc
-        self._next = opened.next_sequence
-        self._written = self._synced = self._next - 1
-        self._room = self._header.size_bytes - opened.end.offset
-        self._parts = [_Part(opened.end.segment, opened.end.offset, opened.crc)]
-        self._group_start = self.mark()
+        self._written = self._synced = opened.next_sequence - 1
+        self._group = Group(
+            salt=self._header.salt,
+            end=opened.end,
+            room=self._header.size_bytes - opened.end.offset,
+            next_sequence=opened.next_sequence,
+            crc=opened.crc,
+            segment_size=lambda: preparation.next_size_bytes() or self._header.size_bytes,
+        )
         # One at a time: the kernel reports a failed write to one of two who sync together.
         self._sync_lock = threading.Lock()
         self._failure: UnavailableError | None = None
@@ -169,7 +148,7 @@ class Log:
     @property
     def next_sequence(self) -> int:
         """The sequence of the record to be appended next."""
-        return self._next
+        return self._group.next_sequence
 
     @property
     def written_sequence(self) -> int:
@@ -194,44 +173,15 @@ class Log:
         ExhaustedError
             The body is too long.
         """
-        sequence = self._next
-        length = frames.COVERED_SIZE_BYTES_MIN + len(body)
-        if length > limits.LOG_RECORD_SIZE_BYTES_MAX:
-            raise _too_long_error(len(body))
-        size = (length + 15) & -8
-        if size > self._room:
-            self._turn_page(size)
-        unsynced_count = sequence - 1 - self._synced
-        covered = (
-            frames.COVERED_HEADER.pack(
-                sequence, time_ns, kind, 0, min(unsynced_count, frames.UNSYNCED_COUNT_MAX)
-            )
-            + body
-        )
-        crc = google_crc32c.extend(self._salt ^ length, covered)
-        part = self._parts[-1]
-        buffer = part.buffer
-        position = LogPosition(part.segment, part.offset + len(buffer))
-        buffer += frames.PREFIX.pack(length, crc)
-        buffer += covered
-        buffer += frames.PADDING[length & 7]
-        self._crc = crc
-        self._room -= size
-        self._next = sequence + 1
-        return LogRecord(sequence, time_ns, kind, body, position)
+        return self._group.append(kind, time_ns, body)
 
     def mark(self) -> LogMark:
         """Return the present moment in the making of a group."""
-        return LogMark(
-            len(self._parts), len(self._parts[-1].buffer), self._next, self._crc, self._room
-        )
+        return self._group.mark()
 
     def rollback(self, mark: LogMark) -> None:
         """Forget the records that were appended since `mark`; none of them may be written yet."""
-        assert mark.next_sequence > self._written
-        del self._parts[mark.part_count :]
-        del self._parts[-1].buffer[mark.buffer_size :]
-        self._next, self._crc, self._room = mark.next_sequence, mark.crc, mark.room
+        self._group.rollback(mark)
 
     def write_group(self) -> GroupWritten:
         """Write the records that were appended since the last group, by one system call.
@@ -247,7 +197,8 @@ class Log:
             The log has failed for ever (`LOG_SYNC_FAILED`); open it anew.
         """
         self._check_usable()
-        parts, first, last = self._parts, self._written + 1, self._next - 1
+        group = self._group
+        parts, first, last = group.parts, self._written + 1, group.next_sequence - 1
         assert last >= first, "a group has records"
         made = self._make_segments(parts)
         for part in parts:
@@ -259,15 +210,9 @@ class Log:
                 _discard(made)
                 self._take_back(part, error)
         size = sum(len(part.buffer) for part in parts)
-        part = parts[-1]
-        end = part.offset + len(part.buffer)
-        part.offset = end
-        part.buffer.clear()
-        self._parts = [part]
-        self._room = self._header.size_bytes - end
         self._written = last
-        self._group_start = self.mark()
-        if self._room < self._header.size_bytes - self._header.size_bytes // _PREPARE_DIVISOR:
+        group.begin_anew(self._header.size_bytes)
+        if _PREPARE_DIVISOR * (self._header.size_bytes - group.room()) > self._header.size_bytes:
             self._prepare_next()
         return GroupWritten(first, last, size)
 
@@ -290,7 +235,7 @@ class Log:
                     os.fdatasync(self._descriptor)
                 except OSError as error:
                     raise self._fail(error) from error
-                self._synced = target
+                self._synced = self._group.synced_sequence = target
             return target
 
     def read(self, from_sequence: int, to_sequence: int | None = None) -> Iterator[LogRecord]:
@@ -389,12 +334,12 @@ class Log:
         self.close()
 
     def _mark_end(self) -> None:
-        self.rollback(self._group_start)
-        if self._room < frames.HEADER_SIZE_BYTES:
+        self._group.forget()
+        if self._group.room() < frames.HEADER_SIZE_BYTES:
             return
-        mark = frames.encode_end_mark(self._next, self._clock.now_ns(), self._salt)
+        mark = frames.encode_end_mark(self.next_sequence, self._clock.now_ns(), self._header.salt)
         try:
-            write_all(self._descriptor, mark, self._parts[0].offset)
+            write_all(self._descriptor, mark, self._group.end_offset())
             os.fdatasync(self._descriptor)
         except OSError as error:
             raise self._fail(error) from error
@@ -409,14 +354,7 @@ class Log:
         self._failure = sync_failed_error(self.folder, error)
         return self._failure
 
-    def _turn_page(self, size: int) -> None:
-        """Let the next frame, of this size, begin a segment."""
-        part = _Part(self._next, SEGMENT_HEADER_SIZE_BYTES, self._crc)
-        self._parts.append(part)
-        likely = self._preparation.next_size_bytes() or self._header.size_bytes
-        self._room = max(likely - SEGMENT_HEADER_SIZE_BYTES, size)
-
-    def _make_segments(self, parts: list[_Part]) -> list[tuple[Unnamed, SegmentHeader]]:
+    def _make_segments(self, parts: list[Part]) -> list[tuple[Unnamed, SegmentHeader]]:
         """Make the segments that the group begins, so that it can be refused before it is written.
 
         Raises
@@ -432,7 +370,7 @@ class Log:
                 unnamed = self._preparation.take(size_min, size)
                 header = SegmentHeader(
                     part.segment,
-                    self._salt,
+                    self._header.salt,
                     unnamed.size_bytes,
                     self._clock.now_ns(),
                     previous.segment,
@@ -442,7 +380,7 @@ class Log:
                 write_header(unnamed, header)
         except OSError as error:
             _discard(made)
-            self.rollback(self._group_start)
+            self._group.forget()
             raise disk_full_error(self.folder, error) from error
         return made
 
@@ -462,9 +400,9 @@ class Log:
             self._descriptor, self._header = unnamed.descriptor, header
         self._segments.append(Segment(header, unnamed.size_bytes))
 
-    def _take_back(self, part: _Part, error: OSError) -> None:
+    def _take_back(self, part: Part, error: OSError) -> None:
         """Undo a group that could not be written whole, and raise what the caller is told."""
-        if part is not self._parts[0]:
+        if part is not self._group.parts[0]:
             raise self._fail(error) from error
         with self._sync_lock:
             try:
@@ -472,7 +410,7 @@ class Log:
                 os.fdatasync(self._descriptor)
             except OSError as second:
                 raise self._fail(second) from error
-        self.rollback(self._group_start)
+        self._group.forget()
         raise disk_full_error(self.folder, error) from error
 
     def _prepare_next(self) -> None:
@@ -488,11 +426,3 @@ class Log:
 def _discard(made: list[tuple[Unnamed, SegmentHeader]]) -> None:
     for unnamed, _ in made:
         unnamed.discard()
-
-
-def _too_long_error(size_bytes: int) -> ExhaustedError:
-    return ExhaustedError(
-        f"a record of {size_bytes:,} bytes is too long for the log; at most "
-        f"{limits.LOG_RECORD_SIZE_BYTES_MAX:,} bytes are allowed",
-        reason="LOG_RECORD_TOO_LARGE",
-    )

@@ -153,7 +153,7 @@ def _lock_folder(folder: Path) -> int:
 
 def _check_nothing_missing(folder: Path, read_from: int) -> None:
     if read_from > 1:
-        hole = Hole(1, read_from - 1, segment_path(folder, 1), 0)
+        hole = Hole(1, read_from - 1, segment_path(folder, 1), 0, "missing file")
         raise damaged_error(folder, (hole,))
 
 
@@ -202,7 +202,8 @@ def _check_whole(folder: Path, survey: Survey, read_from: int) -> None:
     holes = list(survey.holes)
     if 0 < read_from < survey.first_sequence:
         path = segment_path(folder, read_from)
-        holes.insert(0, Hole(read_from, survey.first_sequence - 1, path, 0))
+        last = survey.first_sequence - 1
+        holes.insert(0, Hole(read_from, last, path, 0, "missing file"))
     if holes:
         raise damaged_error(folder, tuple(holes))
     if read_from > survey.next_sequence:

@@ -39,6 +39,9 @@ from instanter.errors import LogDamagedError, PreconditionError
 FORMAT: Final = 1
 """The newest format of a segment that this version reads, and the one it writes."""
 
+LOG_FOLDER_NAME: Final = "log"
+"""Folder of the log inside of a store's."""
+
 SEGMENT_HEADER_SIZE_BYTES: Final = 64
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600

@@ -26,17 +26,22 @@ class Hole:
         The file that is damaged or missing.
     offset
         Byte in it at which the damage begins.
+    what
+        What is wrong there, in a few words.
     """
 
     first_sequence: int
     last_sequence: int | None
     path: Path
     offset: int
+    what: str = "damaged frame"
 
     def __str__(self) -> str:
         if self.last_sequence is None:
             return f"{self.first_sequence} and all later"
-        if self.last_sequence <= self.first_sequence:
+        if self.last_sequence < self.first_sequence:
+            return "none"
+        if self.last_sequence == self.first_sequence:
             return str(self.first_sequence)
         return f"{self.first_sequence}-{self.last_sequence}"
 
@@ -166,6 +171,11 @@ class Surveyor:
             except LogDamagedError:
                 self._add_unreadable(first, next_first)
                 continue
+            except FileNotFoundError:
+                # Whoever writes the log has dropped its oldest segment meanwhile.
+                if not self._segments and list_segments(self._folder)[0] > first:
+                    continue
+                raise
             with file:
                 self._check_follows(file)
                 self._segments.append(Segment(file.header, file.size_bytes))
@@ -193,7 +203,8 @@ class Surveyor:
     def _add_unreadable(self, first: int, next_first: int | None) -> None:
         """Note a segment without a header: without its salt no frame of it can be checked."""
         last = None if next_first is None else next_first - 1
-        self._holes.append(Hole(first, last, segment_path(self._folder, first), 0))
+        path = segment_path(self._folder, first)
+        self._holes.append(Hole(first, last, path, 0, "damaged header"))
         self._previous = self._walk = None
 
     def _check_follows(self, file: SegmentFile) -> None:
@@ -204,12 +215,14 @@ class Surveyor:
         if header.previous_segment != previous.first_sequence:
             missing = segment_path(self._folder, header.previous_segment)
             lost_first = header.previous_segment
-            self._holes.append(Hole(lost_first, header.first_sequence - 1, missing, 0))
+            lost_last = header.first_sequence - 1
+            self._holes.append(Hole(lost_first, lost_last, missing, 0, "missing file"))
             self._walk = None
         walk = self._walk
         if header.salt != previous.salt or (walk is not None and walk.crc != header.previous_crc):
             first = header.first_sequence
-            self._holes.append(Hole(first, first - 1, file.path, 0))
+            what = "does not follow the file before"
+            self._holes.append(Hole(first, first - 1, file.path, 0, what))
 
     def _read_all(self, walk: SegmentWalk) -> None:
         for _ in walk.records():
@@ -232,10 +245,17 @@ class Surveyor:
         self._read_all(walk)
         if file.size_bytes < file.header.size_bytes:
             # It was made in full size; what the missing part held, nobody can know.
-            self._holes.append(Hole(walk.sequence, None, file.path, file.size_bytes))
+            what = "file cut off"
+            self._holes.append(Hole(walk.sequence, None, file.path, file.size_bytes, what))
             return
         while True:
             judgement = walk.judge(self._durable_before)
+            reached = walk.sequence
+            if judgement.ending is not Ending.CLEAN:
+                # Beside a writer half of a page may have been seen: look again.
+                self._read_all(walk)
+            if walk.sequence > reached:
+                continue
             if judgement.ending is Ending.CLEAN:
                 return
             if judgement.ending is Ending.TORN:
@@ -273,7 +293,7 @@ def damaged_error(folder: Path, holes: tuple[Hole, ...]) -> LogDamagedError:
     first = holes[0]
     return LogDamagedError(
         f"the log in {folder} is damaged; lost records: {lost}; the damage begins in "
-        f"{first.path.name} at byte {first.offset:,}; restore that file from a backup, then start "
-        "again",
+        f"{first.path.name} at byte {first.offset:,} ({first.what}); restore that file from a "
+        "backup, then start again",
         metadata={"lost_sequences": lost, "file": str(first.path), "offset": str(first.offset)},
     )
