@@ -19,6 +19,13 @@ STORE_FORMAT: Final = 2
 one written by an older one is upgraded when it is opened for writing."""
 
 
+DATA_FILE_NAME: Final = "data.mdb"
+"""The file of a layer that holds all databases; LMDB's name for it."""
+
+READERS_FILE_NAME: Final = "lock.mdb"
+"""The file with the table of a layer's readers; LMDB's name for it."""
+
+
 class Check(IntEnum):
     """How a value shows that its bytes are those that were written.
 

@@ -7,13 +7,6 @@ once. From time to time the overlay is *folded* into the base, in one transactio
 the sequence up to which the base now holds the log; then what has not changed since is *purged*
 from the overlay. After a power cut the overlay is thrown away and made anew from the log, from
 the folded sequence on.
-
-What makes a reader's two snapshots one: it takes the overlay's first, then the base's, and the
-base's must have been committed before the overlay's was taken. Otherwise the base might hold the
-end of a fold of which the overlay snapshot does not have the other changes yet. A reader knows it
-by the base's transaction number being one that was seen earlier; when it is not (once a fold) the
-reader begins again, now having seen it. Nothing is purged before the base that holds it is
-committed, so the base, taken later, has all that the overlay lacks.
 """
 
 import threading
@@ -22,52 +15,34 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
-
-import lmdb
+from typing import Any, Self, TypeVar
 
 from instanter import limits
-from instanter.errors import DamagedError, PreconditionError, UnavailableError
 from instanter.store.databases import (
     DATABASES,
-    LAYER_META_KEYS,
     META,
     META_KEY_APPLIED,
-    META_KEY_BOOT,
     META_KEY_FOLDED,
-    META_KEY_FORMAT,
 )
-from instanter.store.environment import Environment, StoreFigures, translated
-from instanter.store.overlay_files import OverlayUse, boot_id
-from instanter.store.records import seal, unseal
+from instanter.store.environment import Environment, StoreFigures
+from instanter.store.folding import (
+    FoldResult,
+    copy_entries,
+    entries_of,
+    sealed_sequence,
+    sequence_of,
+)
+from instanter.store.layered_reading import LayeredReading
+from instanter.store.overlay import (
+    OverlayUse,
+    clear_overlay,
+    mark_overlay,
+    open_for_reading,
+    open_for_writing,
+)
 from instanter.store.transaction import Handles, Transaction
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class FoldResult(Generic[T]):
-    """What a fold has done, and what of it is still to be purged.
-
-    Attributes
-    ----------
-    folded_sequence
-        The base now holds the effect of the log up to here.
-    entry_count
-        Entries of the overlay that were folded.
-    snapshot
-        Number of the overlay's transaction they were read at.
-    unpurged
-        Pairs of database index and key that may still be in the overlay; `purge` takes from it.
-    heavy_result
-        What the heavy change returned, None without one.
-    """
-
-    folded_sequence: int
-    entry_count: int
-    snapshot: int
-    unpurged: list[tuple[int, bytes]]
-    heavy_result: T | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,51 +63,6 @@ class StateFigures:
     applied_sequence: int
 
 
-class LayeredReading:
-    """A read transaction of both layers as a context manager; made by `State.read`."""
-
-    __slots__ = ("_base", "_base_raw", "_overlay", "_overlay_raw", "_state", "_thread")
-
-    def __init__(self, state: "State", overlay: Environment) -> None:
-        self._state = state
-        self._base = state.base
-        self._overlay = overlay
-
-    def __enter__(self) -> Transaction:
-        thread = self._thread = threading.get_ident()
-        state, base, overlay = self._state, self._base, self._overlay
-        while True:
-            seen = state.seen_base_id
-            self._overlay_raw = overlay.begin_read(thread)
-            try:
-                self._base_raw = base.begin_read(thread)
-            except BaseException:
-                overlay.end_read(self._overlay_raw, thread)
-                raise
-            base_id = self._base_raw.id()
-            if base_id == seen:
-                return Transaction(self._base_raw, base.handles, self._overlay_raw, overlay.handles)
-            # It may have been committed after the overlay's snapshot was taken.
-            state.seen_base_id = base_id
-            self._end()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end()
-        if isinstance(error, lmdb.Error):
-            raise translated(error, self._base.folder) from error
-
-    def _end(self) -> None:
-        try:
-            self._base.end_read(self._base_raw, self._thread)
-        finally:
-            self._overlay.end_read(self._overlay_raw, self._thread)
-
-
 class State:
     """One open state. Shared by the threads of a process; never carried across a fork.
 
@@ -143,15 +73,12 @@ class State:
     ----------
     base
         The lower layer.
-    seen_base_id
-        Number of the last transaction of the base that a reader of this process has met.
     """
 
-    __slots__ = ("_changed", "_opened_at", "_overlay", "_use", "base", "seen_base_id")
+    __slots__ = ("_changed", "_opened_at", "_overlay", "_use", "base")
 
     def __init__(self, base: Environment) -> None:
         self.base = base
-        self.seen_base_id = -1
         self._overlay: Environment | None = None
         self._use: OverlayUse | None = None
         self._changed: dict[tuple[int, bytes], int] = {}
@@ -234,7 +161,7 @@ class State:
         """
         if self._overlay is None:
             return self.base.read()
-        return LayeredReading(self, self._overlay)
+        return LayeredReading(self.base, self._overlay)
 
     def write(self, change: Callable[[Transaction], T], *, sequence: int | None = None) -> T:
         """Run `change` in a write transaction of the overlay and return its result.
@@ -311,7 +238,7 @@ class State:
         while not self.purge(result, limits.PURGE_ROWS):
             pass
         assert self._is_overlay_empty(), "nothing is written while a heavy change is"
-        stored = _sealed(META_KEY_FOLDED, heavy_sequence)
+        stored = sealed_sequence(META_KEY_FOLDED, heavy_sequence)
 
         def write_heavy(transaction: Transaction) -> T:
             found = heavy(transaction)
@@ -364,7 +291,7 @@ class State:
             It is damaged.
         """
         with self.base.read() as transaction:
-            return _sequence(META_KEY_FOLDED, transaction.get(META, META_KEY_FOLDED))
+            return sequence_of(META_KEY_FOLDED, transaction.get(META, META_KEY_FOLDED))
 
     def applied_sequence(self) -> int:
         """Return the sequence up to which the state as a whole holds the log.
@@ -376,7 +303,7 @@ class State:
         """
         with self.read() as transaction:
             return max(
-                _sequence(key, transaction.get(META, key))
+                sequence_of(key, transaction.get(META, key))
                 for key in (META_KEY_FOLDED, META_KEY_APPLIED)
             )
 
@@ -403,10 +330,11 @@ class State:
 
         def run(raw: Any, handles: Handles) -> T:
             if clear:
-                _clear(raw, handles)
+                clear_overlay(raw, handles)
             base_raw = base.begin_read(thread)
             try:
-                transaction = Transaction(base_raw, base.handles, raw, handles)
+                changed: set[tuple[int, bytes]] = set()
+                transaction = Transaction(base_raw, base.handles, raw, handles, changed)
                 result = change(transaction)
                 if sequence is not None:
                     transaction.set_applied(sequence)
@@ -414,7 +342,7 @@ class State:
                 # Before the overlay's map may have to grow: that waits for all readers, and one
                 # of those may wait for the base's map, which waits for this transaction.
                 base.end_read(base_raw, thread)
-            written.append((transaction.changed, raw.id()))
+            written.append((changed, raw.id()))
             return result
 
         result = overlay.write_raw(run)
@@ -431,18 +359,13 @@ class State:
         raw = overlay.begin_read(thread)
         try:
             snapshot = Transaction(raw, overlay.handles)
-            applied = _sequence(META_KEY_APPLIED, snapshot.get(META, META_KEY_APPLIED))
+            applied = sequence_of(META_KEY_APPLIED, snapshot.get(META, META_KEY_APPLIED))
             sequence = max(applied, folded)
-            entries = [
-                (database.index, key)
-                for database in DATABASES
-                for key, _ in snapshot.scan(database)
-                if database is not META or key not in LAYER_META_KEYS
-            ]
+            entries = entries_of(snapshot)
             if wait_durable is not None:
                 wait_durable(sequence)
             if entries or sequence > folded:
-                self.base.write(lambda base: _copy(snapshot, base, sequence))
+                self.base.write(lambda base: copy_entries(snapshot, base, sequence))
             return FoldResult(sequence, len(entries), raw.id(), entries)
         finally:
             overlay.end_read(raw, thread)
@@ -459,109 +382,19 @@ class State:
     def _open_readable(self) -> None:
         use = self._use = OverlayUse.of_reader(self.folder)
         if use is not None:
-            self._overlay = _open_for_reading(use)
+            self._overlay = open_for_reading(use)
             if self._overlay is None:
                 use.release()
 
     def _open_writable(self, *, fresh: bool, size: int) -> None:
         use = self._use = OverlayUse.of_writer(self.folder)
-        self._overlay = _open_for_writing(use, fresh=fresh, size=size)
-        self._adopt(clear=fresh and not use.is_alone)
-        use.share()
+        overlay = self._overlay = open_for_writing(use, fresh=fresh, size=size)
 
-    def _adopt(self, *, clear: bool) -> None:
-        """Make the overlay this process's own: say when it was made, and what is old in it."""
-        boot = seal(META_KEY_BOOT, boot_id())
-
-        def mark(raw: Any, handles: Handles) -> int:
-            if clear:
-                _clear(raw, handles)
-            raw.put(META_KEY_BOOT, boot, db=handles[META.index])
+        def adopt(raw: Any, handles: Handles) -> int:
+            if fresh:
+                clear_overlay(raw, handles)
+            mark_overlay(raw, handles)
             return int(raw.id())
 
-        self._opened_at = self._writable_overlay().write_raw(mark)
-
-
-def _clear(raw: Any, handles: Handles) -> None:
-    """Empty all databases of an overlay but for what says what it is."""
-    meta = handles[META.index]
-    for handle in handles:
-        if handle is not meta:
-            raw.drop(handle, delete=False)
-    cursor = raw.cursor(meta)
-    kept = {META_KEY_FORMAT, META_KEY_BOOT}
-    more = cursor.first()
-    while more:
-        more = cursor.next() if bytes(cursor.key()) in kept else cursor.delete()
-    cursor.close()
-
-
-def _copy(snapshot: Transaction, base: Transaction, sequence: int) -> None:
-    """Write all entries of an overlay to the base."""
-    for database in DATABASES:
-        for key, value in snapshot.scan(database):
-            if database is META and key in LAYER_META_KEYS:
-                continue
-            if len(value):
-                base.put(database, key, value)
-            else:
-                base.delete(database, key)
-    base.put(META, META_KEY_FOLDED, _sealed(META_KEY_FOLDED, sequence))
-
-
-def _sealed(key: bytes, sequence: int) -> bytes:
-    return seal(key, sequence.to_bytes(8, "little"))
-
-
-def _sequence(key: bytes, stored: memoryview | None) -> int:
-    return 0 if stored is None else int.from_bytes(unseal(key, stored), "little")
-
-
-def _open_for_writing(use: OverlayUse, *, fresh: bool, size: int) -> Environment:
-    """Open the overlay, after throwing away one that is not wanted or cannot be trusted."""
-    if fresh and use.is_alone:
-        use.delete_files()
-    try:
-        overlay = Environment.open(use.folder, durable=False, map_size_bytes=size)
-    except (PreconditionError, DamagedError) as error:
-        if error.reason == "STORE_NOT_ALLOWED":
-            raise
-        problem: Exception | None = error
-    else:
-        if _is_trusted(overlay):
-            return overlay
-        overlay.close()
-        problem = None
-    if not use.is_alone:
-        raise UnavailableError(
-            f"{use.folder} is damaged or of another start of the system, and another process has "
-            "it open; stop that, then retry",
-            reason="STORE_BUSY",
-        ) from problem
-    use.delete_files()
-    return Environment.open(use.folder, durable=False, map_size_bytes=size)
-
-
-def _open_for_reading(use: OverlayUse) -> Environment | None:
-    """Open the overlay, or return None when there is none to be trusted: the base is whole."""
-    try:
-        overlay = Environment.open(use.folder, writable=False, durable=False)
-    except PreconditionError as error:
-        if error.reason == "STORE_NOT_FOUND":
-            return None
-        raise
-    if _is_trusted(overlay):
-        return overlay
-    overlay.close()
-    return None
-
-
-def _is_trusted(overlay: Environment) -> bool:
-    """Return whether an overlay was made since the operating system was started."""
-    try:
-        with overlay.read() as transaction:
-            stored = transaction.get(META, META_KEY_BOOT)
-            # A new one, which is empty, does not say yet.
-            return stored is None or unseal(META_KEY_BOOT, stored) == boot_id()
-    except DamagedError:
-        return False
+        self._opened_at = overlay.write_raw(adopt)
+        use.share()

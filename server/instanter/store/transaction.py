@@ -38,14 +38,12 @@ class Transaction:
         The LMDB transaction below, whose default database is `PROFILES`, and its databases.
     overlay, overlay_handles
         The same of the layer on top, or None.
-
-    Attributes
-    ----------
     changed
-        Pairs of database index and key that were written to the overlay.
+        Takes the pairs of database index and key that are written to the overlay; None when
+        nothing is.
     """
 
-    __slots__ = ("_base", "_base_handles", "_overlay", "_overlay_handles", "changed")
+    __slots__ = ("_base", "_base_handles", "_changed", "_overlay", "_overlay_handles")
 
     def __init__(
         self,
@@ -53,12 +51,13 @@ class Transaction:
         base_handles: Handles,
         overlay: Any = None,
         overlay_handles: Handles = (),
+        changed: set[tuple[int, bytes]] | None = None,
     ) -> None:
         self._base = base
         self._base_handles = base_handles
         self._overlay = overlay
         self._overlay_handles = overlay_handles
-        self.changed: set[tuple[int, bytes]] = set()
+        self._changed = changed
 
     def get(self, database: Database, key: bytes) -> memoryview | None:
         """Return a view of the value under a key, or None when there is none."""
@@ -86,8 +85,7 @@ class Transaction:
             self._base.put(key, value, db=self._base_handles[index])
         else:
             assert len(value), "an empty value says that the key is deleted"
-            self._overlay.put(key, value, db=self._overlay_handles[index])
-            self.changed.add((index, key))
+            self._write(index, key, value)
 
     def delete(self, database: Database, key: bytes) -> bool:
         """Delete a key and return whether it was there."""
@@ -97,8 +95,7 @@ class Transaction:
         present = self.get(database, key) is not None
         if present:
             # Also where the base does not have it: a fold may be about to write it there.
-            self._overlay.put(key, b"", db=self._overlay_handles[index])
-            self.changed.add((index, key))
+            self._write(index, key, b"")
         return present
 
     def scan(
@@ -157,6 +154,11 @@ class Transaction:
         if self._overlay is not None:
             size += _size_bytes(self._overlay.stat(self._overlay_handles[database.index]))
         return size
+
+    def _write(self, index: int, key: bytes, value: bytes | memoryview) -> None:
+        assert self._changed is not None, "this transaction only reads"
+        self._overlay.put(key, value, db=self._overlay_handles[index])
+        self._changed.add((index, key))
 
     def set_applied(self, sequence: int) -> None:
         """Write down that the overlay now holds the effect of the log up to `sequence`."""

@@ -1,0 +1,177 @@
+"""Opens the LMDB environment of a store: its folder, its format, its databases."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from instanter import limits
+from instanter.errors import PreconditionError
+from instanter.store.databases import (
+    DATA_FILE_NAME,
+    DATABASES,
+    META,
+    META_KEY_FORMAT,
+    READERS_FILE_NAME,
+    STORE_FORMAT,
+)
+from instanter.store.lmdb_errors import translated
+from instanter.store.transaction import Handles
+
+_OWN_FILES = frozenset(
+    {
+        DATA_FILE_NAME,
+        READERS_FILE_NAME,
+        "server.lock",
+        "keeper.lock",
+        "keeper.sock",
+        "tools.sock",
+        "overlay.lock",
+        "overlay",
+        "log",
+        "live",
+    }
+)
+"""What may lie in the folder of a store that has no data file yet, or no longer."""
+
+_READER_TABLE_SIZE_BYTES = 64 * (limits.STORE_READERS_MAX + 2)
+"""What LMDB takes: a cache line a reader and two for its head."""
+
+_FOLDER_MODE = 0o700
+_FILE_MODE = 0o600
+
+
+def open_lmdb(
+    folder: Path, *, writable: bool, durable: bool, map_size_bytes: int
+) -> tuple[Any, Handles]:
+    """Open LMDB and its databases in a folder; make them in a new one.
+
+    Parameters
+    ----------
+    folder, writable, durable, map_size_bytes
+        As for `Environment.open`.
+
+    Returns
+    -------
+    tuple
+        The LMDB environment and the handles of all databases.
+
+    Raises
+    ------
+    PreconditionError, DamagedError, ExhaustedError
+        As `Environment.open`.
+    """
+    check_folder(folder, writable=writable)
+    try:
+        if writable:
+            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            _reserve_reader_table(folder)
+        raw = lmdb.open(
+            str(folder),
+            map_size=map_size_bytes,
+            readonly=not writable,
+            create=writable,
+            mode=_FILE_MODE,
+            sync=durable,
+            metasync=False,  # `write` syncs it itself, after the commit
+            max_readers=limits.STORE_READERS_MAX,
+            max_dbs=len(DATABASES),
+            # A kept transaction holds a reader slot, and cannot be renewed once another process
+            # has grown the map (MDB_BAD_RSLOT). Beginning anew costs 0.2 µs more.
+            max_spare_txns=0,
+        )
+    except (lmdb.Error, OSError) as error:
+        raise translated(error, folder) from error
+    try:
+        raw.reader_check()
+        _prepare(raw, folder, writable=writable)
+        return raw, tuple(raw.open_db(d.name.encode(), create=False) for d in DATABASES)
+    except (lmdb.Error, OSError) as error:
+        raw.close()
+        raise translated(error, folder) from error
+    except BaseException:
+        raw.close()
+        raise
+
+
+def check_folder(folder: Path, *, writable: bool) -> None:
+    """Refuse a folder that is not a store and that must not become one."""
+    if (folder / DATA_FILE_NAME).is_file():
+        return
+    if folder.exists() and not folder.is_dir():
+        raise PreconditionError(f"{folder} is a file; name a folder", reason="STORE_FOLDER_INVALID")
+    if not writable:
+        raise PreconditionError(
+            f"there is no store in {folder}; start the server or load customers once, or name "
+            "another folder",
+            reason="STORE_NOT_FOUND",
+        )
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if foreign := sorted(names - _OWN_FILES):
+        raise PreconditionError(
+            f"{folder} is not a store, it holds {foreign[0]!r} (of {len(foreign)}); name a new or "
+            "empty folder",
+            reason="STORE_FOLDER_INVALID",
+        )
+
+
+def _reserve_reader_table(folder: Path) -> None:
+    """Take disk for the whole reader table: it is mapped, and a hole on a full disk is SIGBUS."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    descriptor = os.open(folder / READERS_FILE_NAME, flags, _FILE_MODE)
+    try:
+        size = max(os.fstat(descriptor).st_size, _READER_TABLE_SIZE_BYTES)
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
+
+
+def _prepare(raw: Any, folder: Path, *, writable: bool) -> None:
+    """Check the format of the store; make a new store, and upgrade one of an older format."""
+    if not raw.stat()["entries"] and writable:
+        _make_databases(raw, wanted=lambda transaction: not transaction.stat()["entries"])
+    found = _stored_format(raw)
+    if found is None:
+        raise PreconditionError(
+            f"{folder} holds an LMDB file that is not a store of this server; name another folder",
+            reason="STORE_FOLDER_INVALID",
+        )
+    if found > STORE_FORMAT:
+        raise PreconditionError(
+            f"the store in {folder} has format {found}, this server understands up to "
+            f"{STORE_FORMAT}; run the version of instanter that wrote it, or a newer one",
+            reason="STORE_FORMAT_NEWER",
+            metadata={"found": str(found), "understood": str(STORE_FORMAT)},
+        )
+    if found < STORE_FORMAT:
+        if not writable:
+            raise PreconditionError(
+                f"the store in {folder} has format {found}, this program reads {STORE_FORMAT}; "
+                "start the server on it once, which upgrades it",
+                reason="STORE_FORMAT_OLDER",
+                metadata={"found": str(found), "understood": str(STORE_FORMAT)},
+            )
+        _make_databases(raw, wanted=lambda _: True)
+
+
+def _make_databases(raw: Any, *, wanted: Callable[[Any], bool]) -> None:
+    """Make the databases that are not there yet and write the present format: all or nothing."""
+    with raw.begin(write=True) as transaction:
+        if wanted(transaction):
+            handles = [raw.open_db(d.name.encode(), transaction) for d in DATABASES]
+            value = STORE_FORMAT.to_bytes(8, "little")
+            transaction.put(META_KEY_FORMAT, value, db=handles[META.index])
+    raw.sync(True)
+
+
+def _stored_format(raw: Any) -> int | None:
+    """Return the format of a store, or None when it is not one."""
+    try:
+        handle = raw.open_db(META.name.encode(), create=False)
+        with raw.begin() as transaction:
+            stored = transaction.get(META_KEY_FORMAT, db=handle)
+    except (lmdb.NotFoundError, lmdb.IncompatibleError, lmdb.ReadonlyError):
+        return None
+    return int.from_bytes(stored, "little") if stored is not None and len(stored) == 8 else None
