@@ -19,7 +19,7 @@ from instanter.events_log import DamagedRecords, make_events_log
 from instanter.keeper.compiler import LocalCompiler
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
-from instanter.keeper.writer import Writer
+from instanter.keeper.opening import KeptStore
 from instanter.metrics import Metrics
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
@@ -27,7 +27,6 @@ from instanter.rpc.decisions import DecisionService
 from instanter.rpc.fast.front import FastFront
 from instanter.rpc.front import Front, Service
 from instanter.rpc.grpcio_front import GrpcioFront
-from instanter.store.environment import Environment
 from instanter.v1.catalogue_service_pb2 import (
     ApplyCatalogueRequest,
     ApplyCatalogueResponse,
@@ -139,18 +138,24 @@ def serve(
 class Shop:
     """All rooms of the server over one store, and clients of it."""
 
-    def __init__(self, environment: Environment) -> None:
-        self.environment = environment
+    def __init__(self, folder: Path) -> None:
         self.metrics = Metrics()
         self.log = io.StringIO()
         self.clock = SystemClock()
         self.reads_count = 0
-        self.writer = Writer(environment, clock=self.clock, metrics=self.metrics)
+        self.kept = KeptStore.open(
+            folder,
+            clock=self.clock,
+            metrics=self.metrics,
+            events_log=make_events_log(self.log, as_json=True),
+        )
+        self.state = state = self.kept.state
+        self.keeper = self.kept.keeper
         self.published = PublishedCatalogue()
         self.publisher = CataloguePublisher(
-            environment,
+            state,
             compiler=LocalCompiler(),
-            writer=self.writer,
+            submit=self.keeper.submit,
             published=self.published,
             clock=self.clock,
         )
@@ -159,16 +164,16 @@ class Shop:
         )
         self.engine, self.batch_engine = (
             DecisionEngine(
-                environment, self.clock, decision_id_prefix=prefix * 16, on_damaged=damaged
+                state, self.clock, decision_id_prefix=prefix * 16, on_damaged=damaged
             )
             for prefix in "ab"
         )
         decisions = DecisionService(
             self.engine, self.batch_engine, clock=self.clock, metrics=self.metrics
         )
-        customers = CustomerService(environment, writer=self.writer, published=self.published)
+        customers = CustomerService(state, submit=self.keeper.submit, published=self.published)
         catalogue = CatalogueService(
-            environment, published=self.published, publisher=self.publisher, lane=READ_LANE
+            state, published=self.published, publisher=self.publisher, lane=READ_LANE
         )
         self.services = tuple(s.describe() for s in (decisions, customers, catalogue))
 
@@ -182,7 +187,7 @@ class Shop:
 
     def install(self) -> None:
         """Let the engines use what is published, as the node does when it polls."""
-        tables = load_tables(self.environment)
+        tables = load_tables(self.state)
         assert tables is not None
         for engine in (self.engine, self.batch_engine):
             engine.install(tables)
@@ -198,18 +203,13 @@ class Shop:
 @contextmanager
 def open_shop(folder: Path, front_name: str) -> Iterator[Shop]:
     """Serve a shop over a new store while the block runs."""
-    with Environment.open(folder, map_size_bytes=1 << 24) as environment:
-        shop = Shop(environment)
-        shop.writer.start()
+    shop = Shop(folder)
+    with shop.kept, serve(front_name, shop.services, shop.metrics) as server:
+        shop.connect(server)
         try:
-            with serve(front_name, shop.services, shop.metrics) as server:
-                shop.connect(server)
-                try:
-                    yield shop
-                finally:
-                    shop.channel.close()
+            yield shop
         finally:
-            shop.writer.stop()
+            shop.channel.close()
 
 
 def make_apply(files: dict[str, str], **fields: Any) -> ApplyCatalogueRequest:

@@ -64,7 +64,7 @@ def damage(shop: Shop, name: str) -> None:
     other = key_of("somebody-else")
     key = key_of(name.removeprefix("customers/"))
 
-    def change(transaction: Any, now_ns: int) -> None:
+    def change(transaction: Any) -> None:
         import numpy as np
 
         slots = np.zeros(5, np.uint32)
@@ -72,7 +72,7 @@ def damage(shop: Shop, name: str) -> None:
         transaction.put(PROFILES, key, bytes(transaction.get(PROFILES, other)))
         transaction.delete(PROFILES, other)
 
-    shop.writer.submit(change).result(20)
+    shop.state.write(change)
 
 
 def test_what_is_written_is_read_back(shop: Shop, name: str) -> None:

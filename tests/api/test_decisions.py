@@ -263,11 +263,11 @@ def test_a_customer_in_the_holdout_gets_no_offer(empty_shop: Shop) -> None:
 def test_a_damaged_record_is_never_used_and_is_counted_and_logged(shop: Shop, adult: str) -> None:
     other = "customers/damaged"
     key, source = key_of("damaged"), key_of("adult")
-    shop.writer.submit(
-        lambda transaction, _: transaction.put(
-            PROFILES, key, bytes(transaction.get(PROFILES, source))
+    shop.state.write(
+        lambda transaction: transaction.put(
+            PROFILES, key, bytes(transaction.get(PROFILES, source) or b"")
         )
-    ).result(20)
+    )
     before = shop.metrics.records_damaged_count
     decision = shop.decisions.DecideOffers(ask(other, offer_count=3), timeout=20)
     assert decision.profile_state == pb.PROFILE_STATE_DAMAGED

@@ -20,6 +20,7 @@ from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, Lane
 from instanter.rpc.tls import TlsFiles
 from tests.api.refusals import read_refusal, refuse
 from tests.api.shop import FRONTS, Server, Shop, serve
+from tests.api.waiting import wait_until
 
 LANE = Lane("test", threads=2, waiting_max=8)
 
@@ -91,6 +92,19 @@ def method(channel: grpc.Channel, name: str) -> Any:
         request_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
         response_deserializer=StringValue.FromString,
     )
+
+
+def occupy_lane(channel: grpc.Channel, echo: Echo) -> list[Any]:
+    """Make as many calls as the lane has threads, and return them when they are being answered."""
+    hold = method(channel, "Hold")
+    calls = [hold.future(StringValue(value="r"), timeout=20) for _ in range(LANE.threads)]
+    wait_until(lambda: len(echo.contexts) == LANE.threads, "the lane is occupied")
+    return calls
+
+
+def count_in_lane(server: Server) -> int:
+    """Count the calls that are answered or wait in the lane."""
+    return int(server.front._dispatcher._lanes[LANE]._in_flight_count)
 
 
 def read_events(server: Server) -> list[dict[str, Any]]:
@@ -177,19 +191,17 @@ def test_long_metadata_are_refused(channel: grpc.Channel, echo: Echo) -> None:
     assert echo.turns == []
 
 
-@pytest.mark.parametrize("name", ["Say", "Hold"])
-def test_a_call_whose_deadline_has_passed_is_not_executed(
-    server: Server, channel: grpc.Channel, echo: Echo, name: str
+def test_a_call_whose_deadline_passes_while_it_waits_is_not_executed(
+    server: Server, channel: grpc.Channel, echo: Echo
 ) -> None:
-    method(channel, "Say")(StringValue(value="first"), timeout=20)
-    busy = threading.Event()
-    server.loop.call_soon_threadsafe(busy.wait, 20)
-    refusal = refuse(method(channel, name), StringValue(value="late"), timeout=0.05)
-    busy.set()
+    running = occupy_lane(channel, echo)
+    refusal = refuse(method(channel, "Hold"), StringValue(value="late"), timeout=0.3)
     assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert method(channel, "Say")(StringValue(value="next"), timeout=20).value == "next"
-    assert echo.turns == [["first"], ["next"]]
-    assert echo.contexts == []
+    wait_until(lambda: count_in_lane(server) == LANE.threads, "the call leaves the lane")
+    echo.release.set()
+    assert [call.result(20).value for call in running] == ["r", "r"]
+    method(channel, "Hold")(StringValue(value="last"), timeout=20)
+    assert len(echo.contexts) == LANE.threads + 1
 
 
 def test_a_deadline_reaches_the_function(channel: grpc.Channel, echo: Echo) -> None:
@@ -203,16 +215,14 @@ def test_a_deadline_reaches_the_function(channel: grpc.Channel, echo: Echo) -> N
 
 
 def test_a_call_that_is_cancelled_while_it_waits_is_not_executed(
-    channel: grpc.Channel, echo: Echo
+    server: Server, channel: grpc.Channel, echo: Echo
 ) -> None:
-    hold = method(channel, "Hold")
-    running = [hold.future(StringValue(value="r"), timeout=20) for _ in range(LANE.threads)]
-    assert echo.begun.wait(20)
-    waiting = hold.future(StringValue(value="w"), timeout=20)
+    running = occupy_lane(channel, echo)
+    waiting = method(channel, "Hold").future(StringValue(value="w"), timeout=20)
+    wait_until(lambda: count_in_lane(server) == LANE.threads + 1, "the call waits in the lane")
     waiting.cancel()
     assert waiting.cancelled()
-    # Another call on the same connection follows the cancellation through the server.
-    method(channel, "Say")(StringValue(), timeout=20)
+    wait_until(lambda: count_in_lane(server) == LANE.threads, "the call leaves the lane")
     echo.release.set()
     assert [call.result(20).value for call in running] == ["r", "r"]
     method(channel, "Hold")(StringValue(value="last"), timeout=20)
@@ -223,9 +233,10 @@ def test_calls_that_arrive_together_share_turns_and_none_gets_lost(
     server: Server, channel: grpc.Channel, echo: Echo
 ) -> None:
     say = method(channel, "Say")
-    blocked = threading.Event()
-    server.loop.call_soon_threadsafe(blocked.wait, 0.2)
+    sent = threading.Event()
+    server.loop.call_soon_threadsafe(sent.wait, 20)
     calls = [say.future(StringValue(value=f"t{i}"), timeout=20) for i in range(200)]
+    sent.set()
     assert [call.result(20).value for call in calls] == [f"t{i}" for i in range(200)]
     assert sum(map(len, echo.turns)) == 200
     assert len(echo.turns) < 200

@@ -72,7 +72,8 @@ def test_messages_of_all_sizes_come_back(channel: grpc.Channel, size: int) -> No
 
 
 def test_a_deadline_ends_a_call_that_waits_and_its_work(channel: grpc.Channel, echo: Echo) -> None:
-    call = method(channel, "Hold").future(BytesValue(), timeout=0.3)
+    method(channel, "Say")(SAID, timeout=20)
+    call = method(channel, "Hold").future(BytesValue(), timeout=1)
     future = echo.wait_for_held()
     assert read_refusal(call).code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert is_given_up(future)
@@ -187,6 +188,8 @@ def test_the_client_of_node_calls_and_reads_errors_and_streams(server: Server, e
         "left": 1,
     }
     assert all(telling.over.wait(20) for telling in echo.tellings), "also the one it left"
+    # (The next test must not take these calls for its own.)
+    assert all(is_given_up(echo.wait_for_held()) for _ in ("late", "cancelled"))
 
 
 def test_k6_finds_the_service_and_calls_it(shop: Shop) -> None:

@@ -20,6 +20,7 @@ from instanter.rpc.tls import TlsFiles
 from tests.api.interop.echo import NAME, Echo
 from tests.api.interop.raw import HELLO, RawClient
 from tests.api.shop import Server, serve
+from tests.api.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -246,8 +247,7 @@ def test_calls_on_the_way_when_the_server_stops_are_answered(
         stopper.start()
         assert isinstance(server.front, FastFront)
         (connection,) = server.front.exchange.connections
-        while not connection.draining:
-            stopper.join(0.01)
+        wait_until(lambda: connection.draining, "the server drains")
         # The client has not read the server's notice.
         streams = [client.begin() for _ in range(3)]
         for late in streams:
@@ -268,8 +268,4 @@ def test_descriptors_are_given_back(fast: None, server: Server) -> None:
             with RawClient(("127.0.0.1", server.port)) as passing:
                 passing.begin()
                 passing.flush()
-        for _ in range(200):
-            client.call()
-            if count() <= before:
-                return
-    pytest.fail(f"{count()} descriptors are open, {before} were")
+        wait_until(lambda: count() <= before, f"no more than {before} descriptors are open")

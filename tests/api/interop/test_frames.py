@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import threading
 import zlib
 from typing import Any
 
@@ -97,6 +98,22 @@ def test_a_call_that_comes_too_late_is_not_executed(
     reply = raw.call(method, message(value(b"7")), grpc_timeout=timeout)
     assert reply.status == DEADLINE
     assert (len(echo.said), len(echo.held)) == before
+
+
+def test_a_call_that_comes_too_late_for_the_loop_is_not_executed(
+    front_name: str, server: Server, raw: RawClient, echo: Echo
+) -> None:
+    if front_name != "grpcio":
+        pytest.skip("the fast front reads and answers on one loop; see the test before")
+    raw.call()
+    before = len(echo.said)
+    answered = threading.Event()
+    server.loop.call_soon_threadsafe(answered.wait, 20)
+    # grpcio's own threads say that the time is up, while the loop is held up.
+    assert raw.call(grpc_timeout="1m").status == DEADLINE
+    answered.set()
+    assert raw.call().data == HELLO
+    assert len(echo.said) == before + 1
 
 
 @pytest.mark.parametrize("timeout", ["", "5", "S", "-1S", "1.5S", "123456789S", "1s", "²S"])

@@ -22,9 +22,10 @@ from tests.api.interop import attacks
 from tests.api.interop.echo import NAME
 from tests.api.interop.raw import DATA, HEADERS, HELLO, SETTINGS, WINDOW, RawClient, frame
 from tests.api.shop import Server
+from tests.api.waiting import wait_until
 
 MEMORY_GROWTH_SIZE_BYTES_MAX = 64 << 20
-VICTIM_S_MAX = 5.0
+VICTIM_S_MAX = 10.0
 
 
 def read_memory_size_bytes() -> int:
@@ -38,13 +39,13 @@ def get_exchange(server: Server) -> Exchange:
     return server.front.exchange
 
 
-def attack(server: Server, data: bytes) -> bool:
-    """Send bytes; return whether the server closed the connection."""
+def attack(server: Server, data: bytes, wait_s: float = 20) -> bool:
+    """Send bytes; return whether the server closed the connection within that time."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as attacker:
         with contextlib.suppress(ConnectionError):
             for at in range(0, len(data), 1 << 16):
                 attacker.sendall(data[at : at + (1 << 16)])
-        attacker.settimeout(0.3)
+        attacker.settimeout(wait_s)
         try:
             while attacker.recv(1 << 16):
                 pass
@@ -71,12 +72,13 @@ def test_an_attack_hurts_nobody_else(
     with grpc.insecure_channel(server.target) as channel:
         say = channel.unary_unary(f"/{NAME}/Say")
         say(b"", timeout=VICTIM_S_MAX)
-        closed = attack(server, data)
+        tolerated = front_name != "fast" or make.__name__ in attacks.TOLERATED
+        closed = attack(server, data, wait_s=0.3 if tolerated else 20)
         assert say(b"", timeout=VICTIM_S_MAX) == b""
     assert time.perf_counter() - began < VICTIM_S_MAX
     assert read_memory_size_bytes() - before < MEMORY_GROWTH_SIZE_BYTES_MAX
     if front_name == "fast":
-        assert closed == (make.__name__ not in attacks.TOLERATED)
+        assert closed == (not tolerated)
         exchange = get_exchange(server)
         assert exchange.unfinished_size_bytes <= REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX
     check_victim(server)
@@ -116,12 +118,10 @@ def test_half_messages_on_many_streams_take_a_bounded_part_of_memory(
         assert exchange.unfinished_size_bytes <= limit + (1 << 20)
         assert client.call().data == HELLO
     check_victim(server)
-    for _ in range(100):
-        if exchange.unfinished_size_bytes == 0:
-            break
-        check_victim(server)
-    assert exchange.unfinished_size_bytes == 0
-    assert exchange.calls_count == 0
+    wait_until(
+        lambda: not exchange.unfinished_size_bytes and not exchange.calls_count,
+        "everything is given back",
+    )
 
 
 @pytest.mark.parametrize("wide", [False, True], ids=["narrow windows", "wide windows"])

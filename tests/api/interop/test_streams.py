@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +17,7 @@ from tests.api.interop.echo import NAME, Echo, Telling, too_slow
 from tests.api.interop.raw import HELLO, RawClient, message, value
 from tests.api.refusals import read_refusal
 from tests.api.shop import Server, serve
+from tests.api.waiting import wait_until
 
 SIZE_BYTES = 1_000
 
@@ -75,14 +75,15 @@ def numbers(count: int) -> list[bytes]:
 
 
 def wait_until_stalled(telling: Telling) -> int:
-    """Wait until nothing more is told; return how much was."""
-    told = -1
-    for _ in range(200):
-        if told == telling.told_count > 0:
-            return told
-        told = telling.told_count
-        time.sleep(0.1)
-    pytest.fail("it never stalled")
+    """Wait until nothing more is told, because nothing is read; return how much was."""
+    counts: list[int] = []
+
+    def is_stalled() -> bool:
+        counts.append(telling.told_count)
+        return not telling.sink.wait_for_room(0) and counts[-20:] == [counts[-1]] * 20
+
+    wait_until(is_stalled, "nothing more is told")
+    return telling.told_count
 
 
 def test_responses_come_in_their_order_and_none_gets_lost(channel: grpc.Channel) -> None:
@@ -185,12 +186,14 @@ def test_a_reader_that_stops_stops_its_stream_and_no_other(server: Server, echo:
         while len(slow.replies[stream_id].data) < 65_000:
             slow.read()
         told = wait_until_stalled(telling)
-        waiting_max = limits.STREAM_WAITING_MAX + 2 * limits.STREAM_AHEAD_SIZE_BYTES // SIZE_BYTES
-        assert told <= waiting_max + (65_535 // SIZE_BYTES)
+        # One window is on its way, one is ready, and for grpcio one more in its own buffers.
+        windows = 3 * limits.STREAM_AHEAD_SIZE_BYTES // SIZE_BYTES
+        told_max = limits.STREAM_WAITING_MAX + windows
+        assert told <= told_max
         with grpc.insecure_channel(server.target) as channel:
             assert read_rest(tell(channel, b"count 2000"))[0] == numbers(2_000)
             say(channel)
-        assert telling.told_count == told
+        assert telling.told_count <= told_max
         slow.reads = True
         slow.h2.increment_flow_control_window(1 << 20, stream_id)
         slow.h2.increment_flow_control_window(1 << 20)
@@ -275,7 +278,8 @@ def test_a_cancelled_stream_stops_what_makes_it(
 
 
 def test_a_deadline_ends_a_stream(channel: grpc.Channel, echo: Echo) -> None:
-    call = tell(channel, b"wait", timeout=0.3)
+    say(channel)
+    call = tell(channel, b"wait", timeout=1)
     telling = echo.wait_for_telling()
     assert telling.sink.offer(BytesValue(value=b"in time"))
     responses, error = read_rest(call)
@@ -324,11 +328,15 @@ def test_a_server_that_stops_sends_its_streams_elsewhere_at_once(
         call = tell(channel, b"wait")
         telling = echo.wait_for_telling()
         telling.sink.offer(BytesValue(value=b"before"))
+        waiting = channel.unary_unary(f"/{NAME}/Hold").future(b"", timeout=20)
+        held = echo.wait_for_held()
         stopper = threading.Thread(target=server.stop)
-        began = time.monotonic()
         stopper.start()
         responses, error = read_rest(call)
-        assert time.monotonic() - began < limits.DRAIN_NS_MAX / 2e9
+        # At once, and not when other calls have ended or their time is up.
+        assert not waiting.done()
+        held.set_result(BytesValue())
+        assert waiting.result(20) == b""
         assert responses == [b"before"]
         refusal = read_refusal(error)
         assert refusal.code is grpc.StatusCode.UNAVAILABLE
