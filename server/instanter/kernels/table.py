@@ -5,6 +5,8 @@ from instanter.kernels import (
     binning,
     calibration,
     decision,
+    derived,
+    derived_state,
     eligibility,
     holdout,
     learning,
@@ -20,6 +22,8 @@ KERNELS: tuple[Kernel, ...] = (
     *calibration.KERNELS,
     *learning.KERNELS,
     *arbitration.KERNELS,
+    *derived_state.KERNELS,
+    *derived.KERNELS,
     *decision.KERNELS,
 )
 """Importing this module compiles every kernel, or reads it from the cache."""
