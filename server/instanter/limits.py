@@ -137,6 +137,18 @@ PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 1_000
 """Customers of a page."""
 
+CONTACTS_KEPT: Final = 256
+"""Contacts kept of a customer, and as many answers, 24 bytes each: more than any cap counts. What
+happened before them counts against the customer's offers as long as it could matter."""
+
+RESERVATION_NS: Final = 30_000_000_000
+"""Time for which an offer that a decision listed counts as a contact before it is presented: a
+page is shown within it, or never."""
+
+RESERVATIONS_MAX: Final = 200_000
+"""Customers with such offers at the same time: 6,600 decisions a second for 30 s, about 150 MB.
+With more, the oldest reservations end early."""
+
 # --- Propensity models --------------------------------------------------------------------------
 
 PREDICTOR_BINS_MAX: Final = 64
@@ -144,6 +156,33 @@ PREDICTOR_BINS_MAX: Final = 64
 
 MODELS_SIZE_BYTES_MAX: Final = 1 << 30
 """Bytes of one publication of models: 2,000 offers × 1,000 attributes × 11 bins take 450 MB."""
+
+OUTCOME_DECISION_NS_MAX: Final = 1_000_000_000
+"""Time that an outcome waits for its decision's record, which another worker may still send."""
+
+OUTCOMES_WAITING_MAX: Final = 10_000
+"""Outcomes that wait so; further ones are answered as unknown at once."""
+
+OUTCOME_FUTURE_NS_MAX: Final = 300_000_000_000
+"""How far in the future an outcome may have happened: clocks differ by less than 5 minutes."""
+
+TURNS_REMEMBERED_MAX: Final = 4_096
+"""Turns of decisions that the keeper holds in memory: most outcomes are of the last seconds."""
+
+TICK_NS: Final = 1_000_000_000
+"""How often the keeper looks for presentations whose wait has ended."""
+
+TICK_ENTRIES_MAX: Final = 1_000
+"""Presentations of one tick: bounds how long other writes wait."""
+
+EXPIRED_KEYS_PER_RECORD: Final = 16
+"""Expired keys that go with each record: far more than one record adds."""
+
+PLAN_SAMPLE_ROWS: Final = 2_048
+"""Stored profiles from which a binning plan is made while no models are published."""
+
+LABELS_WAITING_MAX: Final = 50_000
+"""Labels that wait for the learner; above, writes wait for it: 50 MB with 1,000 predictors."""
 
 # --- The wire -----------------------------------------------------------------------------------
 
@@ -294,6 +333,10 @@ SILENCE_STARTING_NS_MAX: Final = 10_000_000_000
 WARM_UP_NS_MAX: Final = 300_000_000_000
 """Time that a new process has to import what it needs: the first one of all compiles kernels."""
 
+RESTARTS_FAILED_MAX: Final = 10
+"""Keepers in a row that fail to start, with longer and longer waits between them (22 s together),
+after which a server without workers ends: whoever runs it has more to try than it has."""
+
 # --- The store ----------------------------------------------------------------------------------
 
 STORE_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
@@ -386,6 +429,7 @@ assert LOG_RECORD_SIZE_BYTES_MAX < LOG_SIZE_BYTES_MAX
 assert CUSTOMER_ID_SIZE_BYTES_MAX + 8 <= 511, "a padded key must fit LMDB's key size"
 assert CATALOGUE_FILE_SIZE_BYTES_MAX <= CATALOGUE_SIZE_BYTES_MAX < MESSAGE_SIZE_BYTES_MAX
 assert OFFER_COUNT_MAX <= OFFERS_MAX
+assert CONTACTS_KEPT > 100, "a cap counts up to 100 contacts"
 assert DERIVATIONS_MAX <= PROFILE_SLOTS_MAX, "each derived attribute has a profile slot"
 assert OUTCOME_WAIT_S_MAX <= WINDOW_S_MAX, "an ignored presentation is noted while it counts"
 assert BATCH_TURN_MAX <= BATCH_REQUESTS_MAX

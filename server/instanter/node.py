@@ -25,9 +25,10 @@ from instanter.decision.published import (
 from instanter.errors import InstanterError
 from instanter.events_log import DamagedRecords, EventsLog, make_events_log
 from instanter.keeper.compiler import ProcessCompiler
+from instanter.keeper.opening import KeptStore
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
-from instanter.keeper.writer import Writer
+from instanter.keeper.tools_door import ToolsDoor
 from instanter.kernels.table import count_compiled
 from instanter.limits import DRAIN_NS_MAX, REVISION_POLL_NS
 from instanter.metrics import Metrics, MetricsDoor
@@ -38,7 +39,7 @@ from instanter.rpc.fast.front import FastFront
 from instanter.rpc.front import Front, Service
 from instanter.rpc.grpcio_front import GrpcioFront
 from instanter.rpc.tls import TlsFiles
-from instanter.store.environment import Environment
+from instanter.store.opening import check_folder
 from instanter.store.server_lock import ServerLock
 
 Transport = Literal["auto", "fast", "grpcio"]
@@ -99,23 +100,28 @@ class Node:
     ) -> None:
         self._clock = clock or SystemClock()
         self._log = log or make_events_log(sys.stderr)
-        # The store first: it refuses a folder that is none, before a lock file is left in it.
-        self.environment = Environment.open(folder)
-        try:
-            self._lock = ServerLock.acquire(folder)
-        except BaseException:
-            self.environment.close()
-            raise
         self.metrics = Metrics()
+        # First: a folder that is no store's is refused before a lock file is left in it.
+        check_folder(folder, writable=True)
+        self._lock = ServerLock.acquire(folder)
+        try:
+            self._kept = KeptStore.open(
+                folder, clock=self._clock, metrics=self.metrics, events_log=self._log
+            )
+        except BaseException:
+            self._lock.release()
+            raise
+        self.state = self._kept.state
+        self.keeper = self._kept.keeper
         self.engine = self._make_engine()
         self._batch_engine = self._make_engine()
         self._revisions = NOTHING_PUBLISHED
         self._refused = NOTHING_PUBLISHED
         self._refreshing = threading.Lock()
-        self._writer = Writer(self.environment, clock=self._clock, metrics=self.metrics)
         self._compiler = ProcessCompiler()
         self._published = PublishedCatalogue()
-        self._writer.start()
+        self._tools = ToolsDoor(folder, self.keeper.submit, events_log=self._log)
+        self._tools.start()
         self.refresh()
 
     def __enter__(self) -> Self:
@@ -133,8 +139,8 @@ class Node:
 
     def close(self) -> None:
         """Finish the writes that wait, and give everything back."""
-        self._writer.stop()
-        self.environment.close()
+        self._tools.stop()
+        self._kept.close()
         self._lock.release()
 
     def refresh(self) -> bool:
@@ -150,19 +156,19 @@ class Node:
     def list_services(self) -> tuple[Service, ...]:
         """Return the node's services, for a front to serve."""
         publisher = CataloguePublisher(
-            self.environment,
+            self.state,
             compiler=self._compiler,
-            writer=self._writer,
+            submit=self.keeper.submit,
             published=self._published,
             clock=self._clock,
             on_published=self.refresh,
         )
         return (
             CustomerService(
-                self.environment, writer=self._writer, published=self._published
+                self.state, submit=self.keeper.submit, published=self._published
             ).describe(),
             CatalogueService(
-                self.environment,
+                self.state,
                 published=self._published,
                 publisher=publisher,
                 lane=READ_LANE,
@@ -196,7 +202,7 @@ class Node:
             A port could not be opened.
         """
         front = self._make_front(listening)
-        door = MetricsDoor(self.metrics)
+        door = MetricsDoor(lambda: self.metrics)
         metrics_port = None
         if listening.metrics_port is not None:
             metrics_port = door.start(listening.metrics_address, listening.metrics_port)
@@ -222,7 +228,7 @@ class Node:
             self.metrics.kernels_compiled_late_count = count_compiled() - compiled_count
             try:
                 # Looking costs microseconds; laying out new tables takes a thread's while.
-                if find_revisions(self.environment) != self._revisions:
+                if find_revisions(self.state) != self._revisions:
                     await asyncio.to_thread(self.refresh)
             except InstanterError as error:
                 self._log.error("publication_unreadable", message=error.message)
@@ -231,11 +237,11 @@ class Node:
 
     def _refresh(self) -> bool:
         """Do what `refresh` promises; only one thread at a time does."""
-        revisions = find_revisions(self.environment)
+        revisions = find_revisions(self.state)
         if revisions in (self._revisions, self._refused):
             return False
         try:
-            tables = load_tables(self.environment, self._log_refused)
+            tables = load_tables(self.state, self._log_refused)
         except InstanterError as error:
             self._refused = revisions
             self._log_refused(error)
@@ -253,7 +259,7 @@ class Node:
     def _make_engine(self) -> DecisionEngine:
         """Make an engine; each belongs to one thread and names its decisions apart."""
         return DecisionEngine(
-            self.environment,
+            self.state,
             self._clock,
             decision_id_prefix=secrets.token_hex(8),
             on_damaged=DamagedRecords(log=self._log, metrics=self.metrics, clock=self._clock),

@@ -13,7 +13,7 @@ from instanter.catalogue.schema import Attribute, AttributeKind, Schema
 from instanter.data.infer import infer_schema
 from instanter.data.load import load_customers
 from instanter.errors import InvalidFieldError
-from instanter.store.environment import Environment
+from instanter.store.profiles import BlockResult
 
 
 def infer(tmp_path: Path, columns: dict[str, object], **given: object) -> dict[str, Attribute]:
@@ -162,9 +162,10 @@ def test_what_is_inferred_from_a_file_loads_the_file(tmp_path: Path, separator: 
     path.write_text(text.replace(",", separator))
     attributes = tuple(infer_schema(path, "id"))
     assert [a.kind.name for a in attributes] == ["NUMBER", "CATEGORY", "FLAG", "INSTANT"]
-    with Environment.open(tmp_path / "store") as environment:
-        schema = Schema(1, attributes, len(attributes), 0)
-        report = load_customers(path, "id", schema, environment, now_ms=1)
+    schema = Schema(1, attributes, len(attributes), 0)
+    report = load_customers(
+        path, "id", schema, lambda keys, slots, mask: BlockResult(len(keys), 0, ())
+    )
     assert (report.loaded_count, report.rejection_count) == (100, 0)
 
 

@@ -3,13 +3,15 @@
 import csv
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from numpy.typing import NDArray
 
 from instanter import limits
 from instanter.catalogue.schema import (
@@ -21,7 +23,7 @@ from instanter.catalogue.schema import (
     Schema,
 )
 from instanter.data.infer import infer_schema
-from instanter.data.load import LoadProgress, LoadReport, load_customers
+from instanter.data.load import LoadProgress, LoadReport, WriteBlock, load_customers
 from instanter.errors import InvalidFieldError, PreconditionError
 from instanter.store import profiles, records
 from instanter.store.databases import PROFILES
@@ -51,8 +53,30 @@ def environment(tmp_path: Path) -> Iterator[Environment]:
         yield opened
 
 
-def load(environment: Environment, path: Path, key: str = "id", **given: object) -> LoadReport:
-    return load_customers(path, key, SCHEMA, environment, **{"now_ms": 5, **given})
+def make_writer(environment: Environment, schema: Schema, now_ms: int = 5) -> WriteBlock:
+    """Return what writes blocks into a store, at the time `now_ms`."""
+
+    def write(
+        keys: Sequence[bytes], slots: NDArray[np.uint32], mask: NDArray[np.bool_] | None
+    ) -> profiles.BlockResult:
+        return environment.write(
+            lambda transaction: profiles.put_block(
+                transaction,
+                keys,
+                slots,
+                schema_revision=schema.revision,
+                now_ms=now_ms,
+                slot_mask=mask,
+            )
+        )
+
+    return write
+
+
+def load(
+    environment: Environment, path: Path, key: str = "id", *, now_ms: int = 5, **given: Any
+) -> LoadReport:
+    return load_customers(path, key, SCHEMA, make_writer(environment, SCHEMA, now_ms), **given)
 
 
 def slots_of(environment: Environment, customer: str) -> list[object] | None:
@@ -236,7 +260,8 @@ def test_a_row_with_many_mistakes_is_told_of_ten(environment: Environment, tmp_p
     path = written(
         tmp_path, "id," + ",".join(a.name for a in attributes) + "\na" + ",x" * 30 + "\n"
     )
-    report = load_customers(path, "id", Schema(1, tuple(attributes), 30, 0), environment, now_ms=1)
+    schema = Schema(1, tuple(attributes), 30, 0)
+    report = load_customers(path, "id", schema, make_writer(environment, schema))
     assert report.rejection_count == limits.LOAD_REJECTIONS_PER_ROW
     assert report.rejected_row_count == 1
 
@@ -257,7 +282,7 @@ def test_some_attributes_of_a_damaged_record_are_rejected_all_replace_it(
 # --- Bad files ----------------------------------------------------------------------------------
 
 
-def refused(environment: Environment, path: Path, key: str = "id", **given: object) -> str:
+def refused(environment: Environment, path: Path, key: str = "id", **given: Any) -> str:
     with pytest.raises(InvalidFieldError) as caught:
         load(environment, path, key, **given)
     with environment.read() as transaction:
@@ -350,7 +375,7 @@ def test_a_column_of_an_impossible_type_is_refused(
 def test_a_load_without_a_schema_is_refused(environment: Environment, tmp_path: Path) -> None:
     path = written(tmp_path, "id,age\n1,2\n")
     with pytest.raises(PreconditionError, match="apply a catalogue"):
-        load_customers(path, "id", SCHEMA_EMPTY, environment, now_ms=1)
+        load_customers(path, "id", SCHEMA_EMPTY, make_writer(environment, SCHEMA_EMPTY))
 
 
 def test_rejects_that_cannot_be_written_are_refused(
@@ -371,7 +396,7 @@ def test_the_thousand_attributes_of_real_customers_are_loaded(
     attributes = tuple(infer_schema(path, "CustomerID", [target]))
     schema = Schema(1, attributes, len(attributes), 0)
     report = load_customers(
-        path, "CustomerID", schema, environment, now_ms=1, ignore_columns=[target]
+        path, "CustomerID", schema, make_writer(environment, schema), ignore_columns=[target]
     )
     assert (report.loaded_count, report.rejected_row_count) == (3616, 0)
     table = pyarrow.parquet.read_table(path)

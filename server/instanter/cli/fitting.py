@@ -13,14 +13,13 @@ from instanter.cli.output import (
     show_names,
 )
 from instanter.cli.progress import show_progress
-from instanter.cli.store_access import check_store, load_catalogue
-from instanter.clock import Clock, SystemClock
+from instanter.cli.store_access import WritableStore, check_store, load_catalogue, open_to_write
+from instanter.clock import SystemClock
 from instanter.data.fit import FitOptions, FitReport, fit_file
 from instanter.decision.models import ModelSet
 from instanter.decision.published import find_revisions, load_models
 from instanter.errors import nearest, show
-from instanter.store.environment import Environment
-from instanter.store.publications import MODELS, publish
+from instanter.keeper.publishing import PublishModels
 
 
 def fit(
@@ -48,8 +47,8 @@ def fit(
     """
     check_store(folder)
     clock = SystemClock()
-    with Environment.open(folder) as environment:
-        catalogue = load_catalogue(environment)
+    with open_to_write(folder, clock) as store:
+        catalogue = load_catalogue(store.readable)
         options = FitOptions(
             target_column=target_column,
             offer=offer,
@@ -60,7 +59,7 @@ def fit(
         )
         # To begin anew is also the way out when the published models cannot be read.
         revision, models = (
-            (find_revisions(environment).models, None) if fresh else load_models(environment)
+            (find_revisions(store.readable).models, None) if fresh else load_models(store.readable)
         )
         with show_progress(f"learning {file.name}", "rows", clock) as tell:
 
@@ -76,7 +75,7 @@ def fit(
                 progress=on_progress,
             )
         if not dry_run:
-            revision = _publish(environment, fitted, revision, clock)
+            revision = _publish(store, fitted, revision)
     if as_json:
         print_json({**make_plain(report), "model_revision": revision, "published": not dry_run})
     else:
@@ -93,12 +92,10 @@ def _find_prior(catalogue: CompiledCatalogue, name: str) -> float:
     raise CommandError(f"the published catalogue has no offer {show(name)}", hint=hint)
 
 
-def _publish(environment: Environment, models: ModelSet, revision: int, clock: Clock) -> int:
+def _publish(store: WritableStore, models: ModelSet, revision: int) -> int:
     """Publish on top of the revision that was read, so that nobody's models are lost."""
-    body = models.to_bytes()
-    return environment.write(
-        lambda transaction: publish(transaction, MODELS, body, clock.now_ns(), revision)
-    )
+    published: int = store.submit(PublishModels(models.to_bytes(), revision)).result()
+    return published
 
 
 def _show(report: FitReport, offer: str, revision: int, *, dry_run: bool) -> None:

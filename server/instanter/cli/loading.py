@@ -14,11 +14,10 @@ from instanter.cli.output import (
     show_names,
 )
 from instanter.cli.progress import show_progress
-from instanter.cli.store_access import check_store, load_schema
+from instanter.cli.store_access import check_store, load_schema, make_block_writer, open_to_write
 from instanter.clock import SystemClock
 from instanter.data.load import LoadProgress, LoadReport
 from instanter.data.load import load_customers as load_file
-from instanter.store.environment import Environment
 
 _REJECTIONS_SHOWN: Final = 20
 
@@ -45,7 +44,7 @@ def load_customers(
     clock = SystemClock()
     start_ns = clock.monotonic_ns()
     with (
-        Environment.open(folder) as environment,
+        open_to_write(folder, clock) as store,
         show_progress(f"loading {file.name}", "rows", clock) as tell,
     ):
 
@@ -53,12 +52,12 @@ def load_customers(
             rate = progress.done_rate
             tell(progress.row_count, round(progress.row_count / rate) if rate else 0)
 
+        schema = load_schema(store.readable)
         report = load_file(
             file,
             key_column,
-            load_schema(environment),
-            environment,
-            now_ms=clock.now_ns() // 1_000_000,
+            schema,
+            make_block_writer(store, schema),
             progress=on_progress,
             rejects=rejects,
             ignore_unknown_columns=ignore_unknown_columns,

@@ -11,6 +11,7 @@ from instanter.cli.configuration import Configuration
 from instanter.cli.failures import CommandError
 from instanter.cli.output import make_console, print_note
 from instanter.cli.server_connection import connect
+from instanter.cli.store_access import open_to_write
 from instanter.client import (
     Catalogue,
     CatalogueAction,
@@ -23,9 +24,6 @@ from instanter.clock import SystemClock
 from instanter.keeper.compiler import LocalCompiler
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
-from instanter.keeper.writer import Writer
-from instanter.metrics import Metrics
-from instanter.store.environment import Environment
 
 _SIGNS: Final = {
     CatalogueAction.CREATE: ("+", "green"),
@@ -92,25 +90,20 @@ def publish_to_store(
         # Trying leaves nothing behind, not even an empty store.
         compiled = LocalCompiler().compile(files, None, revision=1, publish_time_ns=0)
         return _describe(None, compiled.changes, compiled.warnings)
-    with Environment.open(folder) as environment:
-        writer = Writer(environment, clock=clock, metrics=Metrics())
+    with open_to_write(folder, clock) as store:
         publisher = CataloguePublisher(
-            environment,
+            store.readable,
             compiler=LocalCompiler(),
-            writer=writer,
+            submit=store.submit,
             published=PublishedCatalogue(),
             clock=clock,
         )
-        writer.start()
-        try:
-            done = publisher.apply(
-                files,
-                validate_only=dry_run,
-                expected_revision=expected_revision,
-                deadline_ns=None,
-            )
-        finally:
-            writer.stop()
+        done = publisher.apply(
+            files,
+            validate_only=dry_run,
+            expected_revision=expected_revision,
+            deadline_ns=None,
+        )
     return _describe(done.catalogue, done.changes, done.warnings)
 
 

@@ -61,7 +61,7 @@ def _announce(
     node: Node, listening: Listening, port: int, metrics_port: int | None, *, as_json: bool
 ) -> None:
     """Say in one line that calls are answered."""
-    folder = str(node.environment.folder)
+    folder = str(node.state.folder)
     revision = node.metrics.catalogue_revision
     if as_json:
         print_event(

@@ -1,13 +1,95 @@
 """Opens a store's folder in the command's own process, beside a running server or without one."""
 
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from instanter.catalogue import serialization
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.schema import Schema
 from instanter.cli.failures import CommandError
-from instanter.store.environment import Environment
+from instanter.clock import Clock
+from instanter.data.load import WriteBlock
+from instanter.errors import PreconditionError
+from instanter.events_log import make_events_log
+from instanter.keeper.loading import LoadBlock
+from instanter.keeper.opening import KeptStore
+from instanter.keeper.tools_door import ToolsClient
+from instanter.metrics import Metrics
+from instanter.store.profiles import BlockResult
 from instanter.store.publications import CATALOGUE, load_current
+from instanter.store.state import State
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WritableStore:
+    """A store that a command may write into.
+
+    Attributes
+    ----------
+    folder
+        Where it lives.
+    readable
+        Reads it.
+    submit
+        Carries out a keeper's command: by this process, or by the server that keeps the store.
+    """
+
+    folder: Path
+    readable: State
+    submit: Callable[..., Future[Any]]
+
+
+@contextmanager
+def open_to_write(folder: Path, clock: Clock) -> Iterator[WritableStore]:
+    """Open a store for writing, through the server that keeps it or by being its keeper.
+
+    Raises
+    ------
+    PreconditionError
+        Another command writes it at the moment, or the folder holds something else.
+    LogDamagedError
+        Records of its log are lost.
+    """
+    try:
+        kept = KeptStore.open(
+            folder,
+            clock=clock,
+            metrics=Metrics(),
+            events_log=make_events_log(sys.stderr),
+            lock_wait_ns=0,
+        )
+    except PreconditionError as error:
+        if error.reason != "STORE_LOCKED":
+            raise
+    else:
+        with kept:
+            yield WritableStore(folder, kept.state, kept.keeper.submit)
+        return
+    with (
+        closing(ToolsClient(folder)) as client,
+        State.open(folder, writable=False) as state,
+    ):
+        yield WritableStore(folder, state, client.submit)
+
+
+def make_block_writer(store: WritableStore, schema: Schema) -> WriteBlock:
+    """Return what a load writes its blocks with, encoded for `schema`."""
+
+    def write_block(
+        keys: Sequence[bytes], slots: NDArray[np.uint32], mask: NDArray[np.bool_] | None
+    ) -> BlockResult:
+        result: BlockResult = store.submit(LoadBlock(keys, slots, mask, schema.revision)).result()
+        return result
+
+    return write_block
 
 
 def check_store(folder: Path) -> None:
@@ -26,7 +108,7 @@ def check_store(folder: Path) -> None:
         )
 
 
-def load_catalogue(environment: Environment) -> CompiledCatalogue:
+def load_catalogue(store: State) -> CompiledCatalogue:
     """Return the catalogue that is published in a store.
 
     Raises
@@ -36,17 +118,17 @@ def load_catalogue(environment: Environment) -> CompiledCatalogue:
     DamagedError
         The catalogue's bytes are damaged.
     """
-    with environment.read() as transaction:
+    with store.read() as transaction:
         found = load_current(transaction, CATALOGUE)
     if found is None:
         raise CommandError(
-            f"{environment.folder}: no catalogue has been published in this store yet",
-            hint=f"`instanter apply -f DIR --data {environment.folder}` publishes one",
+            f"{store.folder}: no catalogue has been published in this store yet",
+            hint=f"`instanter apply -f DIR --data {store.folder}` publishes one",
         )
     return serialization.from_bytes(found[1])
 
 
-def load_schema(environment: Environment) -> Schema:
+def load_schema(store: State) -> Schema:
     """Return the schema of the catalogue that is published in a store.
 
     Raises
@@ -54,4 +136,4 @@ def load_schema(environment: Environment) -> Schema:
     CommandError, DamagedError
         As for the catalogue.
     """
-    return load_catalogue(environment).schema
+    return load_catalogue(store).schema

@@ -3,8 +3,8 @@
 A row with a mistake is left out and reported; all others are loaded. Rows are written in batches,
 each one transaction, so an interrupted load leaves whole batches and can simply be run again.
 
-Two things happen at once: while one thread writes a batch and waits for the disk, the other
-decodes and checks the next one. More is not gained, both need the interpreter.
+Two things happen at once: while one batch is written and waits for the disk, the next one is
+decoded and checked. More is not gained, both need the interpreter.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,9 +28,12 @@ from instanter.data.encoding import (
 from instanter.data.files import FileBatch, TableFile, open_table
 from instanter.data.rejections import RejectedValue, RejectionLog
 from instanter.errors import InvalidFieldError, PreconditionError, nearest, show
-from instanter.store.environment import Environment, Transaction
-from instanter.store.profiles import BlockResult, put_block
+from instanter.store.profiles import BlockResult
 from instanter.store.records import customer_id_of
+
+WriteBlock = Callable[[Sequence[bytes], NDArray[np.uint32], NDArray[np.bool_] | None], BlockResult]
+"""Writes a block of profiles, durably: n keys, uint32[n, S] slots, bool[S] or None for the slots
+that the block gives."""
 
 _TILE = 64
 _NAMES_SHOWN = 10
@@ -117,9 +120,8 @@ def load_customers(
     path: Path,
     key_column: str,
     schema: Schema,
-    environment: Environment,
+    write_block: WriteBlock,
     *,
-    now_ms: int,
     progress: Callable[[LoadProgress], None] | None = None,
     rejects: Path | None = None,
     ignore_unknown_columns: bool = False,
@@ -135,10 +137,8 @@ def load_customers(
         Column of the customer ids: text or whole numbers, each once.
     schema
         What the other columns must be. Attributes without a column keep the value they have.
-    environment
-        The store; a server may use it at the same time, from this or another process.
-    now_ms
-        Create or update time of what is written, milliseconds since 1970.
+    write_block
+        Writes a block of profiles; called on a thread of its own, one block after the other.
     progress
         Called after each batch.
     rejects
@@ -162,7 +162,7 @@ def load_customers(
     table = open_table(path)
     plan = _plan(table, key_column, schema, set(ignore_columns), ignore_unknown_columns)
     with RejectionLog(rejects) as log, ThreadPoolExecutor(1, "load-write") as writer:
-        run = _Run(plan, schema, environment, now_ms, log, writer)
+        run = _Run(plan, schema, write_block, log, writer)
         for batch in table.batches(plan.columns):
             run.add(batch)
             if progress is not None:
@@ -184,16 +184,14 @@ class _Run:
         self,
         plan: _Plan,
         schema: Schema,
-        environment: Environment,
-        now_ms: int,
+        write_block: WriteBlock,
         log: RejectionLog,
         writer: ThreadPoolExecutor,
     ) -> None:
         self.row_count = 0
         self._plan = plan
         self._schema = schema
-        self._environment = environment
-        self._now_ms = now_ms
+        self._write_block = write_block
         self._log = log
         self._writer = writer
         # Key to row number, about 150 bytes a customer: a filter of hashes would be smaller, and
@@ -287,17 +285,7 @@ class _Run:
             self._log.add(row, column, rejection.value, rejection.reason)
 
     def _write(self, keys: Sequence[bytes], slots: NDArray[np.uint32]) -> BlockResult:
-        def change(transaction: Transaction) -> BlockResult:
-            return put_block(
-                transaction,
-                keys,
-                slots,
-                schema_revision=self._schema.revision,
-                now_ms=self._now_ms,
-                slot_mask=self._plan.slot_mask,
-            )
-
-        return self._environment.write(change)
+        return self._write_block(keys, slots, self._plan.slot_mask)
 
     def _wait(self) -> None:
         """Wait for the batch that is being written, and count it."""

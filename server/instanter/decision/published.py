@@ -9,7 +9,6 @@ from instanter.decision.models import ModelSet
 from instanter.decision.scoring import build_score_table
 from instanter.decision.tables import DecisionTables, make_tables
 from instanter.errors import DamagedError, InstanterError, PreconditionError
-from instanter.store.environment import Environment
 from instanter.store.publications import (
     CATALOGUE,
     MODELS,
@@ -18,6 +17,7 @@ from instanter.store.publications import (
     load_current,
     load_revision,
 )
+from instanter.store.transaction import Readable
 
 OnRefused = Callable[[InstanterError], None]
 """Is told why a publication is not used."""
@@ -35,7 +35,7 @@ NOTHING_PUBLISHED = Revisions(0, 0)
 """Before the first publication."""
 
 
-def find_revisions(environment: Environment) -> Revisions:
+def find_revisions(environment: Readable) -> Revisions:
     """Return the revisions that are published now. Costs a few µs, so it can be polled."""
     with environment.read() as transaction:
         return Revisions(
@@ -43,7 +43,7 @@ def find_revisions(environment: Environment) -> Revisions:
         )
 
 
-def load_catalogue(environment: Environment) -> CompiledCatalogue | None:
+def load_catalogue(environment: Readable) -> CompiledCatalogue | None:
     """Return the published catalogue, or None before the first publication.
 
     Raises
@@ -59,7 +59,7 @@ def load_catalogue(environment: Environment) -> CompiledCatalogue | None:
 
 
 def load_models(
-    environment: Environment, on_refused: OnRefused | None = None
+    environment: Readable, on_refused: OnRefused | None = None
 ) -> tuple[int, ModelSet | None]:
     """Return the revision of the published models and the models; 0 and None where there are none.
 
@@ -93,7 +93,7 @@ def load_models(
 
 
 def load_tables(
-    environment: Environment, on_refused: OnRefused | None = None
+    environment: Readable, on_refused: OnRefused | None = None
 ) -> DecisionTables | None:
     """Read what is published and lay it out; None while there is no catalogue.
 

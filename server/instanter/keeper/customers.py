@@ -1,21 +1,25 @@
-"""Changes of customers as pure functions of a transaction and a time given to them.
+"""Changes of customers: what they write into the log, and what that does to the state."""
 
-No clock, no randomness and nothing of the wire: the same change on the same state gives the same
-bytes, so that a log of such changes can be folded into a store again.
-"""
-
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.schema import MISSING_CODE, Schema
-from instanter.errors import DamagedError, NotFoundError, show
+from instanter.errors import DamagedError, NotFoundError, PreconditionError, show
+from instanter.keeper.commands import ApplyContext, pack_body, unpack_body
+from instanter.keeper.records import RecordKind
+from instanter.limits import DECISION_INPUTS_KEPT_NS
+from instanter.store.activity import delete_activity
+from instanter.store.log.frames import LogRecord
 from instanter.store.profiles import Profile, delete_profile, load_profile, put_profile
 from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
 
-_MS_NS = 1_000_000
+_MS_NS: Final = 1_000_000
+_S_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,72 +39,158 @@ class SlotChange:
     replaces_all: bool
 
 
-def update_customer(
-    transaction: Transaction,
-    now_ns: int,
-    *,
-    customer_id: str,
-    change: SlotChange,
-    schema: Schema,
-    allow_missing: bool,
-) -> Profile:
-    """Write some or all attributes of one customer and return the profile as it now is.
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """A profile as a change left it.
 
-    Parameters
+    Attributes
     ----------
-    transaction
-        An open write transaction.
-    now_ns
-        The time of the change, nanoseconds since 1970.
+    profile
+        The profile.
+    schema
+        The schema that its slots are of.
+    """
+
+    profile: Profile
+    schema: Schema
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UpdateCustomer:
+    """Writes some or all attributes of one customer.
+
+    Attributes
+    ----------
     customer_id
         A checked id.
-    change
-        What to write, encoded for `schema`.
-    schema
-        The schema in force.
+    read_change
+        Returns what to write, encoded for the schema that is in force at that moment; raises an
+        `InstanterError` for what does not fit it.
     allow_missing
         Whether to create the customer when there is none.
-
-    Raises
-    ------
-    NotFoundError
-        There is no such customer and none may be created.
-    DamagedError
-        The record is damaged and not all of it is replaced.
     """
-    key = key_of(customer_id)
-    if not allow_missing and not _has_customer(transaction, key):
-        raise make_not_found(customer_id)
+
+    customer_id: str
+    read_change: Callable[[Schema], SlotChange]
+    allow_missing: bool
+
+    @property
+    def kind(self) -> RecordKind:
+        """Kind of its record."""
+        return RecordKind.UPDATE_CUSTOMER
+
+    def prepare(self, transaction: Transaction, now_ns: int, context: ApplyContext) -> bytes:
+        """Check the change against schema and profile, and return the body of its record.
+
+        Raises
+        ------
+        PreconditionError
+            No catalogue has been published.
+        NotFoundError
+            There is no such customer and none may be created.
+        DamagedError
+            The record is damaged and not all of it is replaced.
+        InvalidFieldError
+            The change does not fit the schema.
+        """
+        del now_ns
+        schema = context.published.load_schema(transaction)
+        if not schema.revision:
+            raise PreconditionError(
+                "no catalogue has been published yet; publish one with `instanter apply -f FOLDER`",
+                reason="CATALOGUE_MISSING",
+            )
+        change = self.read_change(schema)
+        self._check_present(transaction, partly=not change.replaces_all)
+        return pack_body(
+            {
+                "customer": self.customer_id,
+                "slots": np.array(change.slots, "<i4").tobytes(),
+                "codes": np.array(change.codes, "<u4").tobytes(),
+                "all": change.replaces_all,
+            }
+        )
+
+    def _check_present(self, transaction: Transaction, *, partly: bool) -> None:
+        """Refuse what cannot be written: a customer that is not there, or is damaged."""
+        try:
+            present = load_profile(transaction, key_of(self.customer_id), 0) is not None
+        except DamagedError:
+            if partly:
+                raise
+            present = True
+        if not present and not self.allow_missing:
+            raise make_not_found(self.customer_id)
+
+
+def apply_update(transaction: Transaction, record: LogRecord, context: ApplyContext) -> Written:
+    """Write a customer's attributes and return the profile as it now is."""
+    body = unpack_body(record)
+    schema = context.published.load_schema(transaction)
     slots = np.full(schema.profile_slot_count, MISSING_CODE, np.uint32)
     mask: NDArray[np.bool_] | None = None
-    named = list(change.slots)
-    slots[named] = change.codes
-    if not change.replaces_all:
+    named = np.frombuffer(body["slots"], "<i4")
+    slots[named] = np.frombuffer(body["codes"], "<u4")
+    if not body["all"]:
         mask = np.zeros(schema.profile_slot_count, np.bool_)
         mask[named] = True
-    return put_profile(
+    profile = put_profile(
         transaction,
-        key,
+        key_of(body["customer"]),
         slots,
         schema_revision=schema.revision,
-        now_ms=now_ns // _MS_NS,
+        now_ms=record.time_ns // _MS_NS,
         slot_mask=mask,
+        keep_until_s=_keep_until_s(record),
     )
+    return Written(profile, schema)
 
 
-def delete_customer(
-    transaction: Transaction, now_ns: int, *, customer_id: str, allow_missing: bool
-) -> None:
-    """Delete one customer with the whole profile, a damaged one too.
+@dataclass(frozen=True, slots=True)
+class DeleteCustomer:
+    """Deletes one customer with the whole profile, a damaged one too, and all activity.
 
-    Raises
-    ------
-    NotFoundError
-        There is no such customer, and that is not allowed.
+    Attributes
+    ----------
+    customer_id
+        A checked id.
+    allow_missing
+        Whether it is right when there is no such customer.
     """
-    del now_ns  # every change is given its time; a deletion leaves nothing to write it on
-    if not delete_profile(transaction, key_of(customer_id)) and not allow_missing:
-        raise make_not_found(customer_id)
+
+    customer_id: str
+    allow_missing: bool
+
+    @property
+    def kind(self) -> RecordKind:
+        """Kind of its record."""
+        return RecordKind.DELETE_CUSTOMER
+
+    def prepare(self, transaction: Transaction, now_ns: int, context: ApplyContext) -> bytes:
+        """Check that the customer is there, and return the body of its record.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such customer, and that is not allowed.
+        """
+        del now_ns, context
+        if not self.allow_missing and not _has_customer(transaction, key_of(self.customer_id)):
+            raise make_not_found(self.customer_id)
+        return pack_body({"customer": self.customer_id})
+
+
+def apply_delete(transaction: Transaction, record: LogRecord, context: ApplyContext) -> None:
+    """Delete a customer; what the customer's past decisions were made of is kept its time."""
+    del context
+    key = key_of(unpack_body(record)["customer"])
+    delete_profile(transaction, key, keep_until_s=_keep_until_s(record))
+    delete_activity(transaction, key)
+
+
+def _keep_until_s(record: LogRecord) -> int:
+    """Return until when the record that is overwritten is kept, seconds since 1970."""
+    return (record.time_ns + DECISION_INPUTS_KEPT_NS) // _S_NS
 
 
 def make_not_found(customer_id: str) -> NotFoundError:

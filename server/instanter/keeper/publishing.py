@@ -1,20 +1,27 @@
 """Publishes catalogues: compile on top of what is in force, compare, write atomically."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from instanter.catalogue.changes import Change
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.clock import Clock
 from instanter.errors import ConflictError
+from instanter.keeper.commands import ApplyContext, Command, pack_body, unpack_body
 from instanter.keeper.compiler import CatalogueCompiler
 from instanter.keeper.published import PublishedCatalogue
-from instanter.keeper.writer import Writer
-from instanter.store.environment import Environment
-from instanter.store.publications import CATALOGUE, load_current, publish
-from instanter.store.transaction import Transaction
+from instanter.keeper.records import RecordKind
+from instanter.store.log.frames import LogRecord
+from instanter.store.publications import (
+    CATALOGUE,
+    MODELS,
+    check_revision,
+    load_current,
+    publish,
+)
+from instanter.store.transaction import Readable, Transaction
 
 _TRIES: Final = 3
 
@@ -43,12 +50,12 @@ class CataloguePublisher:
 
     Parameters
     ----------
-    environment
+    store
         The store that is read.
     compiler
         Compiles.
-    writer
-        Writes.
+    submit
+        Carries out a command, as `Keeper.submit` does.
     published
         Knows what is in force.
     clock
@@ -60,17 +67,17 @@ class CataloguePublisher:
 
     def __init__(
         self,
-        environment: Environment,
+        store: Readable,
         *,
         compiler: CatalogueCompiler,
-        writer: Writer,
+        submit: Callable[[Command[int], int | None], Future[int]],
         published: PublishedCatalogue,
         clock: Clock,
         on_published: Callable[[], object] = lambda: None,
     ) -> None:
-        self._environment = environment
+        self._store = store
         self._compiler = compiler
-        self._writer = writer
+        self._submit = submit
         self._published = published
         self._clock = clock
         self._on_published = on_published
@@ -122,7 +129,7 @@ class CataloguePublisher:
         expected_revision: int | None,
         deadline_ns: int | None,
     ) -> Publication:
-        with self._environment.read() as transaction:
+        with self._store.read() as transaction:
             found = load_current(transaction, CATALOGUE)
             in_force = self._published.load(transaction)
         revision, body = found or (0, None)
@@ -131,17 +138,90 @@ class CataloguePublisher:
             files, body, revision=revision + 1, publish_time_ns=self._clock.now_ns()
         )
         if not validate_only and (compiled.changes or not revision):
-            change = partial(_publish, body=compiled.body, revision=revision)
-            self._writer.submit(change, deadline_ns).result()
+            self._submit(PublishCatalogue(compiled.body, revision), deadline_ns).result()
             self._on_published()
-            with self._environment.read() as transaction:
+            with self._store.read() as transaction:
                 in_force = self._published.load(transaction)
         return Publication(in_force, compiled.changes, compiled.warnings)
 
 
-def _publish(transaction: Transaction, now_ns: int, *, body: bytes, revision: int) -> int:
-    """Publish a compiled catalogue on top of a revision."""
-    return publish(transaction, CATALOGUE, body, now_ns, expected_revision=revision)
+@dataclass(frozen=True, slots=True, eq=False)
+class PublishCatalogue:
+    """Makes a compiled catalogue the current one.
+
+    Attributes
+    ----------
+    body
+        The catalogue, serialized.
+    expected_revision
+        The revision it was compiled on top of, 0 for none.
+    """
+
+    body: bytes
+    expected_revision: int
+
+    @property
+    def kind(self) -> RecordKind:
+        """Kind of its record."""
+        return RecordKind.PUBLISH_CATALOGUE
+
+    def prepare(self, transaction: Transaction, now_ns: int, context: ApplyContext) -> bytes:
+        """Check the revision, and return the body of its record.
+
+        Raises
+        ------
+        ConflictError
+            The current revision is another one.
+        """
+        del now_ns, context
+        check_revision(transaction, CATALOGUE, self.expected_revision)
+        return pack_body({"document": self.body})
+
+
+def apply_catalogue(transaction: Transaction, record: LogRecord, context: ApplyContext) -> int:
+    """Publish a catalogue and return its revision."""
+    del context
+    return publish(transaction, CATALOGUE, unpack_body(record)["document"], record.time_ns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PublishModels:
+    """Makes propensity models the current ones.
+
+    Attributes
+    ----------
+    body
+        The models, serialized.
+    expected_revision
+        The revision they go on from, 0 for none; None to publish in any case.
+    """
+
+    body: bytes
+    expected_revision: int | None = None
+
+    @property
+    def kind(self) -> RecordKind:
+        """Kind of its record."""
+        return RecordKind.PUBLISH_MODELS
+
+    def prepare(self, transaction: Transaction, now_ns: int, context: ApplyContext) -> bytes:
+        """Check the revision, and return the body of its record.
+
+        Raises
+        ------
+        ConflictError
+            The current revision is another one.
+        """
+        del now_ns, context
+        if self.expected_revision is not None:
+            check_revision(transaction, MODELS, self.expected_revision)
+        return pack_body({"document": self.body})
+
+
+def apply_models(transaction: Transaction, record: LogRecord, context: ApplyContext) -> int:
+    """Publish models and return their revision."""
+    del context
+    return publish(transaction, MODELS, unpack_body(record)["document"], record.time_ns)
 
 
 def _check_expected(revision: int, expected_revision: int | None) -> None:

@@ -1,6 +1,7 @@
 """The kinds of records that the log holds: everything that changes anything is one of them."""
 
 from enum import IntEnum
+from typing import Final
 
 
 class RecordKind(IntEnum):
@@ -35,3 +36,12 @@ class RecordKind(IntEnum):
 
     PLAN = 10
     """How attributes are cut into bins when no model was ever fitted."""
+
+    VOID = 11
+    """A record before it, named by its sequence, could not be applied and has no effect."""
+
+
+HEAVY_KINDS: Final = frozenset(
+    {RecordKind.PUBLISH_CATALOGUE, RecordKind.PUBLISH_MODELS, RecordKind.LOAD_BLOCK}
+)
+"""Kinds whose effect is megabytes: they go straight to the base, between two folds."""

@@ -12,7 +12,7 @@ from instanter.keeper.publishing import CataloguePublisher
 from instanter.limits import CATALOGUE_FILES_MAX
 from instanter.rpc.front import BlockingMethod, CallContext, Lane, Service
 from instanter.rpc.names import CATALOGUE_NAME, check_catalogue_name
-from instanter.store.environment import Environment
+from instanter.store.transaction import Readable
 from instanter.v1.catalogue_service_pb2 import (
     CATALOGUE_ACTION_CREATE,
     CATALOGUE_ACTION_DELETE,
@@ -55,7 +55,7 @@ class CatalogueService:
 
     def __init__(
         self,
-        environment: Environment,
+        environment: Readable,
         *,
         published: PublishedCatalogue,
         publisher: CataloguePublisher,

@@ -1,10 +1,9 @@
 """`CustomerService`: check the requests, call store and writer, translate the profiles."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -12,10 +11,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from instanter.catalogue.schema import MISSING_CODE, Attribute, Schema
 from instanter.catalogue.values import encode_value
-from instanter.errors import ExhaustedError, InvalidFieldError, PreconditionError
-from instanter.keeper.customers import SlotChange, delete_customer, make_not_found, update_customer
+from instanter.errors import ExhaustedError, InvalidFieldError
+from instanter.keeper.commands import Command
+from instanter.keeper.customers import (
+    DeleteCustomer,
+    SlotChange,
+    UpdateCustomer,
+    Written,
+    make_not_found,
+)
 from instanter.keeper.published import PublishedCatalogue
-from instanter.keeper.writer import Writer
 from instanter.limits import (
     BATCH_REQUESTS_MAX,
     PAGE_SIZE_BYTES_MAX,
@@ -28,10 +33,9 @@ from instanter.rpc.field_masks import expect_attribute, parse_attribute_mask
 from instanter.rpc.front import BlockingMethod, CallContext, DeferredMethod, Lane, Service
 from instanter.rpc.names import format_customer_name, parse_customer_name
 from instanter.rpc.page_tokens import format_page_token, parse_page_token
-from instanter.store.environment import Environment
 from instanter.store.profiles import Profile, list_profiles, load_profile
 from instanter.store.records import key_of
-from instanter.store.transaction import Transaction
+from instanter.store.transaction import Readable
 from instanter.v1.customer_service_pb2 import (
     BatchGetCustomersRequest,
     BatchGetCustomersResponse,
@@ -43,16 +47,11 @@ from instanter.v1.customer_service_pb2 import (
     UpdateCustomerRequest,
 )
 
+Submit = Callable[[Command[Any], int | None], Future[Any]]
+"""Carries out a command, given its deadline."""
+
 READ_LANE: Final = Lane("read", threads=4, waiting_max=1_024)
 """Reading and translating a whole profile takes about a millisecond: too long for the loop."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Written:
-    """A profile as a change left it, with the schema that its slots are of."""
-
-    profile: Profile
-    schema: Schema
 
 
 class CustomerService:
@@ -60,19 +59,17 @@ class CustomerService:
 
     Parameters
     ----------
-    environment
+    store
         The store that is read.
-    writer
-        Takes the changes.
+    submit
+        Carries out a command, as `Keeper.submit` does.
     published
         Knows the schema in force.
     """
 
-    def __init__(
-        self, environment: Environment, *, writer: Writer, published: PublishedCatalogue
-    ) -> None:
-        self._environment = environment
-        self._writer = writer
+    def __init__(self, store: Readable, *, submit: Submit, published: PublishedCatalogue) -> None:
+        self._store = store
+        self._submit = submit
         self._published = published
 
     def describe(self) -> Service:
@@ -128,7 +125,7 @@ class CustomerService:
         """
         del context
         customer_id = parse_customer_name(request.name, "name")
-        with self._environment.read() as transaction:
+        with self._store.read() as transaction:
             schema = self._published.load_schema(transaction)
             shown = _read_mask(request.read_mask, schema)
             profile = load_profile(transaction, key_of(customer_id), schema.profile_slot_count)
@@ -162,7 +159,7 @@ class CustomerService:
         ids = [parse_customer_name(n, f"names[{i}]") for i, n in enumerate(request.names)]
         response = BatchGetCustomersResponse()
         size_bytes = 0
-        with self._environment.read() as transaction:
+        with self._store.read() as transaction:
             schema = self._published.load_schema(transaction)
             shown = _read_mask(request.read_mask, schema)
             for customer_id in ids:
@@ -179,7 +176,7 @@ class CustomerService:
 
     def update_customer(
         self, request: UpdateCustomerRequest, context: CallContext
-    ) -> Future[_Written]:
+    ) -> Future[Written]:
         """Queue a change of one customer.
 
         The attributes are checked against the schema that is in force when the change runs, so
@@ -192,19 +189,10 @@ class CustomerService:
         """
         customer_id = parse_customer_name(request.customer.name, "customer.name")
 
-        def change(transaction: Transaction, now_ns: int) -> _Written:
-            schema = self._load_schema_to_write(transaction)
-            profile = update_customer(
-                transaction,
-                now_ns,
-                customer_id=customer_id,
-                change=_read_change(request, schema),
-                schema=schema,
-                allow_missing=request.allow_missing,
-            )
-            return _Written(profile, schema)
-
-        return self._writer.submit(change, context.deadline_ns)
+        command = UpdateCustomer(
+            customer_id, partial(_read_change, request), allow_missing=request.allow_missing
+        )
+        return self._submit(command, context.deadline_ns)
 
     def delete_customer(self, request: DeleteCustomerRequest, context: CallContext) -> Future[None]:
         """Queue the deletion of one customer.
@@ -215,10 +203,8 @@ class CustomerService:
             The name is wrong.
         """
         customer_id = parse_customer_name(request.name, "name")
-        change = partial(
-            delete_customer, customer_id=customer_id, allow_missing=request.allow_missing
-        )
-        return self._writer.submit(change, context.deadline_ns)
+        command = DeleteCustomer(customer_id, allow_missing=request.allow_missing)
+        return self._submit(command, context.deadline_ns)
 
     def list_customers(
         self, request: ListCustomersRequest, context: CallContext
@@ -240,7 +226,7 @@ class CustomerService:
             )
         wanted = min(request.page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
         after = parse_page_token(request.page_token, "page_token")
-        with self._environment.read() as transaction:
+        with self._store.read() as transaction:
             schema = self._published.load_schema(transaction)
             shown = _read_mask(request.read_mask, schema)
             # One more than wanted says whether there is a next page.
@@ -263,16 +249,6 @@ class CustomerService:
         if last and last != rows[-1].customer_id:
             response.next_page_token = format_page_token(last)
         return response
-
-    def _load_schema_to_write(self, transaction: Transaction) -> Schema:
-        """Return the schema in force; without one nothing can be written."""
-        schema = self._published.load_schema(transaction)
-        if not schema.revision:
-            raise PreconditionError(
-                "no catalogue has been published yet; publish one with `instanter apply -f FOLDER`",
-                reason="CATALOGUE_MISSING",
-            )
-        return schema
 
 
 def _read_mask(mask: FieldMask, schema: Schema) -> Iterable[Attribute]:
@@ -339,7 +315,7 @@ def _too_long(count: int) -> ExhaustedError:
     )
 
 
-def _translate_written(written: _Written) -> Customer:
+def _translate_written(written: Written) -> Customer:
     """Return a customer as a change left it, with all attributes."""
     return _translate_profile(written.profile, written.schema.loaded.values())
 

@@ -13,9 +13,9 @@ from instanter.cli.demo.world import World
 from instanter.decision.binning_plan import make_plan
 from instanter.decision.learner import LearnerSettings, learn, new_model
 from instanter.decision.models import ModelSet
-from instanter.store.environment import Environment
 from instanter.store.profiles import ProfileState, copy_slots
 from instanter.store.records import key_of
+from instanter.store.transaction import Readable
 
 PRESENTED_PER_OFFER = 1_500
 _SAMPLE_COUNT = 4_000
@@ -26,7 +26,7 @@ _PRIOR_PROPENSITY = 0.05
 def learn_models(
     world: World,
     schema: Schema,
-    environment: Environment,
+    store: Readable,
     seed: int,
     progress: Callable[[int, int], None],
 ) -> ModelSet:
@@ -36,7 +36,7 @@ def learn_models(
     ----------
     world
         The retailer with its hidden truth.
-    schema, environment
+    schema, store
         The published schema, and the store that the customers have been loaded into.
     seed
         Draws who saw what, and who accepted.
@@ -45,7 +45,7 @@ def learn_models(
     """
     draw = np.random.default_rng(seed)
     count = world.table.num_rows
-    slots = _read_slots(environment, schema, count)
+    slots = _read_slots(store, schema, count)
     context = np.full((count, schema.context_slot_count), MISSING_CODE, np.uint32)
     sample = draw.choice(count, min(count, _SAMPLE_COUNT), replace=False)
     plan = make_plan(schema, slots[sample], context[sample])
@@ -64,10 +64,10 @@ def learn_models(
     return ModelSet(plan, settings, models)
 
 
-def _read_slots(environment: Environment, schema: Schema, count: int) -> NDArray[np.uint32]:
+def _read_slots(store: Readable, schema: Schema, count: int) -> NDArray[np.uint32]:
     """Read all profiles of the demo; uint32[count, S]."""
     slots = np.empty((count, schema.profile_slot_count), np.uint32)
-    with environment.read() as transaction:
+    with store.read() as transaction:
         for row in range(count):
             state = copy_slots(transaction, key_of(f"c{row:07d}"), slots[row])
             assert state is ProfileState.KNOWN, "the demo has loaded every customer"

@@ -24,12 +24,11 @@ from instanter.cli.demo.world import KEY_COLUMN, World, make_world
 from instanter.cli.failures import CommandError
 from instanter.cli.output import make_console, print_note
 from instanter.cli.progress import show_progress
-from instanter.cli.store_access import load_schema
+from instanter.cli.store_access import load_schema, make_block_writer, open_to_write
 from instanter.client import Client
 from instanter.clock import Clock, SystemClock
 from instanter.data.load import LoadProgress, load_customers
-from instanter.store.environment import Environment
-from instanter.store.publications import MODELS, publish
+from instanter.keeper.publishing import PublishModels
 
 _CONCURRENCY = 8
 _VIEW_INTERVAL_S = 0.25
@@ -179,8 +178,8 @@ def _fill(world: World, folder: Path, target: str, seed: int) -> None:
     pq.write_table(world.table, file, compression="none", row_group_size=4096)
     clock = SystemClock()
     count = world.table.num_rows
-    with Environment.open(folder / "store") as environment:
-        schema = load_schema(environment)
+    with open_to_write(folder / "store", clock) as store:
+        schema = load_schema(store.readable)
         with show_progress("4 of 5: loading customers", "rows", clock) as tell:
 
             def on_progress(progress: LoadProgress) -> None:
@@ -190,14 +189,12 @@ def _fill(world: World, folder: Path, target: str, seed: int) -> None:
                 file,
                 KEY_COLUMN,
                 schema,
-                environment,
-                now_ms=clock.now_ns() // 1_000_000,
+                make_block_writer(store, schema),
                 progress=on_progress,
             )
         with show_progress("5 of 5: learning from a random past", "offers", clock) as tell:
-            models = learn_models(world, schema, environment, seed + 1, tell)
-        body = models.to_bytes()
-        environment.write(lambda txn: publish(txn, MODELS, body, clock.now_ns()))
+            models = learn_models(world, schema, store.readable, seed + 1, tell)
+        store.submit(PublishModels(models.to_bytes())).result()
     _await_models(target, clock)
 
 

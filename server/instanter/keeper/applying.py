@@ -1,0 +1,43 @@
+"""The one table from kinds of records to their effects."""
+
+from typing import Any, Final
+
+from instanter.errors import PreconditionError
+from instanter.keeper.commands import Apply, ApplyContext
+from instanter.keeper.customers import apply_delete, apply_update
+from instanter.keeper.loading import apply_load_block
+from instanter.keeper.publishing import apply_catalogue, apply_models
+from instanter.keeper.records import RecordKind
+from instanter.keeper.voiding import apply_void
+from instanter.store.log.frames import LogRecord
+from instanter.store.transaction import Transaction
+
+APPLY: Final[dict[int, Apply]] = {
+    RecordKind.UPDATE_CUSTOMER: apply_update,
+    RecordKind.DELETE_CUSTOMER: apply_delete,
+    RecordKind.PUBLISH_CATALOGUE: apply_catalogue,
+    RecordKind.PUBLISH_MODELS: apply_models,
+    RecordKind.LOAD_BLOCK: apply_load_block,
+    RecordKind.VOID: apply_void,
+}
+
+
+def apply_record(transaction: Transaction, record: LogRecord, context: ApplyContext) -> Any:
+    """Apply one record and return what its command returns.
+
+    A pure function of state and record: the same records, applied in their order to the same
+    state, give the same state, bit for bit.
+
+    Raises
+    ------
+    PreconditionError
+        A newer version wrote the record.
+    """
+    apply = APPLY.get(record.kind)
+    if apply is None:
+        raise PreconditionError(
+            f"record {record.sequence} of the log is of kind {record.kind}, which this version "
+            "does not know; run the version of instanter that wrote it, or a newer one",
+            reason="LOG_KIND_NEWER",
+        )
+    return apply(transaction, record, context)

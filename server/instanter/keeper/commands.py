@@ -1,0 +1,91 @@
+"""What the keeper is asked to do, and how the effect of a record follows from it.
+
+A command looks at the state and becomes the body of a record, or refuses, or finds that it was
+done before. The record's effect is then a pure function of state and record, the same when the
+record is read out of the log again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import msgpack
+
+from instanter.keeper.published import PublishedCatalogue
+from instanter.keeper.records import RecordKind
+from instanter.store.log.frames import LogRecord
+from instanter.store.transaction import Transaction
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer of a command that was carried out before and needs no record now.
+
+    Attributes
+    ----------
+    result
+        What the command that was carried out returned.
+    """
+
+    result: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ApplyContext:
+    """What applying may use beside state and record: nothing that does not follow from these.
+
+    Attributes
+    ----------
+    published
+        The catalogue of the transaction's state, decoded once a revision.
+    """
+
+    published: PublishedCatalogue
+
+
+class Command(Protocol[T_co]):
+    """Something that the keeper is asked to do; a frozen value.
+
+    Attributes
+    ----------
+    kind
+        Kind of its record.
+    """
+
+    @property
+    def kind(self) -> RecordKind:
+        """Kind of its record."""
+        ...
+
+    def prepare(
+        self, transaction: Transaction, now_ns: int, context: ApplyContext
+    ) -> bytes | Answered:
+        """Check the command against the state, and return the body of its record.
+
+        It may run several times and writes nothing. What it refuses, it refuses here: applying
+        the record must succeed.
+
+        Raises
+        ------
+        InstanterError
+            The command is refused.
+        """
+        ...
+
+
+Apply = Callable[[Transaction, LogRecord, ApplyContext], Any]
+"""From state, record and context to the command's result: no clock, no randomness, no I/O."""
+
+
+def pack_body(body: dict[str, Any]) -> bytes:
+    """Return the body of a record."""
+    packed: bytes = msgpack.packb(body)
+    return packed
+
+
+def unpack_body(record: LogRecord) -> dict[str, Any]:
+    """Return what `pack_body` was given for a record."""
+    body: dict[str, Any] = msgpack.unpackb(record.body, strict_map_key=False)
+    return body

@@ -1,0 +1,131 @@
+"""Brings the base up to date from the overlay, so that the tail to replay stays short."""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from instanter.clock import Clock
+from instanter.errors import InstanterError
+from instanter.events_log import EventsLog
+from instanter.keeper.applying import apply_record
+from instanter.keeper.commands import ApplyContext
+from instanter.limits import FOLD_NS, PURGE_ROWS
+from instanter.store.log.frames import LogRecord
+from instanter.store.log.log import Log
+from instanter.store.state import FoldResult, State
+
+_STEP_S: Final = FOLD_NS / 1e9
+
+
+class Folder:
+    """Folds now and then on a thread of its own, and heavy records when it is told to.
+
+    Parameters
+    ----------
+    state
+        The store.
+    log
+        Its log, which may drop what the base holds.
+    clock
+        Tells how old the log's segments are.
+    context
+        What applying uses.
+    wait_synced
+        Waits until the log is on disk up to a sequence: the base must never hold what the log may
+        lose.
+    events_log
+        Told of a fold that failed.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        log: Log,
+        *,
+        context: ApplyContext,
+        clock: Clock,
+        wait_synced: Callable[[int], None],
+        events_log: EventsLog,
+    ) -> None:
+        self._state = state
+        self._log = log
+        self._clock = clock
+        self._context = context
+        self._wait_synced = wait_synced
+        self._events_log = events_log
+        self._folding = threading.Lock()
+        self._folded: FoldResult[Any] | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fold", daemon=True)
+
+    @property
+    def has_to_clean_up(self) -> bool:
+        """Whether the overlay holds what the base holds as well."""
+        return self._folded is not None
+
+    def start(self) -> None:
+        """Begin to fold."""
+        self._thread.start()
+
+    def stop(self, *, last_fold: bool) -> None:
+        """End the thread, and fold what is left so that the next start has nothing to replay."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if last_fold:
+            self._try_fold()
+
+    def fold(self, heavy: LogRecord) -> Any:
+        """Fold everything before a heavy record, and that record; return its result.
+
+        Called by the thread that writes, which thereby waits for it.
+
+        Raises
+        ------
+        ExhaustedError
+            The disk is full; nothing was folded.
+        """
+        with self._folding:
+            self._finish_clean_up()
+            self._folded = self._state.fold(
+                wait_durable=self._wait_synced,
+                heavy=partial(apply_record, record=heavy, context=self._context),
+                heavy_sequence=heavy.sequence,
+            )
+            result = self._folded.heavy_result
+            self._finish_clean_up()
+        return result
+
+    def clean_up(self) -> None:
+        """Delete a few of the overlay's keys that the base holds as well; for the writer.
+
+        When all are gone, segments of the log that are too old go too.
+        """
+        folded = self._folded
+        if folded is not None and self._state.purge(folded, PURGE_ROWS):
+            self._log.drop_old(
+                keep_from_sequence=folded.folded_sequence + 1, now_ns=self._clock.now_ns()
+            )
+            self._folded = None
+
+    def _finish_clean_up(self) -> None:
+        while self._folded is not None:
+            self.clean_up()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_STEP_S):
+            self._try_fold()
+
+    def _try_fold(self) -> None:
+        """Fold unless there is nothing new, or the overlay is not cleaned up yet."""
+        if self._folded is not None or self._state.applied_sequence() == (
+            self._state.folded_sequence()
+        ):
+            return
+        try:
+            with self._folding:
+                self._folded = self._state.fold(wait_durable=self._wait_synced)
+        except InstanterError as error:
+            # Nothing is lost by it: the log holds everything, and the next try may find room.
+            self._events_log.error("fold_failed", reason=error.reason, message=error.message)

@@ -1,0 +1,141 @@
+"""Opens a store's folder for writing: lock, state, log, keeper, in this order."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from instanter.clock import Clock
+from instanter.events_log import EventsLog
+from instanter.keeper.commands import ApplyContext
+from instanter.keeper.keeper import Keeper
+from instanter.keeper.published import PublishedCatalogue
+from instanter.metrics import Metrics
+from instanter.store.opening import check_folder
+from instanter.store.log.log import Log
+from instanter.store.log.survey import TornTail
+from instanter.store.server_lock import KeeperLock
+from instanter.store.state import State
+
+LOG_FOLDER_NAME: Final = "log"
+
+_LOCK_WAIT_NS: Final = 2_000_000_000
+"""Time that a keeper which was killed has to let go of the lock."""
+
+
+class KeptStore:
+    """A store's folder with its keeper, running. `close` it, or use it in a `with` block.
+
+    Attributes
+    ----------
+    state, log, keeper
+        The parts.
+    published
+        The catalogue as the keeper knows it.
+    """
+
+    __slots__ = ("_lock", "keeper", "log", "published", "state")
+
+    def __init__(
+        self,
+        lock: KeeperLock,
+        state: State,
+        log: Log,
+        keeper: Keeper,
+        published: PublishedCatalogue,
+    ) -> None:
+        self._lock = lock
+        self.state = state
+        self.log = log
+        self.keeper = keeper
+        self.published = published
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        events_log: EventsLog,
+        fresh_overlay: bool = True,
+        lock_wait_ns: int = _LOCK_WAIT_NS,
+    ) -> Self:
+        """Open a folder, made when it is new, and replay what its base does not hold yet.
+
+        Parameters
+        ----------
+        folder
+            The store's folder.
+        clock, metrics, events_log
+            As in `Keeper`.
+        fresh_overlay
+            Whether to throw the overlay's file away first; not while other processes read it.
+        lock_wait_ns
+            How long to wait for a keeper that was killed to let go of the folder.
+
+        Raises
+        ------
+        PreconditionError
+            Another process writes this store, the folder holds something else, or a newer version
+            wrote it.
+        LogDamagedError
+            Records that the base does not hold are lost.
+        ExhaustedError
+            The disk is full.
+        """
+
+        def on_torn(tail: TornTail) -> None:
+            events_log.warning("log_tail_cut", tail=str(tail))
+
+        # The store first: it refuses a folder that is none, before a lock file is left in it.
+        check_folder(folder, writable=True)
+        lock = KeeperLock.acquire(folder, wait_ns=lock_wait_ns)
+        state: State | None = None
+        log: Log | None = None
+        try:
+            state = State.open(folder, writable=True, fresh_overlay=fresh_overlay)
+            log = Log.open(
+                folder / LOG_FOLDER_NAME,
+                clock=clock,
+                on_torn=on_torn,
+                read_from=state.folded_sequence() + 1,
+            )
+            published = PublishedCatalogue()
+            keeper = Keeper(
+                state,
+                log,
+                context=ApplyContext(published),
+                clock=clock,
+                metrics=metrics,
+                events_log=events_log,
+            )
+            replayed_count = keeper.start()
+        except BaseException:
+            for part in (log, state):
+                if part is not None:
+                    part.close()
+            lock.release()
+            raise
+        if replayed_count:
+            events_log.info("log_replayed", record_count=replayed_count)
+        return cls(lock, state, log, keeper, published)
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Finish the writes that wait, fold everything, and give the folder back."""
+        self.keeper.stop()
+        self.log.close()
+        self.state.close()
+        self._lock.release()
