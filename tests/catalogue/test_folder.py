@@ -7,11 +7,11 @@ import pytest
 from hypothesis import strategies as st
 
 from instanter import limits
-from instanter.catalogue.attribute_declarations import FLOAT32_MAX
 from instanter.catalogue.attributes_yaml import format_attributes
 from instanter.catalogue.folder import load_files
 from instanter.catalogue.names import find_name_mistake, make_attribute_name
 from instanter.catalogue.schema import Attribute, AttributeKind, AttributeSource, Sensitivity
+from instanter.catalogue.value_declarations import FLOAT32_MAX
 from instanter.errors import CatalogueInvalidError, InvalidFieldError
 from tests.catalogue.worlds import compile_files
 

@@ -1,27 +1,21 @@
 """Reads the `attributes:` of a catalogue."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from instanter import limits
+from instanter.catalogue.derivation_declarations import DeclaredDerivation, read_derivation
 from instanter.catalogue.names import find_name_mistake, make_attribute_name
-from instanter.catalogue.schema import Attribute, AttributeKind, AttributeSource, Sensitivity
-from instanter.catalogue.yaml_reader import NumberRange, Reader, is_null
+from instanter.catalogue.schema import Attribute, AttributeSource, Sensitivity
+from instanter.catalogue.value_declarations import read_value_form
+from instanter.catalogue.yaml_reader import Reader
 from instanter.catalogue.yaml_tree import Node
 
-FLOAT32_MAX: Final = 3.4028234663852886e38
-"""The largest finite float32: what a slot can hold."""
-
 _KEYS = (
-    "name", "kind", "source", "unit", "range", "values", "column", "owner", "purpose",
+    "name", "kind", "source", "unit", "range", "values", "derive", "column", "owner", "purpose",
     "sensitivity", "description",
 )  # fmt: skip
-_KINDS = {kind.name.lower(): kind for kind in AttributeKind}
-_SOURCES = {
-    source.name.lower(): source for source in (AttributeSource.LOADED, AttributeSource.CONTEXT)
-}
+_SOURCES = {source.name.lower(): source for source in AttributeSource}
 _SENSITIVITIES = {sensitivity.name.lower(): sensitivity for sensitivity in Sensitivity}
-_SLOT_NUMBERS = NumberRange(-FLOAT32_MAX, FLOAT32_MAX)
 _COUNT_MAX = limits.PROFILE_SLOTS_MAX + limits.CONTEXT_SLOTS_MAX
 
 
@@ -35,10 +29,13 @@ class DeclaredAttribute:
         As declared.
     node
         Where.
+    derivation
+        How it follows from events; None unless it is derived.
     """
 
     attribute: Attribute
     node: Node
+    derivation: DeclaredDerivation | None = None
 
 
 class AttributeReader:
@@ -82,15 +79,14 @@ class AttributeReader:
         attribute = self._make_attribute(name, field, entries)
         if attribute is None:
             return
-        declared = DeclaredAttribute(attribute, node)
+        derivation = self._read_derivation(attribute.source, field, entries)
+        declared = DeclaredAttribute(attribute, node, derivation)
         self.declared[name] = declared
         self._check_column(declared, field, entries)
 
     def _make_attribute(self, name: str, field: str, entries: dict[str, Node]) -> Attribute | None:
         reader = self._reader
-        if "kind" not in entries:
-            return None
-        kind = reader.read_choice(entries["kind"], f"{field}.kind", _KINDS)
+        form = read_value_form(reader, entries, field)
         source: AttributeSource | None = AttributeSource.LOADED
         if "source" in entries:
             source = reader.read_choice(entries["source"], f"{field}.source", _SOURCES)
@@ -99,25 +95,22 @@ class AttributeReader:
             sensitivity = reader.read_choice(
                 entries["sensitivity"], f"{field}.sensitivity", _SENSITIVITIES
             )
-        if kind is None or source is None or sensitivity is None:
+        if form is None or source is None or sensitivity is None:
             return None
         words = {
             key: reader.read_text(entries[key], f"{field}.{key}") or ""
-            for key in ("unit", "column", "owner", "purpose", "description")
+            for key in ("column", "owner", "purpose", "description")
             if key in entries
         }
-        self._check_kind_fields(kind, field, entries)
-        low, high = self._read_range(entries.get("range"), f"{field}.range")
-        values = self._read_values(entries.get("values"), f"{field}.values")
         return Attribute(
             name=name,
-            kind=kind,
+            kind=form.kind,
             source=source,
             slot=-1,
-            unit=words.get("unit", ""),
-            range_min=low,
-            range_max=high,
-            values=values,
+            unit=form.unit,
+            range_min=form.range_min,
+            range_max=form.range_max,
+            values=form.values,
             column=words.get("column", name if source is AttributeSource.LOADED else ""),
             owner=words.get("owner", ""),
             purpose=words.get("purpose", ""),
@@ -125,58 +118,24 @@ class AttributeReader:
             description=words.get("description", ""),
         )
 
-    def _check_kind_fields(self, kind: AttributeKind, field: str, entries: dict[str, Node]) -> None:
-        for key, owner in (("range", "number"), ("unit", "number"), ("values", "category")):
-            if key in entries and kind is not _KINDS[owner]:
-                message = f"belongs to a {owner}, and this is of kind {kind.name.lower()}"
-                self._reader.refuse(entries[key], f"{field}.{key}", message)
-        if kind is AttributeKind.CATEGORY and "values" not in entries:
-            message = "a category needs its values: [a, b, …]"
-            self._reader.refuse(entries["kind"], f"{field}.values", message)
-
-    def _read_range(self, node: Node | None, field: str) -> tuple[float | None, float | None]:
-        if node is None:
-            return None, None
-        ends = self._reader.read_list(node, field, 2)
-        if len(ends) != 2:
-            if ends:
-                self._reader.refuse(node, field, "must be [lowest, highest]; null means open")
-            return None, None
-        low, high = (
-            None if is_null(end) else self._reader.read_number(end, field, _SLOT_NUMBERS)
-            for end in ends
-        )
-        if low is not None and high is not None and low > high:
-            self._reader.refuse(ends[0], field, f"must not be above the highest value, {high:g}")
-        return low, high
-
-    def _read_values(self, node: Node | None, field: str) -> tuple[str, ...]:
-        if node is None:
-            return ()
-        items = self._reader.read_list(node, field, limits.CATEGORY_VALUES_MAX)
-        values: dict[str, Node] = {}
-        for item in items:
-            value = self._reader.read_text(item, field)
-            if value is None:
-                continue
-            if value in values:
-                message = f"stands here twice; first in line {values[value].line}"
-                self._reader.refuse(item, field, message)
-            elif len(value.encode()) > limits.CATEGORY_VALUE_SIZE_BYTES_MAX:
-                message = f"is longer than {limits.CATEGORY_VALUE_SIZE_BYTES_MAX} bytes of UTF-8"
-                self._reader.refuse(item, field, message)
-            elif not value.isprintable():
-                self._reader.refuse(item, field, "must not hold control characters")
-            values[value] = item
-        if not items:
-            self._reader.refuse(node, field, "must list at least one value")
-        return tuple(values)
+    def _read_derivation(
+        self, source: AttributeSource, field: str, entries: dict[str, Node]
+    ) -> DeclaredDerivation | None:
+        if source is AttributeSource.DERIVED:
+            if "derive" in entries:
+                return read_derivation(self._reader, entries["derive"], f"{field}.derive")
+            message = "a derived attribute says what it follows from, `derive: {event: …}`"
+            self._reader.refuse(entries["source"], f"{field}.derive", message)
+        elif "derive" in entries:
+            message = "belongs to an attribute with `source: derived`"
+            self._reader.refuse(entries["derive"], f"{field}.derive", message)
+        return None
 
     def _check_column(
         self, declared: DeclaredAttribute, field: str, entries: dict[str, Node]
     ) -> None:
         attribute = declared.attribute
-        if attribute.source is AttributeSource.CONTEXT:
+        if attribute.source is not AttributeSource.LOADED:
             if "column" in entries:
                 message = "only loaded attributes are filled from a column"
                 self._reader.refuse(entries["column"], f"{field}.column", message)

@@ -1,18 +1,16 @@
 """The differences between two catalogues, in the words of the contract."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import yaml
 
-from instanter.catalogue.compiled import CompiledCatalogue, Offer
-from instanter.catalogue.instants import format_instant
-from instanter.catalogue.offer_declarations import OPEN_FROM_S, OPEN_TO_S
-from instanter.catalogue.schema import Attribute, AttributeSource
+from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.catalogue.descriptions import DESCRIPTIONS
 
-_ABSENT: tuple[object, ...] = (None, "", (), [])
+_ABSENT: tuple[object, ...] = (None, "", (), [], {})
 
 
 class Action(Enum):
@@ -49,7 +47,8 @@ class Change:
     action
         What happened.
     resource
-        `attributes/{attribute}`, `channels/{channel}`, `offers/{offer}` or `policies/{policy}`.
+        `attributes/{attribute}`, `channels/{channel}`, `events/{event}`, `offers/{offer}` or
+        `policies/{policy}`.
     fields
         For an update, each field that differs; else empty.
     """
@@ -60,15 +59,9 @@ class Change:
 
 
 def find_changes(old: CompiledCatalogue | None, new: CompiledCatalogue) -> tuple[Change, ...]:
-    """Return what differs, in the order attributes, channels, offers, policies, each by name."""
-    kinds: list[tuple[str, Callable[[CompiledCatalogue], Mapping[str, dict[str, Any]]]]] = [
-        ("attributes", lambda c: {a.name: _describe_attribute(a) for a in c.schema}),
-        ("channels", lambda c: {name: {"placements": p} for name, p in c.channels.items()}),
-        ("offers", lambda c: {offer.name: _describe_offer(offer) for offer in c.offers}),
-        ("policies", _describe_policies),
-    ]
+    """Return what differs: attributes, channels, events, offers, policies, each by name."""
     changes: list[Change] = []
-    for kind, describe in kinds:
+    for kind, describe in DESCRIPTIONS.items():
         before = describe(old) if old is not None else {}
         changes.extend(_compare(kind, before, describe(new)))
     return tuple(changes)
@@ -91,66 +84,6 @@ def _compare(
                 if old[field] != new[field]
             )
             yield Change(Action.UPDATE, resource, fields)
-
-
-def _describe_attribute(attribute: Attribute) -> dict[str, Any]:
-    low, high = attribute.range_min, attribute.range_max
-    values = tuple(
-        value
-        for code, value in enumerate(attribute.values)
-        if code not in attribute.withdrawn_codes
-    )
-    return {
-        "kind": attribute.kind.name.lower(),
-        "source": attribute.source.name.lower(),
-        "unit": attribute.unit,
-        "range": () if low is None and high is None else (low, high),
-        "values": values,
-        "column": attribute.column if attribute.source is AttributeSource.LOADED else "",
-        "owner": attribute.owner,
-        "purpose": attribute.purpose,
-        "sensitivity": attribute.sensitivity.name.lower(),
-        "description": attribute.description,
-    }
-
-
-def _describe_offer(offer: Offer) -> dict[str, Any]:
-    from_s, to_s = offer.valid_from_s, offer.valid_to_s
-    return {
-        "title": offer.title,
-        "issue": offer.issue,
-        "group": offer.group,
-        "treatments": [
-            {
-                "channel": treatment.channel,
-                "name": treatment.name,
-                "placements": list(treatment.placements),
-                "weight": treatment.weight,
-                "content": treatment.content,
-            }
-            for treatment in offer.treatments
-        ],
-        "valid_from": None if from_s == OPEN_FROM_S else format_instant(from_s),
-        "valid_to": None if to_s == OPEN_TO_S else format_instant(to_s),
-        "value_minor": offer.value_minor,
-        "lever": offer.lever,
-        "stock_keeping_unit": offer.stock_keeping_unit,
-        "prior_propensity": offer.prior_propensity,
-        "eligibility": offer.eligibility.strip(),
-        "applicability": offer.applicability.strip(),
-        "suitability": offer.suitability.strip(),
-        "context_weights": [
-            {"when": when.strip(), "weight": weight} for when, weight in offer.context_weights
-        ],
-    }
-
-
-def _describe_policies(catalogue: CompiledCatalogue) -> dict[str, dict[str, Any]]:
-    policies: dict[str, dict[str, Any]] = {}
-    if catalogue.currency:
-        policies["currency"] = {"currency": catalogue.currency}
-    policies["holdout"] = {"rate": catalogue.holdout_rate, "salt": catalogue.holdout_salt}
-    return policies
 
 
 def _as_yaml(value: object) -> str:

@@ -1,7 +1,7 @@
 """Compiles the files of a catalogue into the arrays that decisions run on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,15 +9,18 @@ from numpy.typing import NDArray
 from instanter import limits
 from instanter.catalogue.changes import Change, find_changes
 from instanter.catalogue.compiled import CompiledCatalogue, Offer
+from instanter.catalogue.contact_policy_resolution import resolve_contact_policy
 from instanter.catalogue.currencies import find_minor_digits
 from instanter.catalogue.declarations import Declarations, read_declarations
+from instanter.catalogue.derivations import DerivationCompiler, find_codes
+from instanter.catalogue.event_evolution import evolve_events
 from instanter.catalogue.evolution import evolve_schema
-from instanter.catalogue.offer_declarations import DeclaredRule
 from instanter.catalogue.problems import Problems
 from instanter.catalogue.program_builder import ProgramBuilder, ProgramTooLargeError, Truth
-from instanter.catalogue.rules import RuleCompiler
+from instanter.catalogue.rule_declarations import compile_rule
+from instanter.catalogue.rules import RuleCompiler, offer_rooms
 from instanter.catalogue.schema import SCHEMA_EMPTY, Schema
-from instanter.catalogue.yaml_tree import find_line
+from instanter.catalogue.yaml_reader import Reader
 
 _NO_RULE = -1
 
@@ -71,14 +74,36 @@ def compile_catalogue(
     problems.check()
     warnings: list[str] = []
     declarations = read_declarations(files, problems)
-    previous_schema = previous.schema if previous else SCHEMA_EMPTY
-    schema = evolve_schema(declarations.attributes, previous_schema, problems, warnings)
+    events = evolve_events(
+        declarations.events, previous.events if previous else (), problems, warnings
+    )
+    schema = evolve_schema(
+        declarations.attributes,
+        previous.schema if previous else SCHEMA_EMPTY,
+        problems,
+        warnings,
+        codes=find_codes(declarations.attributes, events),
+    )
+    reader = Reader(problems)
+    conditions = DerivationCompiler(schema, events, files, reader, warnings)
+    conditions.read(declarations.attributes)
+    policy = resolve_contact_policy(declarations, schema, reader, warnings)
     rules = _compile_rules(declarations, schema, files, problems)
     problems.check()
     assert rules is not None, "without problems there is a program"
     if not declarations.offers:
         warnings.append("there are no offers: every decision will be empty")
-    catalogue = _assemble(declarations, schema, rules, files, revision, publish_time_ns)
+    derived = conditions.build(
+        previous.derivations if previous else (), previous.state_id_next if previous else 1
+    )
+    catalogue = replace(
+        _assemble(declarations, schema, rules, files, revision, publish_time_ns),
+        events=events,
+        event_programs=derived.programs,
+        derivations=derived.derivations,
+        state_id_next=derived.state_id_next,
+        contact_policy=policy,
+    )
     return Compilation(catalogue, find_changes(previous, catalogue), tuple(warnings))
 
 
@@ -116,36 +141,23 @@ def _compile_rules(
     declarations: Declarations, schema: Schema, files: Mapping[str, str], problems: Problems
 ) -> _Rules | None:
     builder = ProgramBuilder()
-    compiler = RuleCompiler(schema, builder)
+    compiler = RuleCompiler(offer_rooms(schema), builder)
     truths: list[list[Truth | None]] = []
     for declared in declarations.offers:
         rules = (*declared.rules, *declared.weight_rules)
         try:
-            truths.append([_compile_rule(rule, compiler, files, problems) for rule in rules])
+            truths.append(
+                [
+                    None if rule is None else compile_rule(rule, compiler, files, problems)
+                    for rule in rules
+                ]
+            )
         except ProgramTooLargeError as error:
             node = declared.node
             field = f"offers/{declared.offer.name}"
             problems.add(node.file, node.line, field, "", str(error))
             return None
     return _Rules(builder, truths)
-
-
-def _compile_rule(
-    rule: DeclaredRule | None,
-    compiler: RuleCompiler,
-    files: Mapping[str, str],
-    problems: Problems,
-) -> Truth | None:
-    if rule is None:
-        return None
-    scalar = rule.scalar
-    truth, mistakes = compiler.compile(scalar.text)
-    for mistake in mistakes:
-        line = find_line(files[scalar.file], scalar, mistake.position)
-        problems.add(
-            scalar.file, line, rule.field, mistake.text, mistake.message, mistake.suggestion
-        )
-    return truth
 
 
 def _assemble(
@@ -191,6 +203,9 @@ def _assemble(
         treatment_index=treatment_index,
         treatment_weight=treatment_weight,
         files=dict(files),
+        arms=declarations.arms,
+        outcome_rules=declarations.outcome_rules,
+        learning_rules=declarations.learning_rules,
     )
 
 

@@ -186,6 +186,8 @@ class CompiledCatalogue:
         How derived attributes follow from events, in slot order.
     contact_policy, arms, outcome_rules, learning_rules
         As declared.
+    state_id_next
+        The `state_id` that the next new derivation gets: above all that were ever used.
     """
 
     revision: int
@@ -217,6 +219,7 @@ class CompiledCatalogue:
     arms: Arms = field(default_factory=Arms)
     outcome_rules: OutcomeRules = field(default_factory=OutcomeRules)
     learning_rules: LearningRules = field(default_factory=LearningRules)
+    state_id_next: int = 1
 
 
 Document = dict[str, Any]

@@ -5,14 +5,21 @@ from dataclasses import dataclass
 
 from instanter import limits
 from instanter.catalogue.attribute_declarations import AttributeReader, DeclaredAttribute
+from instanter.catalogue.contact_policy_declarations import DeclaredPolicy, PolicyReader
 from instanter.catalogue.currencies import find_minor_digits
+from instanter.catalogue.event_declarations import DeclaredEvent, EventReader
 from instanter.catalogue.offer_declarations import DeclaredOffer, OfferReader
 from instanter.catalogue.problems import Problems
+from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
+from instanter.catalogue.response_declarations import ResponseReader
 from instanter.catalogue.yaml_reader import NumberRange, Reader, is_null
 from instanter.catalogue.yaml_tree import Mapping as YamlMapping
 from instanter.catalogue.yaml_tree import Node, Scalar, parse_yaml
 
-_SECTIONS = ("attributes", "offers", "channels", "holdout", "currency")
+_SECTIONS = (
+    "attributes", "events", "offers", "channels", "contact_policy", "holdout", "arms", "outcomes",
+    "learning", "currency",
+)  # fmt: skip
 _HOLDOUT_KEYS = ("rate", "salt")
 _RATES = NumberRange(0.0, 1.0, high_included=False)
 _SALT_DEFAULT = "instanter"
@@ -34,6 +41,12 @@ class Declarations:
         ISO 4217 code; empty when there is none, which only a catalogue without offers may have.
     holdout_rate, holdout_salt
         As declared; 0 without a declaration.
+    events
+        In the order of files and lines.
+    contact_policy
+        As declared; None when there is none.
+    arms, outcome_rules, learning_rules
+        As declared, or their defaults.
     """
 
     attributes: tuple[DeclaredAttribute, ...]
@@ -42,6 +55,11 @@ class Declarations:
     currency: str
     holdout_rate: float
     holdout_salt: str
+    events: tuple[DeclaredEvent, ...]
+    contact_policy: DeclaredPolicy | None
+    arms: Arms
+    outcome_rules: OutcomeRules
+    learning_rules: LearningRules
 
 
 def read_declarations(files: Mapping[str, str], problems: Problems) -> Declarations:
@@ -51,6 +69,9 @@ def read_declarations(files: Mapping[str, str], problems: Problems) -> Declarati
     attributes = AttributeReader(reader)
     for node in sections["attributes"]:
         attributes.read(node)
+    events = EventReader(reader)
+    for node in sections["events"]:
+        events.read(node)
     channels = _read_channels(sections["channels"], reader)
     offers = OfferReader(reader, channels)
     for node in sections["offers"]:
@@ -63,6 +84,8 @@ def read_declarations(files: Mapping[str, str], problems: Problems) -> Declarati
         message = "is missing: say once in which currency value_minor counts, `currency: EUR`"
         problems.add(sections["offers"][0].file, 0, "currency", "", message)
     rate, salt = _read_holdout(sections["holdout"], reader)
+    policy = _check_once(sections["contact_policy"], "contact_policy", reader)
+    response = ResponseReader(reader)
     ordered = sorted(offers.declared.items(), key=lambda pair: pair[0].encode())
     return Declarations(
         attributes=tuple(attributes.declared.values()),
@@ -71,6 +94,13 @@ def read_declarations(files: Mapping[str, str], problems: Problems) -> Declarati
         currency=currency,
         holdout_rate=rate,
         holdout_salt=salt,
+        events=tuple(events.declared.values()),
+        contact_policy=PolicyReader(reader, channels).read(policy) if policy else None,
+        arms=response.read_arms(_check_once(sections["arms"], "arms", reader), rate),
+        outcome_rules=response.read_outcomes(_check_once(sections["outcomes"], "outcomes", reader)),
+        learning_rules=response.read_learning(
+            _check_once(sections["learning"], "learning", reader)
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from instanter.catalogue.schema import AttributeKind
+from instanter.catalogue.schema import Attribute, AttributeKind, AttributeSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,11 @@ class EventField:
         Category values in code order, withdrawn ones included; empty for other kinds.
     required
         An event without it is refused.
+    withdrawn_codes
+        Codes of values that may no longer be recorded, but keep their meaning in the log.
+    withdrawn
+        Whether it is no longer declared: it is kept for its index and its codes, an event that
+        has it is refused, and its value is missing.
     """
 
     name: str
@@ -36,6 +41,8 @@ class EventField:
     range_max: float | None = None
     values: tuple[str, ...] = ()
     required: bool = False
+    withdrawn_codes: frozenset[int] = frozenset()
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +56,18 @@ class EventKind:
     code
         Number in the log and in stored states, from 1; never reused.
     fields
-        In the order of their index.
+        Field i has index i; those withdrawn are among them.
     description
         For people.
+    withdrawn
+        Whether it is no longer declared: it is kept for its code, and an event of it is refused.
     """
 
     name: str
     code: int
     fields: tuple[EventField, ...]
     description: str = ""
+    withdrawn: bool = False
 
 
 class Aggregation(IntEnum):
@@ -103,8 +113,8 @@ class Derivation:
         Index of the event's field; −1 for COUNT, TIME_SINCE_LAST and RATIO.
     condition_literal
         Literal of its condition in the event kind's program (`CompiledCatalogue.event_programs`);
-        −1 for none. The event's fields are the program's context slots. Only a condition that is
-        true counts the event.
+        −1 for none. The event's fields are the program's context slots, by index, and `now` is
+        the event's time. Only a condition that is true counts the event.
     condition
         The condition's CEL text; empty for none.
     window_s
@@ -128,3 +138,21 @@ class Derivation:
     half_life_s: int = 0
     numerator: int = -1
     denominator: int = -1
+
+
+def as_attribute(field: EventField) -> Attribute:
+    """Return a context attribute that stands for an event's field: its slot is the field's index.
+
+    So `values.encode_value` checks an event's values, and rules read them.
+    """
+    return Attribute(
+        name=field.name,
+        kind=field.kind,
+        source=AttributeSource.CONTEXT,
+        slot=field.index,
+        unit=field.unit,
+        range_min=field.range_min,
+        range_max=field.range_max,
+        values=field.values,
+        withdrawn_codes=field.withdrawn_codes,
+    )

@@ -13,12 +13,21 @@ Records of millions of customers were written under earlier schemas and are neve
   written any more, and keeps its meaning in old records.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from instanter import limits
 from instanter.catalogue.attribute_declarations import DeclaredAttribute
+from instanter.catalogue.codes import keep_codes
 from instanter.catalogue.problems import Problems
 from instanter.catalogue.schema import Attribute, AttributeKind, AttributeSource, Schema
+
+_SLOT_SPACE = {
+    AttributeSource.LOADED: AttributeSource.LOADED,
+    AttributeSource.CONTEXT: AttributeSource.CONTEXT,
+    AttributeSource.DERIVED: AttributeSource.LOADED,
+}
+"""Whose slots an attribute takes: a derived one has a slot of the profile."""
 
 
 def evolve_schema(
@@ -26,6 +35,8 @@ def evolve_schema(
     previous: Schema,
     problems: Problems,
     warnings: list[str],
+    *,
+    codes: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Schema:
     """Return the schema that holds the declared attributes on top of `previous`.
 
@@ -42,6 +53,9 @@ def evolve_schema(
         Takes what may not be changed.
     warnings
         Takes what is allowed but deserves a look.
+    codes
+        Name of an attribute to the values whose codes it takes over when it is new: those of the
+        event's field that it shows.
     """
     known = {attribute.name: attribute for attribute in previous}
     withdrawn = {attribute.name: attribute for attribute in previous.withdrawn}
@@ -55,27 +69,29 @@ def evolve_schema(
         returning = withdrawn.pop(item.attribute.name, None)
         if old is not None:
             _check_kept(item, old, problems)
-            if item.attribute.unit != old.unit:
+            if item.attribute.unit != old.unit and old.source is not AttributeSource.DERIVED:
                 warnings.append(_unit_warning(old, item.attribute))
         elif returning is not None and _is_same_kind(item.attribute, returning):
             old = returning
-            warnings.append(
-                f"attributes/{old.name} was withdrawn and returns with the values it had then"
-            )
-        source = item.attribute.source
-        slot = counts[source] if old is None else old.slot
-        counts[source] += old is None
-        values, codes = _keep_codes(item.attribute.values, old.values if old else ())
+            if old.source is not AttributeSource.DERIVED:
+                warnings.append(
+                    f"attributes/{old.name} was withdrawn and returns with the values it had then"
+                )
+        space = _SLOT_SPACE[item.attribute.source]
+        slot = counts[space] if old is None else old.slot
+        counts[space] += old is None
+        taken = old.values if old else (codes or {}).get(item.attribute.name, ())
+        values, gone = keep_codes(item.attribute.values, taken)
         if len(values) > limits.CATEGORY_VALUES_MAX:
             message = f"has {len(values):,} values with withdrawn ones; at most "
             message += f"{limits.CATEGORY_VALUES_MAX:,} are allowed"
             _refuse(item, "values", "", message, problems)
-        attributes.append(replace(item.attribute, slot=slot, values=values, withdrawn_codes=codes))
+        attributes.append(replace(item.attribute, slot=slot, values=values, withdrawn_codes=gone))
     withdrawn.update(known)
     attributes.sort(key=lambda a: (a.source, a.slot))
     _check_counts(counts, declared, problems, warnings)
-    gone = tuple(withdrawn[name] for name in sorted(withdrawn))
-    return _next_schema(previous, tuple(attributes), counts, gone)
+    left = tuple(withdrawn[name] for name in sorted(withdrawn))
+    return _next_schema(previous, tuple(attributes), counts, left)
 
 
 def _next_schema(
@@ -119,17 +135,6 @@ def _unit_warning(old: Attribute, new: Attribute) -> str:
         f"attributes/{old.name}: the unit changes from {old.unit or 'none'!r} to "
         f"{new.unit or 'none'!r}, but stored values stay what they are; load them anew"
     )
-
-
-def _keep_codes(
-    declared: tuple[str, ...], old: tuple[str, ...]
-) -> tuple[tuple[str, ...], frozenset[int]]:
-    """Return the values in code order, new ones last, and the codes of those withdrawn."""
-    wanted = set(declared)
-    known = set(old)
-    values = old + tuple(value for value in declared if value not in known)
-    codes = frozenset(code for code, value in enumerate(old) if value not in wanted)
-    return values, codes
 
 
 def _check_counts(

@@ -7,8 +7,9 @@ from typing import Final
 from instanter import limits
 from instanter.catalogue.compiled import Offer, Treatment
 from instanter.catalogue.problems import suggest
+from instanter.catalogue.rule_declarations import DeclaredRule, read_rule
 from instanter.catalogue.yaml_reader import NumberRange, Reader
-from instanter.catalogue.yaml_tree import Node, Scalar
+from instanter.catalogue.yaml_tree import Node
 
 OPEN_FROM_S: Final = 0
 """`valid_from_s` of an offer without a beginning."""
@@ -23,28 +24,13 @@ RULE_KEYS: Final = ("eligibility", "applicability", "suitability")
 _KEYS = (
     "name", "title", "issue", "group", "treatments", "valid_from", "valid_to", "value_minor",
     "lever", "stock_keeping_unit", "prior_propensity", *RULE_KEYS, "context_weights",
+    "purpose",
 )  # fmt: skip
 _TREATMENT_KEYS = ("channel", "name", "placements", "weight", "content")
 _WEIGHT_KEYS = ("when", "weight")
 _VALUES_MINOR = NumberRange(0, 10**15)
 _FACTORS = NumberRange(0.0, 1e6)
 _PROPENSITIES = NumberRange(0.0, 1.0, low_included=False, high_included=False)
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredRule:
-    """A rule as it stands in a file.
-
-    Attributes
-    ----------
-    field
-        For example `offers/espresso.eligibility`.
-    scalar
-        Its text and place.
-    """
-
-    field: str
-    scalar: Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +98,9 @@ class OfferReader:
     def _make_offer(
         self, name: str, field: str, entries: dict[str, Node], node: Node
     ) -> DeclaredOffer:
-        rules = tuple(self._read_rule(entries.get(key), f"{field}.{key}") for key in RULE_KEYS)
+        rules = tuple(
+            read_rule(self._reader, entries.get(key), f"{field}.{key}") for key in RULE_KEYS
+        )
         weights = self._read_weights(entries.get("context_weights"), f"{field}.context_weights")
         valid_from_s, valid_to_s = self._read_validity(field, entries)
         offer = Offer(
@@ -133,6 +121,7 @@ class OfferReader:
             applicability=rules[1].scalar.text if rules[1] else "",
             suitability=rules[2].scalar.text if rules[2] else "",
             context_weights=tuple((rule.scalar.text, factor) for rule, factor in weights),
+            purpose=self._label(entries, field, "purpose"),
         )
         return DeclaredOffer(offer, node, rules, tuple(rule for rule, _ in weights))
 
@@ -170,25 +159,6 @@ class OfferReader:
             self._reader.refuse(entries["valid_to"], f"{field}.valid_to", message)
         return start_s, end_s
 
-    def _read_rule(self, node: Node | None, field: str) -> DeclaredRule | None:
-        if node is None:
-            return None
-        if not isinstance(node, Scalar):
-            self._reader.refuse(node, field, "must be a rule in CEL, as text")
-            return None
-        size = len(node.text.encode())
-        if size > limits.RULE_SIZE_BYTES_MAX:
-            message = (
-                f"has {size:,} bytes; a rule has at most {limits.RULE_SIZE_BYTES_MAX:,}: "
-                "compute an attribute instead"
-            )
-            self._reader.refuse(node, field, message)
-            return None
-        if not node.text.strip():
-            self._reader.refuse(node, field, "is empty; leave the key out if there is no rule")
-            return None
-        return DeclaredRule(field, node)
-
     def _read_weights(
         self, node: Node | None, field: str
     ) -> tuple[tuple[DeclaredRule, float], ...]:
@@ -199,7 +169,7 @@ class OfferReader:
         for index, item in enumerate(items):
             path = f"{field}[{index}]"
             entries = self._reader.read_mapping(item, path, _WEIGHT_KEYS, _WEIGHT_KEYS) or {}
-            rule = self._read_rule(entries.get("when"), f"{path}.when")
+            rule = read_rule(self._reader, entries.get("when"), f"{path}.when")
             factor = self._number(entries, path, "weight", _FACTORS, 1.0)
             if rule is not None:
                 weights.append((rule, factor))

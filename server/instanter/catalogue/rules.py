@@ -13,10 +13,10 @@ unknown. Within these words a rule means what CEL says; the tests compare with C
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
 from instanter.catalogue import program_builder as program
 from instanter.catalogue.cel_tree import (
@@ -37,11 +37,7 @@ from instanter.catalogue.problems import suggest
 from instanter.catalogue.program_builder import FALSE, TRUE, ProgramBuilder, Truth, Value
 from instanter.catalogue.schema import Attribute, AttributeKind, AttributeSource, Schema
 
-ALLOWED: Final = (
-    "allowed are profile.x, context.x, now, has(), timestamp(), duration(), "
-    "&& || ! ?: == != < <= > >= in [...] + - * /"
-)
-
+_WORDS: Final = "now, has(), timestamp(), duration(), && || ! ?: == != < <= > >= in [...] + - * /"
 
 _NO_VALUE: Final = Value(0)
 
@@ -110,6 +106,8 @@ _SOURCE_OF: Final = {
     (AttributeSource.LOADED, False): program.SOURCE_PROFILE_CODE,
     (AttributeSource.CONTEXT, True): program.SOURCE_CONTEXT_NUMBER,
     (AttributeSource.CONTEXT, False): program.SOURCE_CONTEXT_CODE,
+    (AttributeSource.DERIVED, True): program.SOURCE_PROFILE_NUMBER,
+    (AttributeSource.DERIVED, False): program.SOURCE_PROFILE_CODE,
 }
 _KIND_OF: Final = {
     AttributeKind.NUMBER: Kind.NUMBER,
@@ -145,25 +143,53 @@ _FOLD: Final[dict[str, Callable[[float, float], float]]] = {
 }
 
 
+Rooms: TypeAlias = Mapping[str, Mapping[str, Attribute]]
+"""What rules may name: `room.name`, for each room and each of its attributes."""
+
+EVENT_ROOM: Final = "event"
+"""The room of an event's fields, which conditions on events may also name without it."""
+
+_CONTENTS: Final = {
+    "profile": "a loaded or derived attribute",
+    "context": "a context attribute",
+    EVENT_ROOM: "a field",
+}
+
+
+def offer_rooms(schema: Schema) -> Rooms:
+    """Return what the rules of offers may name."""
+    return {"profile": {**schema.loaded, **schema.derived}, "context": schema.context}
+
+
 class RuleCompiler:
-    """Compiles rules against one schema into one program.
+    """Compiles rules over the same attributes into one program.
 
     Parameters
     ----------
-    schema
+    rooms
         The attributes that rules may name.
     builder
         Takes the compiled parts.
     """
 
-    __slots__ = ("_builder", "_codes", "_mistakes", "_parser", "_schema")
+    __slots__ = (
+        "_allowed", "_bare", "_builder", "_codes", "_is_event", "_mistakes", "_parser", "_rooms",
+    )  # fmt: skip
 
-    def __init__(self, schema: Schema, builder: ProgramBuilder) -> None:
-        self._schema = schema
+    def __init__(self, rooms: Rooms, builder: ProgramBuilder) -> None:
+        self._rooms = rooms
+        self._is_event = EVENT_ROOM in rooms
+        self._bare = rooms.get(EVENT_ROOM, {})
         self._builder = builder
         self._parser = CelParser()
         self._codes: dict[str, dict[str, int]] = {}
         self._mistakes: list[RuleMistake] = []
+        names = ", ".join(f"{room}.x" for room in rooms)
+        if self._is_event:
+            names = (
+                f"the event's fields ({', '.join(self._bare) or 'none'}; {names} means the same)"
+            )
+        self._allowed = f"allowed are {names}, {_WORDS}"
 
     def compile(self, text: str) -> tuple[Truth, list[RuleMistake]]:
         """Return the truth of a rule, and everything that is wrong with it.
@@ -202,58 +228,62 @@ class RuleCompiler:
                 return self._constant(tree, Kind.NUMBER, float(number))
             case Ident(name="now"):
                 return Operand(Kind.INSTANT, self._builder.input(program.SOURCE_NOW, 0))
-            case Select(operand=Ident(name="profile" | "context" as room), field=field):
-                return self._attribute(tree, room, field)
+            case Select(operand=Ident(name=room), field=field) if room in self._rooms:
+                attribute = self._find_attribute(tree, room, field)
+                return self._attribute(attribute, tests_presence=tree.tests_presence)
+            case Ident(name=name) if name in self._bare:
+                return self._attribute(self._bare[name], tests_presence=False)
             case Call():
                 return self._call(tree)
             case Ident(name=name):
                 raise self._bare_name(tree, name)
             case Foreign():
-                raise _mistake(tree, f"is not allowed in a rule; {ALLOWED}")
+                raise _mistake(tree, f"is not allowed in a rule; {self._allowed}")
             case ListLiteral():
                 raise _mistake(tree, "a list stands only after `in`")
             case _:
-                raise _mistake(tree, f"is not known; {ALLOWED}")
+                raise _mistake(tree, f"is not known; {self._allowed}")
 
     def _constant(self, tree: Tree, kind: Kind, number: float) -> Operand:
         if not math.isfinite(number):
             raise _mistake(tree, "has no finite value")
         return Operand(kind, self._builder.constant(number))
 
-    def _attribute(self, tree: Select, room: str, name: str) -> Operand:
-        attribute = self._find_attribute(tree, room, name)
+    def _attribute(self, attribute: Attribute, *, tests_presence: bool) -> Operand:
         source = _SOURCE_OF[attribute.source, attribute.kind is AttributeKind.NUMBER]
         value = self._builder.input(source, attribute.slot)
-        if tree.tests_presence:
+        if tests_presence:
             return Operand(Kind.TRUTH, truth=self._builder.presence(value))
         if attribute.kind is AttributeKind.FLAG:
             return Operand(Kind.TRUTH, truth=self._builder.interval(value, 1.0, 1.0))
         return Operand(_KIND_OF[attribute.kind], value, attribute=attribute)
 
     def _find_attribute(self, tree: Select, room: str, name: str) -> Attribute:
-        rooms = {"profile": self._schema.loaded, "context": self._schema.context}
-        if name in rooms[room]:
-            return rooms[room][name]
-        other = "context" if room == "profile" else "profile"
-        near = f"{other}.{name}" if name in rooms[other] else suggest(name, rooms[room])
-        if near and "." not in near:
-            near = f"{room}.{near}"
-        what = "a loaded attribute" if room == "profile" else "a context attribute"
-        raise RuleMistake(
-            start(tree.operand), f"{room}.{name}", f"is not {what} of the schema", near
-        )
+        attributes = self._rooms[room]
+        if name in attributes:
+            return attributes[name]
+        others = [other for other in self._rooms if name in self._rooms[other]]
+        near = name if others else suggest(name, attributes)
+        near = f"{others[0] if others else room}.{near}" if near else ""
+        message = f"is not {_CONTENTS[room]} of the {'event' if self._is_event else 'schema'}"
+        raise RuleMistake(start(tree.operand), f"{room}.{name}", message, near)
 
     def _bare_name(self, tree: Ident, name: str) -> RuleMistake:
-        rooms = {"profile": self._schema.loaded, "context": self._schema.context}
-        for room, attributes in rooms.items():
+        for room, attributes in self._rooms.items():
             if name == room:
                 return _mistake(tree, f"name one of its attributes: {room}.x")
             if name in attributes:
                 return _mistake(tree, "name where it comes from", f"{room}.{name}")
-        near = suggest(name, ("now", "profile", "context", *self._schema.loaded))
-        if near in self._schema.loaded:
-            near = f"profile.{near}"
-        return _mistake(tree, f"is not known; {ALLOWED}", near)
+        if self._is_event:
+            message = f"is not {_CONTENTS[EVENT_ROOM]} of the event; {self._allowed}"
+            return _mistake(tree, message, suggest(name, ("now", *self._bare)))
+        room, attributes = next(iter(self._rooms.items()))
+        near = suggest(name, ("now", *self._rooms, *attributes))
+        return _mistake(
+            tree,
+            f"is not known; {self._allowed}",
+            f"{room}.{near}" if near in attributes else near,
+        )
 
     def _call(self, tree: Call) -> Operand:
         name, arguments = tree.function, tree.arguments
@@ -278,7 +308,7 @@ class RuleCompiler:
         if name in ("timestamp", "duration"):
             return self._time_literal(tree)
         shown = render(tree) if name.startswith("_") else f"{name}()"
-        raise RuleMistake(start(tree), render(tree), f"{shown} is not allowed; {ALLOWED}")
+        raise RuleMistake(start(tree), render(tree), f"{shown} is not allowed; {self._allowed}")
 
     def _comparison(self, tree: Call, sign: str) -> Truth:
         left, right = (self._operand(argument) for argument in tree.arguments)

@@ -7,8 +7,9 @@ arrays from these bytes go into kernels that do not check an index.
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 import numpy as np
@@ -21,6 +22,17 @@ from instanter.catalogue.compiled import (
     RuleProgram,
     Treatment,
 )
+from instanter.catalogue.contact_policy import (
+    Cap,
+    Consent,
+    ContactPolicy,
+    ContactScope,
+    CoolOff,
+    CoolOffCause,
+    QuietHours,
+)
+from instanter.catalogue.events import Aggregation, Derivation, EventField, EventKind
+from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
 from instanter.catalogue.schema import (
     Attribute,
     AttributeKind,
@@ -30,15 +42,17 @@ from instanter.catalogue.schema import (
 )
 from instanter.errors import DamagedError, PreconditionError
 
-FORMAT = 1
-"""Format of the bytes that `to_bytes` writes; it grows when an older reader would misread them."""
+FORMAT = 2
+"""Format of the bytes that `to_bytes` writes; it grows when an older reader would misread them.
 
+Format 1 knew no events, nothing that follows from them, no contact policy and no learning rules;
+it is read with their defaults.
+"""
+
+_T = TypeVar("_T")
 _MAGIC = b"INSTCATL"
 _HEAD = struct.Struct("<8sII")
 _PLAIN = ("revision", "publish_time_ns", "currency", "holdout_rate", "holdout_salt", "files")
-_ATTRIBUTE_FIELDS = tuple(field.name for field in fields(Attribute))
-_OFFER_FIELDS = tuple(field.name for field in fields(Offer))
-_TREATMENT_FIELDS = tuple(field.name for field in fields(Treatment))
 
 
 def to_bytes(catalogue: CompiledCatalogue) -> bytes:
@@ -47,9 +61,17 @@ def to_bytes(catalogue: CompiledCatalogue) -> bytes:
     document["schema"] = _pack_schema(catalogue.schema)
     document["channels"] = list(catalogue.channels.items())
     document["surfaces"] = list(catalogue.surfaces)
-    document["offers"] = [_pack_offer(offer) for offer in catalogue.offers]
+    document["offers"] = [_pack_row(offer) for offer in catalogue.offers]
     document["program"] = _pack_arrays(catalogue.program)
     document["arrays"] = _pack_arrays(catalogue)
+    document["events"] = [_pack_row(event) for event in catalogue.events]
+    document["event_programs"] = {
+        name: _pack_arrays(program) for name, program in catalogue.event_programs.items()
+    }
+    for name in _ROWS:
+        document[name] = _pack_row(getattr(catalogue, name))
+    document["derivations"] = [_pack_row(derivation) for derivation in catalogue.derivations]
+    document["state_id_next"] = catalogue.state_id_next
     body: bytes = msgpack.packb(document, use_bin_type=True)
     return _HEAD.pack(_MAGIC, FORMAT, zlib.crc32(body)) + body
 
@@ -78,19 +100,21 @@ def from_bytes(data: bytes) -> CompiledCatalogue:
         raise DamagedError("the stored catalogue does not match its checksum")
     try:
         document: Document = msgpack.unpackb(body, strict_map_key=False, use_list=False)
-        return _unpack(document)
+        return _unpack(document, written_format)
     except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
         raise DamagedError(f"the stored catalogue cannot be read: {error}") from error
 
 
-def _unpack(document: Document) -> CompiledCatalogue:
+def _unpack(document: Document, written_format: int) -> CompiledCatalogue:
     arrays: dict[str, Any] = _unpack_arrays(document["arrays"])
+    later = _unpack_later(document) if written_format > 1 else {}
     return CompiledCatalogue(
         **{name: document[name] for name in _PLAIN},
+        **later,
         schema=_unpack_schema(document["schema"]),
         channels=dict(document["channels"]),
         surfaces={pair: index for index, pair in enumerate(document["surfaces"])},
-        offers=tuple(_unpack_offer(row) for row in document["offers"]),
+        offers=tuple(_unpack_row(Offer, row) for row in document["offers"]),
         program=RuleProgram(**_unpack_arrays(document["program"])),
         **arrays,
     )
@@ -101,49 +125,87 @@ def _pack_schema(schema: Schema) -> dict[str, Any]:
         "revision": schema.revision,
         "profile_slot_count": schema.profile_slot_count,
         "context_slot_count": schema.context_slot_count,
-        "attributes": [_pack_attribute(attribute) for attribute in schema.attributes],
-        "withdrawn": [_pack_attribute(attribute) for attribute in schema.withdrawn],
+        "attributes": [_pack_row(attribute) for attribute in schema.attributes],
+        "withdrawn": [_pack_row(attribute) for attribute in schema.withdrawn],
     }
 
 
 def _unpack_schema(packed: dict[str, Any]) -> Schema:
     return Schema(
         revision=packed["revision"],
-        attributes=tuple(_unpack_attribute(row) for row in packed["attributes"]),
+        attributes=tuple(_unpack_row(Attribute, row) for row in packed["attributes"]),
         profile_slot_count=packed["profile_slot_count"],
         context_slot_count=packed["context_slot_count"],
-        withdrawn=tuple(_unpack_attribute(row) for row in packed["withdrawn"]),
+        withdrawn=tuple(_unpack_row(Attribute, row) for row in packed["withdrawn"]),
     )
 
 
-def _pack_attribute(attribute: Attribute) -> list[Any]:
-    row = [getattr(attribute, name) for name in _ATTRIBUTE_FIELDS]
-    codes = _ATTRIBUTE_FIELDS.index("withdrawn_codes")
-    row[codes] = sorted(attribute.withdrawn_codes)
+def _unpack_later(document: Document) -> dict[str, Any]:
+    """Return what format 1 did not know."""
+    return {
+        "events": tuple(_unpack_row(EventKind, row) for row in document["events"]),
+        "event_programs": {
+            name: RuleProgram(**_unpack_arrays(packed))
+            for name, packed in document["event_programs"].items()
+        },
+        "derivations": tuple(_unpack_row(Derivation, row) for row in document["derivations"]),
+        "state_id_next": document["state_id_next"],
+        **{name: _unpack_row(kind, document[name]) for name, kind in _ROWS.items()},
+    }
+
+
+_ROWS: dict[str, type] = {
+    "contact_policy": ContactPolicy,
+    "arms": Arms,
+    "outcome_rules": OutcomeRules,
+    "learning_rules": LearningRules,
+}
+_PARTS: dict[tuple[type, str], type] = {
+    (Offer, "treatments"): Treatment,
+    (EventKind, "fields"): EventField,
+    (ContactPolicy, "caps"): Cap,
+    (ContactPolicy, "cool_offs"): CoolOff,
+    (ContactPolicy, "quiet_hours"): QuietHours,
+    (ContactPolicy, "consents"): Consent,
+}
+"""Fields that hold rows themselves."""
+
+_WORDS: dict[tuple[type, str], Callable[[Any], Any]] = {
+    (Attribute, "kind"): AttributeKind,
+    (Attribute, "source"): AttributeSource,
+    (Attribute, "sensitivity"): Sensitivity,
+    (Attribute, "withdrawn_codes"): frozenset,
+    (EventField, "kind"): AttributeKind,
+    (EventField, "withdrawn_codes"): frozenset,
+    (Derivation, "aggregation"): Aggregation,
+    (Cap, "scope"): ContactScope,
+    (CoolOff, "cause"): CoolOffCause,
+    (CoolOff, "scope"): ContactScope,
+}
+"""Fields that msgpack brings back as something plainer than they were."""
+
+
+def _pack_row(holder: Any) -> list[Any]:
+    """Return the fields of a dataclass in their order."""
+    row: list[Any] = []
+    for field in fields(holder):
+        value = getattr(holder, field.name)
+        if (type(holder), field.name) in _PARTS:
+            value = [_pack_row(part) for part in value]
+        row.append(sorted(value) if isinstance(value, frozenset) else value)
     return row
 
 
-def _unpack_attribute(row: tuple[Any, ...]) -> Attribute:
-    attribute = dict(zip(_ATTRIBUTE_FIELDS, row, strict=True))
-    attribute["kind"] = AttributeKind(attribute["kind"])
-    attribute["source"] = AttributeSource(attribute["source"])
-    attribute["sensitivity"] = Sensitivity(attribute["sensitivity"])
-    attribute["withdrawn_codes"] = frozenset(attribute["withdrawn_codes"])
-    return Attribute(**attribute)
-
-
-def _pack_offer(offer: Offer) -> list[Any]:
-    row = [getattr(offer, name) for name in _OFFER_FIELDS]
-    row[_OFFER_FIELDS.index("treatments")] = [
-        [getattr(treatment, name) for name in _TREATMENT_FIELDS] for treatment in offer.treatments
-    ]
-    return row
-
-
-def _unpack_offer(row: tuple[Any, ...]) -> Offer:
-    offer = dict(zip(_OFFER_FIELDS, row, strict=True))
-    offer["treatments"] = tuple(Treatment(*treatment) for treatment in offer["treatments"])
-    return Offer(**offer)
+def _unpack_row(kind: type[_T], row: tuple[Any, ...]) -> _T:
+    """Return a dataclass of a row; fields that its writer did not know have their defaults."""
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # all are dataclasses
+    values: dict[str, Any] = {}
+    for name, value in zip(names[: len(row)], row, strict=True):
+        part, word = _PARTS.get((kind, name)), _WORDS.get((kind, name))
+        if part is not None:
+            value = tuple(_unpack_row(part, one) for one in value)
+        values[name] = value if word is None else word(value)
+    return kind(**values)
 
 
 def _pack_arrays(holder: object) -> dict[str, tuple[str, tuple[int, ...], bytes]]:

@@ -4,7 +4,6 @@ import math
 import struct
 from datetime import datetime
 
-from instanter.catalogue.attribute_declarations import FLOAT32_MAX
 from instanter.catalogue.instants import format_instant
 from instanter.catalogue.schema import (
     INSTANT_S_MAX,
@@ -12,6 +11,7 @@ from instanter.catalogue.schema import (
     Attribute,
     AttributeKind,
 )
+from instanter.catalogue.value_declarations import FLOAT32_MAX
 from instanter.errors import InvalidFieldError, nearest
 
 _VALUES_SHOWN_MAX = 10

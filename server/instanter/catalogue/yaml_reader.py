@@ -27,6 +27,8 @@ _SWITCH = frozenset(
     for word in ("yes", "no", "on", "off", "true", "false")
     for spelling in (word, word.title(), word.upper())
 )
+_DURATION = re.compile(r"([1-9]\d{0,8})([smhd])", re.ASCII)
+_DURATION_UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 
 
@@ -55,6 +57,14 @@ class NumberRange:
 def is_null(node: Node) -> bool:
     """Return whether a node is YAML's null: nothing, `~` or `null` without quotes."""
     return isinstance(node, Scalar) and node.is_plain and node.text in _NULL
+
+
+def format_duration(seconds: int) -> str:
+    """Return a duration as a catalogue spells it, in the largest unit that makes it whole."""
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _DURATION_UNIT_S[unit] == 0:
+            return f"{seconds // _DURATION_UNIT_S[unit]}{unit}"
+    return f"{seconds}s"
 
 
 class Reader:
@@ -171,6 +181,41 @@ class Reader:
             self.refuse(node, field, expected)
             return None
         return number
+
+    def read_flag(self, node: Node, field: str) -> bool | None:
+        """Return true or false."""
+        flags = {"true": True, "false": False}
+        if not isinstance(node, Scalar) or not node.is_plain or node.text not in flags:
+            self.refuse(node, field, "must be true or false, without quotes")
+            return None
+        return flags[node.text]
+
+    def read_duration_s(self, node: Node, field: str, low_s: int, high_s: int) -> int | None:
+        """Return the seconds of a duration such as `90s`, `1m`, `12h` or `7d`.
+
+        Parameters
+        ----------
+        node, field
+            Where it stands.
+        low_s, high_s
+            The shortest and the longest allowed, in seconds.
+        """
+        found = _DURATION.fullmatch(node.text) if isinstance(node, Scalar) else None
+        if found is None:
+            message = (
+                "must be a duration: a whole number and s, m, h or d, such as 90s, 1m, 12h, 7d"
+            )
+            near = ""
+            if isinstance(node, Scalar) and re.fullmatch(r"[1-9]\d{0,8}", node.text, re.ASCII):
+                near = f"{node.text}s"
+            self.refuse(node, field, message, near)
+            return None
+        seconds = int(found[1]) * _DURATION_UNIT_S[found[2]]
+        if not low_s <= seconds <= high_s:
+            message = f"must be from {format_duration(low_s)} to {format_duration(high_s)}"
+            self.refuse(node, field, message)
+            return None
+        return seconds
 
     def read_choice(self, node: Node, field: str, choices: Mapping[str, _T]) -> _T | None:
         """Return what one of the given words stands for."""
