@@ -13,6 +13,7 @@ from instanter.keeper.commands import ApplyContext, pack_body, unpack_body
 from instanter.keeper.records import RecordKind
 from instanter.limits import DECISION_INPUTS_KEPT_NS
 from instanter.store.activity import delete_activity
+from instanter.store.history import drop_customer
 from instanter.store.log.frames import LogRecord
 from instanter.store.profiles import Profile, delete_profile, load_profile, put_profile
 from instanter.store.records import key_of
@@ -181,11 +182,12 @@ class DeleteCustomer:
 
 
 def apply_delete(transaction: Transaction, record: LogRecord, context: ApplyContext) -> None:
-    """Delete a customer; what the customer's past decisions were made of is kept its time."""
+    """Delete a customer, with what past decisions were made of: forgotten is forgotten."""
     del context
     key = key_of(unpack_body(record)["customer"])
-    delete_profile(transaction, key, keep_until_s=_keep_until_s(record))
+    delete_profile(transaction, key)
     delete_activity(transaction, key)
+    drop_customer(transaction, key)
 
 
 def _keep_until_s(record: LogRecord) -> int:

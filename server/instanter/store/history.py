@@ -112,5 +112,16 @@ def drop_expired(transaction: Transaction, now_s: int, limit: int) -> int:
     return len(expired)
 
 
+def drop_customer(transaction: Transaction, key: bytes) -> None:
+    """Drop all that is kept of one customer: who asks to be forgotten is forgotten here too."""
+    gone: list[bytes] = []
+    for found, _ in transaction.scan(PROFILE_HISTORY, key):
+        if found[:-8] != key:
+            break
+        gone.append(found)
+    for found in gone:
+        transaction.delete(PROFILE_HISTORY, found)
+
+
 def _key(key: bytes, revision: int) -> bytes:
     return key + revision.to_bytes(8, "big")
