@@ -142,6 +142,8 @@ class Group:
 
     def forget(self) -> None:
         """Forget all records; their sequences are given again."""
+        # A new buffer: after a failed write the error's traceback may still hold the old one.
+        self.parts[0].buffer = bytearray()
         self.rollback(self._start)
 
     def begin_anew(self, segment_size_bytes: int) -> None:

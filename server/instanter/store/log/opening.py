@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from instanter.clock import Clock
-from instanter.errors import ExhaustedError, LogDamagedError, UnavailableError
+from instanter.errors import ExhaustedError, UnavailableError
 from instanter.store.log.frames import LogPosition
 from instanter.store.log.preparation import Preparation, Unnamed
 from instanter.store.log.segments import (
@@ -206,12 +206,6 @@ def _check_whole(folder: Path, survey: Survey, read_from: int) -> None:
         holes.insert(0, Hole(read_from, last, path, 0, "missing file"))
     if holes:
         raise damaged_error(folder, tuple(holes))
-    if read_from > survey.next_sequence:
-        raise LogDamagedError(
-            f"the log in {folder} ends with record {survey.next_sequence - 1:,}, but the state "
-            f"was made from records up to {read_from - 1:,}; log and state are not of one time: "
-            "restore both from the same backup"
-        )
 
 
 def _cut(descriptor: int, torn: TornTail) -> None:

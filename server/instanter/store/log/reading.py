@@ -177,7 +177,7 @@ class LogReader:
         if self._has_grown(walk, file):
             return present
         last = judgement.next_sequence or (later[0] if later else durable_before)
-        hole = Hole(sequence, max(sequence, last - 1), file.path, walk.offset)
+        hole = Hole(sequence, max(sequence, last - 1), file.path, walk.offset, "damaged frame")
         raise damaged_error(self.folder, (hole,))
 
     def _has_grown(self, walk: SegmentWalk, file: SegmentFile) -> bool:

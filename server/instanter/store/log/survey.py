@@ -34,7 +34,7 @@ class Hole:
     last_sequence: int | None
     path: Path
     offset: int
-    what: str = "damaged frame"
+    what: str
 
     def __str__(self) -> str:
         if self.last_sequence is None:
@@ -216,6 +216,9 @@ class Surveyor:
             missing = segment_path(self._folder, header.previous_segment)
             lost_first = header.previous_segment
             lost_last = header.first_sequence - 1
+            if self._holes and self._holes[-1].first_sequence == lost_first:
+                # The walk through the segment before has found the same gap.
+                del self._holes[-1]
             self._holes.append(Hole(lost_first, lost_last, missing, 0, "missing file"))
             self._walk = None
         walk = self._walk
@@ -276,7 +279,10 @@ class Surveyor:
     ) -> None:
         if judgement.next_sequence is not None:
             last_sequence = judgement.next_sequence - 1
-        self._holes.append(Hole(walk.sequence, last_sequence, file.path, walk.offset))
+        what = "damaged frame"
+        if judgement.next_sequence is None and (walk.marked or judgement.end_offset == walk.offset):
+            what = "the log ends here, before the state"
+        self._holes.append(Hole(walk.sequence, last_sequence, file.path, walk.offset, what))
 
     def _go_on_behind(self, walk: SegmentWalk, judgement: Judgement) -> None:
         assert judgement.next_sequence is not None
