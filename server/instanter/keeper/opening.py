@@ -1,5 +1,6 @@
 """Opens a store's folder for writing: lock, state, log, keeper, in this order."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -10,9 +11,9 @@ from instanter.keeper.commands import ApplyContext
 from instanter.keeper.keeper import Keeper
 from instanter.keeper.published import PublishedCatalogue
 from instanter.metrics import Metrics
-from instanter.store.opening import check_folder
 from instanter.store.log.log import Log
 from instanter.store.log.survey import TornTail
+from instanter.store.opening import check_folder
 from instanter.store.server_lock import KeeperLock
 from instanter.store.state import State
 
@@ -135,7 +136,8 @@ class KeptStore:
 
     def close(self) -> None:
         """Finish the writes that wait, fold everything, and give the folder back."""
-        self.keeper.stop()
-        self.log.close()
-        self.state.close()
-        self._lock.release()
+        with ExitStack() as parts:
+            parts.callback(self._lock.release)
+            parts.callback(self.state.close)
+            parts.callback(self.log.close)
+            self.keeper.stop()
