@@ -178,6 +178,21 @@ def test_columns_are_found_by_their_declared_names_and_in_the_context(tmp_path):
     assert sources == {0, 2, 4}
 
 
+def test_a_derived_attribute_is_learned_from_a_file_that_has_it(tmp_path):
+    derived = Attribute("visits", AttributeKind.NUMBER, AttributeSource.DERIVED, 4)
+    schema = Schema(1, (*SCHEMA.attributes, derived), 5, 1)
+    path = write_csv(tmp_path / "rows.csv", 300)
+    models, report = fit_file(path, OPTIONS, schema, CHANNELS, None)
+    assert report.predictor_count == 2
+    assert 4 in models.plan.predictor_slot.tolist()
+    text = path.read_text("utf-8").replace("age,", "visits,")
+    path.write_text(text, "utf-8")
+    models, report = fit_file(path, OPTIONS, schema, CHANNELS, None)
+    assert report.predictor_count == 2
+    visits = models.plan.predictor_slot.tolist().index(4)
+    assert models.plan.bin_count[visits] > 2
+
+
 def test_fitting_again_gives_the_same_and_leaves_other_offers_alone(tmp_path):
     path = write_csv(tmp_path / "rows.csv", 200)
     first, _ = fit(path)

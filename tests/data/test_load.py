@@ -360,6 +360,15 @@ def test_unknown_columns_are_refused_with_the_nearest_or_ignored(
     assert slots_of(environment, "1") == [2.0, None, None, None]
 
 
+def test_derived_attributes_are_never_loaded(environment: Environment, tmp_path: Path) -> None:
+    derived = Attribute("visits", AttributeKind.NUMBER, AttributeSource.DERIVED, 4)
+    schema = Schema(1, (*SCHEMA.attributes, derived), 5, 0)
+    path = written(tmp_path, "id,age,visits\n1,2,3\n")
+    with pytest.raises(InvalidFieldError) as caught:
+        load_customers(path, "id", schema, make_writer(environment, schema, 5))
+    assert "1 are none: 'visits' (derived from events, never loaded)" in caught.value.message
+
+
 def test_a_file_without_any_attribute_is_refused(environment: Environment, tmp_path: Path) -> None:
     path = written(tmp_path, "id,zzz\n1,2\n")
     assert "4: age" in refused(environment, path, ignore_unknown_columns=True)

@@ -293,10 +293,15 @@ class LabelledFile:
         for column in self.options.excluded_columns:
             self._check_column("excluded column", column)
         left_out = {self.options.target_column, *self.options.excluded_columns}
-        # Loaded attributes come last, so they win where a context attribute has the same column.
+        # Loaded attributes come last, so they win where another one has the same column. A file
+        # may know derived ones, by name: what they were when the outcome was asked for.
         known = {
             attribute.column or attribute.name: attribute
-            for attribute in (*self.schema.context.values(), *self.schema.loaded.values())
+            for attribute in (
+                *self.schema.context.values(),
+                *self.schema.derived.values(),
+                *self.schema.loaded.values(),
+            )
         }
         self.attributes = {n: known[n] for n in names if n in known and n not in left_out}
         if not self.attributes:
@@ -335,7 +340,7 @@ class LabelledFile:
 
     def find_predictors(self, plan: BinningPlan) -> NDArray[np.intp]:
         """Return which of the plan's predictors the file has values for; int64[≤ P], rising."""
-        present = {(a.source, a.slot) for a in self.attributes.values()}
+        present = {(_room_of(a), a.slot) for a in self.attributes.values()}
         used = [
             bool(self.options.channel)
             if source == SOURCE_SURFACE
@@ -378,7 +383,7 @@ class LabelledFile:
         }
         for name, attribute in self.attributes.items():
             values, rejections = encode_column(attribute, batch.table.column(name))
-            blocks[attribute.source][:, attribute.slot] = values
+            blocks[_room_of(attribute)][:, attribute.slot] = values
             self.rejection_count += len(rejections)
             for rejection in rejections[: _REJECTIONS_SHOWN - len(self.rejections)]:
                 row = int(batch.rows[rejection.row])
@@ -402,6 +407,12 @@ class LabelledFile:
                 reason="LABEL_INVALID",
             )
         return values.astype(np.uint8)
+
+
+def _room_of(attribute: Attribute) -> AttributeSource:
+    """Return whose slots an attribute is read from: a derived one has a slot of the profile."""
+    in_context = attribute.source is AttributeSource.CONTEXT
+    return AttributeSource.CONTEXT if in_context else AttributeSource.LOADED
 
 
 def _source_of(predictor_source: int) -> AttributeSource:

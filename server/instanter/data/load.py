@@ -332,7 +332,7 @@ def _plan(
         )
     unknown = [n for n in names if n not in known and n != key_column and n not in ignored]
     if unknown and not ignore_unknown:
-        raise _unknown_columns(unknown, known)
+        raise _unknown_columns(unknown, known, schema)
     attributes = {n: known[n] for n in names if n in known and n not in ignored}
     if not attributes:
         raise InvalidFieldError(
@@ -353,18 +353,23 @@ def _plan(
     return _Plan(key_column, attributes, absent, skipped, mask)
 
 
-def _unknown_columns(unknown: Sequence[str], known: dict[str, Attribute]) -> InvalidFieldError:
+def _unknown_columns(
+    unknown: Sequence[str], known: dict[str, Attribute], schema: Schema
+) -> InvalidFieldError:
     """Return the error that lists columns that are no attribute, with the nearest that is one."""
     shown = []
     for name in unknown[:_NAMES_SHOWN]:
+        if name in schema.derived:
+            shown.append(f"{name!r} (derived from events, never loaded)")
+            continue
         close = nearest(name, known)
         shown.append(f"{name!r} (did you mean {close!r}?)" if close else repr(name))
     more = f" and {len(unknown) - _NAMES_SHOWN} more" if len(unknown) > _NAMES_SHOWN else ""
     return InvalidFieldError(
         "columns",
         ", ".join(unknown),
-        f"attributes of the schema; {len(unknown)} are none: {', '.join(shown)}{more}; declare "
-        "them, or ignore unknown columns",
+        f"loaded attributes of the schema; {len(unknown)} are none: {', '.join(shown)}{more}; "
+        "declare them, or ignore unknown columns",
         reason="COLUMN_UNKNOWN",
     )
 

@@ -106,6 +106,15 @@ class BinningPlan:
         )
         return rows
 
+    def find_rows(self, bins: bytes) -> NDArray[np.int32]:
+        """Return the rows of one customer's bins, see `Binner`; int32[1, ≤ P].
+
+        Bins that are too few for all predictors are those of the last ones.
+        """
+        found = np.frombuffer(bins, np.uint8).astype(np.int32)
+        found += self.row_start[self.predictor_count - len(found) :]
+        return found[None]
+
     def find_neighbours(self) -> NDArray[np.uint8]:
         """Return which rows have a bin of like meaning beside them; uint8[R].
 
@@ -152,7 +161,7 @@ def make_plan(
     Parameters
     ----------
     schema
-        Attributes and slots.
+        Attributes and slots; those derived from events are predictors like those loaded.
     slots, context
         uint32[n, S], uint32[n, T], read-only: the sample, missing is 0xFFFFFFFF. Neither is
         changed. May be empty: then numbers are only told from missing.
@@ -171,8 +180,8 @@ def make_plan(
     assert 1 <= bins < PREDICTOR_BINS_MAX
     found: list[tuple[int, int, int, NDArray[np.float32]]] = []
     for from_context, attributes, block in (
-        (False, schema.loaded.values(), slots),
-        (True, schema.context.values(), context),
+        (False, (*schema.loaded.values(), *schema.derived.values()), slots),
+        (True, tuple(schema.context.values()), context),
     ):
         for attribute in attributes:
             if attribute.name in excluded or attribute.kind is AttributeKind.INSTANT:
@@ -193,6 +202,59 @@ def make_plan(
 
 
 _NO_EDGES = np.zeros(0, np.float32)
+
+
+class Binner:
+    """Bins single customers by one plan, laid out once: for what is learned while serving.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    """
+
+    __slots__ = ("_edges", "_profile_count", "_rows", "plan")
+
+    def __init__(self, plan: BinningPlan) -> None:
+        self.plan = plan
+        self._profile_count = plan.profile_predictor_count
+        self._edges = interleave_edges(plan.edge_start, plan.edges)
+        self._rows = np.empty((1, plan.predictor_count), np.int32)
+
+    def find_bins(
+        self, slots: NDArray[np.uint32] | None, context: NDArray[np.uint32], channel: str
+    ) -> bytes:
+        """Return the bin of each predictor, a byte each.
+
+        Parameters
+        ----------
+        slots
+            uint32[*], read-only: the profile; None when there was none, and then its predictors
+            are left out.
+        context
+            uint32[*], read-only.
+        channel
+            Name of the channel.
+        """
+        plan = self.plan
+        index = plan.channels.index(channel) if channel in plan.channels else -1
+        bin_rows(
+            (_NO_SLOTS if slots is None else slots)[None],
+            context[None],
+            index,
+            plan.predictor_slot,
+            plan.predictor_source,
+            self._profile_count,
+            *self._edges,
+            plan.bin_count,
+            plan.row_start,
+            self._rows,
+        )
+        bins = (self._rows[0] - plan.row_start).astype(np.uint8)
+        return (bins[self._profile_count :] if slots is None else bins).tobytes()
+
+
+_NO_SLOTS = np.zeros(0, np.uint32)
 
 
 def _lay_out_plan(

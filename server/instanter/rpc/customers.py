@@ -301,6 +301,8 @@ def _unknown_attribute(name: str, schema: Schema) -> InvalidFieldError:
     expected = expect_attribute(name, schema.loaded)
     if name in schema.context:
         expected = "a loaded attribute; this one is given with each request and is not stored"
+    if name in schema.derived:
+        expected = "a loaded attribute; this one is derived from events and cannot be written"
     return InvalidFieldError(
         f'customer.attributes["{name}"]', name, expected, reason="ATTRIBUTE_UNKNOWN"
     )

@@ -57,7 +57,10 @@ def expect_attribute(name: str, names: Iterable[str]) -> str:
 
 
 def _path_error(path: str, schema: Schema, field: str) -> InvalidFieldError:
-    expected = "'*', 'attributes' or 'attributes.{attribute}' with " + expect_attribute(
-        path.removeprefix(_PREFIX), schema.loaded
-    )
+    name = path.removeprefix(_PREFIX)
+    expected = "'*', 'attributes' or 'attributes.{attribute}' with "
+    if name in schema.derived:
+        expected += "a loaded attribute; this one is derived from events"
+    else:
+        expected += expect_attribute(name, schema.loaded)
     return InvalidFieldError(field, path, expected, reason="MASK_PATH_INVALID")
