@@ -5,7 +5,7 @@ import pytest
 
 from instanter.decision.tables import make_tables
 from instanter.kernels import decision
-from instanter.kernels.decision import decide_batch
+from instanter.kernels.decision import TOLD_COUNT, decide_batch
 from tests.decision.worlds import draw_slots, make_catalogue, make_score_table
 from tests.oracles import decision as oracle
 
@@ -33,11 +33,15 @@ def test_a_turn_is_decided_like_one_stage_after_the_other(seed, count):
                 draw.integers(1, 4, count),
                 draw.integers(0, len(catalogue.surfaces), count),
                 draw.integers(1, 5, count),
+                np.zeros(count),
+                np.zeros(count),
             ]
         ).astype(np.int32),
+        draw.integers(0, 2**64, count, np.uint64),
+        np.zeros(0, np.uint32),
     )
     arguments = make_tables(catalogue, make_score_table(catalogue, seed)).kernel_arguments
-    told, listed = np.full((count, 10), -1, np.int32), np.full((count, 4, 5), -1.0)
+    told, listed = np.full((count, TOLD_COUNT), -1, np.int32), np.full((count, 4, 6), -1.0)
     told_wanted, listed_wanted = told.copy(), listed.copy()
     with np.errstate(all="ignore"):
         decide_batch(*turn, *arguments, told, listed)
@@ -51,8 +55,8 @@ def test_a_turn_is_decided_like_one_stage_after_the_other(seed, count):
 def test_each_stage_is_that_of_the_oracle(seed):
     catalogue = make_catalogue()
     tables = make_tables(catalogue, make_score_table(catalogue, seed))
-    _, _, profile_predictors, *packed = tables.kernel_arguments
-    packed, (edges, treatment_index, score_weight) = packed[:6], packed[6:]
+    profile_predictors, *packed = tables.kernel_arguments[5:]
+    packed, (edges, treatment_index, score_weight, policy) = packed[:6], packed[6:]
     offers, program = len(catalogue.offers), catalogue.program
     slots = draw_slots(catalogue, 1, seed)[0]
     context = np.array([np.float32(60).view("u4"), 0], np.uint32)
@@ -63,7 +67,7 @@ def test_each_stage_is_that_of_the_oracle(seed):
         rows = np.zeros(len(tables.score_table.predictor_slot), np.int32)
         total = np.zeros(score_weight.shape[1], np.int32)
         weight, priority = np.zeros(offers), np.zeros(offers)
-        weighted, listed = np.zeros(offers, np.uint8), np.zeros((4, 5))
+        weighted, listed = np.zeros(offers, np.uint8), np.zeros((4, 6))
         with np.errstate(all="ignore"):
             staying = module.check_offers(
                 NOW_S, slots, context, 1, *packed, treatment_index, values, truths, reason
@@ -73,7 +77,8 @@ def test_each_stage_is_that_of_the_oracle(seed):
                 rows.astype(np.float32), rows, total, chance,
             )  # fmt: skip
             count = module.list_offers(
-                1, 4, *packed[:4], truths, chance, reason, weight, weighted, priority,
+                1, 4, 1, np.uint64(1), 0.0, *packed[:4], policy, truths, chance, reason,
+                np.zeros(0, np.int32), weight, weighted, priority, np.zeros(offers),
                 np.zeros(4, np.int32), listed,
             )  # fmt: skip
         results.append((staying, count, reason.tolist(), total.tolist(), chance, weight, listed))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from instanter.kernels.decision import PACKED_F64, PACKED_I32, PACKED_U8
-from tests.oracles import arbitration, binning, eligibility, holdout
+from tests.oracles import arbitration, binning, contact_policy, eligibility, exploration, holdout
 from tests.oracles.propensity import propensity_of, score_rows
 
 
@@ -70,45 +70,68 @@ def score_offers(
 
 
 def list_offers(
-    surface, wanted, f64, f64_cut, i32, i32_cut, truths, propensity, reason, weight, weighted,
-    priority, best, listed,
+    surface, wanted, arm, seed, exploration_rate, f64, f64_cut, i32, i32_cut, policy, truths,
+    propensity, reason, room, weight, weighted, priority, score, best, listed,
 ):  # fmt: skip
-    """Weights, priorities, the best in order."""
+    """Weights, priorities, chance where it has a say, the best in order."""
     t = unpack(f64, f64_cut, i32, i32_cut)
     arbitration.weigh_context(
         truths, t.treatment_weight[surface], t.weight_offer, t.weight_literal, t.weight_factor,
         weight, weighted,
     )  # fmt: skip
-    arbitration.prioritise_offers(reason, propensity, weight, t.value, t.lever, priority)
-    count = arbitration.rank_offers(reason, priority, wanted, best)
+    kept = arbitration.prioritise_offers(reason, propensity, weight, t.value, t.lever, priority)
+    explores = arm != 2 and exploration_rate > 0
+    score[:] = priority
+    if arm == 2:
+        exploration.shuffle_offers(seed, reason, score)
+    elif explores:
+        exploration.explore_offers(
+            seed, exploration_rate, t.doubt, reason, propensity, priority, score
+        )
+    if len(policy):
+        count = contact_policy.list_within_caps(policy, surface, wanted, room, score, reason, best)
+    else:
+        count = arbitration.rank_offers(reason, score, wanted, best)
+    chance = 1 / kept if arm == 2 and kept else 1.0
+    if explores and count:
+        chance = exploration.find_first_chance(
+            best[0], exploration_rate, t.doubt, propensity, priority
+        )
     for k, o in enumerate(best[:count]):
-        listed[k] = o, priority[o], propensity[o], weight[o], weighted[o]
+        choice = chance if k == 0 else 0.0
+        listed[k] = o, priority[o], propensity[o], weight[o], weighted[o], choice
     return count
 
 
 def decide_batch(
-    count, now_s, ids, id_start, slots, context, asked,
-    holdout_seed, holdout_rate, profile_predictor_count, f64, f64_cut, i32, i32_cut, u8, u8_cut,
-    edges, treatment_index, score_weight,
+    count, now_s, ids, id_start, slots, context, asked, seed, held,
+    holdout_seed, holdout_rate, random_seed, random_rate, exploration_rate,
+    profile_predictor_count, f64, f64_cut, i32, i32_cut, u8, u8_cut, edges, treatment_index,
+    score_weight, policy,
     told, listed,
 ):  # fmt: skip
-    """Holdout, rules, scores, arbitration."""
+    """Arms, rules, contact policy, scores, arbitration."""
     t = unpack(f64, f64_cut, i32, i32_cut, u8, u8_cut)
     offers = len(t.value)
-    held = np.zeros(count, np.uint8)
-    holdout.draw_holdout(ids, id_start, holdout_seed, holdout_rate, held)
+    arm = np.zeros(count, np.uint8)
+    holdout.draw_arms(ids, id_start, holdout_seed, holdout_rate, random_seed, random_rate, arm)
     for i in range(count):
-        told[i, 0], told[i, 1] = held[i], 0
-        if held[i]:
+        told[i, :3] = arm[i] == 3, 0, arm[i]
+        if arm[i] == 3:
             continue
-        state, surface, wanted = asked[i]
+        state, surface, wanted, head, reserved = asked[i]
         values = np.zeros(len(t.constants) + len(t.input_slot) + len(t.term_op))
         truths = np.zeros(2 * (len(t.predicate_value) + len(t.node_start) - 1), np.uint8)
         reason, chance = np.zeros(offers, np.uint8), np.zeros(offers)
+        room = np.zeros(contact_policy.unpack(policy).cap_start[-1] if len(policy) else 0, np.int32)
         staying = check_offers(
             now_s, slots[i], context[i], surface, f64, f64_cut, i32, i32_cut, u8, u8_cut,
             treatment_index, values, truths, reason,
         )  # fmt: skip
+        if staying and len(policy):
+            staying = contact_policy.apply_policy(
+                now_s, slots[i], surface, held, head, reserved, policy, reason, room
+            )
         if staying:
             predictors = len(t.predictor_slot)
             score_offers(
@@ -118,8 +141,8 @@ def decide_batch(
                 np.zeros(score_weight.shape[1], np.int32), chance,
             )  # fmt: skip
             told[i, 1] = list_offers(
-                surface, wanted, f64, f64_cut, i32, i32_cut, truths, chance, reason,
-                np.zeros(offers), np.zeros(offers, np.uint8), np.zeros(offers),
-                np.zeros(listed.shape[1], np.int32), listed[i],
+                surface, wanted, arm[i], seed[i], exploration_rate, f64, f64_cut, i32, i32_cut,
+                policy, truths, chance, reason, room, np.zeros(offers), np.zeros(offers, np.uint8),
+                np.zeros(offers), np.zeros(offers), np.zeros(listed.shape[1], np.int32), listed[i],
             )  # fmt: skip
-        arbitration.count_reasons(reason, told[i, 2:])
+        arbitration.count_reasons(reason, told[i, 3:])

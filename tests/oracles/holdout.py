@@ -8,8 +8,10 @@ def hash_bytes(data, start, end, seed):
     return xxhash.xxh64_intdigest(bytes(data[start:end]), seed=int(seed))
 
 
-def draw_holdout(ids, id_start, seed, rate, held):
-    """A customer is kept out when the hash of the id, as a number in [0, 1), is below the rate."""
-    for i in range(len(held)):
-        mixed = hash_bytes(ids, id_start[i], id_start[i + 1], seed)
-        held[i] = 1 if (mixed >> 11) / 2**53 < rate else 0
+def draw_arms(ids, id_start, holdout_seed, holdout_rate, random_seed, random_rate, arm):
+    """The holdout when the hash of the id, as a number in [0, 1), is below its rate; else random
+    when another hash is below the other rate; else decided."""
+    for i in range(len(arm)):
+        held = hash_bytes(ids, id_start[i], id_start[i + 1], holdout_seed) >> 11
+        drawn = hash_bytes(ids, id_start[i], id_start[i + 1], random_seed) >> 11
+        arm[i] = 3 if held / 2**53 < holdout_rate else 2 if drawn / 2**53 < random_rate else 1

@@ -14,16 +14,20 @@ import numpy as np
 from instanter.catalogue.schema import MISSING_CODE
 from instanter.catalogue.values import encode_value
 from instanter.clock import Clock
-from instanter.decision.questions import Decision, NoOfferReason, Question, RankedOffer
+from instanter.decision.questions import Arm, Decision, NoOfferReason, Question, RankedOffer
 from instanter.decision.recording import (
     Recorder,
     encode_turn,
     format_decision_id,
     hash_request,
 )
+from instanter.decision.reservations import Reservations
 from instanter.decision.tables import DecisionTables
+from instanter.decision.turn_contacts import NO_CONTACTS, make_turn_contacts
 from instanter.errors import InstanterError, InvalidFieldError, PreconditionError, nearest
 from instanter.kernels.arbitration import (
+    REASON_COOLING_OFF,
+    REASON_NO_CONSENT,
     REASON_NO_PRIORITY,
     REASON_NO_TREATMENT,
     REASON_NOT_CURRENT,
@@ -38,6 +42,7 @@ from instanter.kernels.decision import (
     decide_batch,
 )
 from instanter.limits import BATCH_TURN_MAX, OFFER_COUNT_MAX
+from instanter.store.activity import copy_activity
 from instanter.store.profiles import ProfileState, copy_slots
 from instanter.store.records import key_of
 from instanter.store.transaction import Readable, Transaction
@@ -49,14 +54,26 @@ _DAMAGED = int(ProfileState.DAMAGED)
 class _Rows:
     """The arrays of one turn, made once for one set of tables and used again and again."""
 
-    __slots__ = ("asked", "context", "id_start", "listed", "revisions", "slots", "told")
+    __slots__ = (
+        "asked",
+        "contacts",
+        "context",
+        "id_start",
+        "listed",
+        "revisions",
+        "seed",
+        "slots",
+        "told",
+    )
 
-    def __init__(self, tables: DecisionTables) -> None:
+    def __init__(self, tables: DecisionTables, reservations: Reservations) -> None:
         count = BATCH_TURN_MAX
         self.slots = np.full((count, tables.profile_slot_count), MISSING_CODE, np.uint32)
         self.context = np.full((count, tables.context_slot_count), MISSING_CODE, np.uint32)
         self.asked = np.zeros((count, ASKED_COUNT), np.int32)
         self.revisions = np.zeros(count, np.int64)
+        self.seed = np.zeros(count, np.uint64)
+        self.contacts = make_turn_contacts(tables, reservations)
         self.id_start = np.zeros(count + 1, np.int32)
         self.told = np.zeros((count, TOLD_COUNT), np.int32)
         self.listed = np.zeros((count, OFFER_COUNT_MAX, LISTED_COUNT))
@@ -77,6 +94,9 @@ class DecisionEngine:
         Called with the customer's id for each record that was found damaged and not used.
     record
         Takes what each turn leaves in the log; None when decisions are not recorded.
+    reservations
+        What capped offers have been listed a moment ago, shared by all engines of the process;
+        None for an engine that is alone.
     """
 
     def __init__(
@@ -87,12 +107,14 @@ class DecisionEngine:
         decision_id_prefix: str,
         on_damaged: Callable[[str], None],
         record: Recorder | None = None,
+        reservations: Reservations | None = None,
     ) -> None:
         self._environment = environment
         self._clock = clock
         self._prefix = bytes.fromhex(decision_id_prefix)
         self._turns = itertools.count(1)
         self._record = record
+        self._reservations = Reservations() if reservations is None else reservations
         self._on_damaged = on_damaged
         self._installed: tuple[DecisionTables, _Rows] | None = None
 
@@ -107,7 +129,7 @@ class DecisionEngine:
         Tables and their rows change hands as one reference, so that a decision on another thread
         sees the old pair or the new one, never half of each.
         """
-        self._installed = (tables, _Rows(tables))
+        self._installed = (tables, _Rows(tables, self._reservations))
 
     def decide(self, questions: Sequence[Question]) -> list[Decision | InstanterError]:
         """Decide what arrived together, in one read transaction and at one moment.
@@ -131,11 +153,15 @@ class DecisionEngine:
             return [error for _ in questions]
         tables, rows = installed
         now_ns = self._clock.now_ns()
-        answers: list[Decision | InstanterError] = []
+        answers: list[Decision | InstanterError] = [_PENDING] * len(questions)
         with self._environment.read() as transaction:
             for start in range(0, len(questions), BATCH_TURN_MAX):
-                turn = questions[start : start + BATCH_TURN_MAX]
-                self._decide_turn(tables, rows, transaction, turn, now_ns, answers)
+                places = range(start, min(start + BATCH_TURN_MAX, len(questions)))
+                turn: Sequence[int] = places
+                while turn:
+                    turn = self._decide_turn(
+                        tables, rows, transaction, questions, turn, now_ns, answers
+                    )
         return answers
 
     def _decide_turn(
@@ -143,41 +169,56 @@ class DecisionEngine:
         tables: DecisionTables,
         rows: _Rows,
         transaction: Transaction,
-        turn: Sequence[Question],
+        questions: Sequence[Question],
+        places: Sequence[int],
         now_ns: int,
         answers: list[Decision | InstanterError],
-    ) -> None:
-        """Decide at most BATCH_TURN_MAX questions and append their answers."""
-        first = len(answers)
-        accepted: list[Question] = []
-        for question in turn:
+    ) -> list[int]:
+        """Decide the questions at these places, at most BATCH_TURN_MAX, and write their answers.
+
+        Returns
+        -------
+        list of int
+            The places of those that must wait for another turn: under a contact policy, a
+            customer's second decision must know the first.
+        """
+        accepted: list[int] = []
+        waiting: list[int] = []
+        contacts = rows.contacts
+        if contacts is not None:
+            contacts.clear()
+        for place in places:
+            question = questions[place]
             row = len(accepted)
+            key = key_of(question.customer_id)
+            if contacts is not None and contacts.has(key):
+                waiting.append(place)
+                continue
             try:
                 _fill_request(tables, rows, row, question)
             except InvalidFieldError as error:
-                answers.append(error)
+                answers[place] = error
                 continue
-            key = key_of(question.customer_id)
             rows.revisions[row] = 0
             state = int(copy_slots(transaction, key, rows.slots[row], rows.revisions, row))
             if state == _DAMAGED:
                 self._on_damaged(question.customer_id)
+            if contacts is not None and not contacts.add(key, copy_activity(transaction, key)):
+                self._on_damaged(question.customer_id)
             rows.asked[row, ASKED_STATE] = state
-            accepted.append(question)
-            answers.append(_PENDING)
+            accepted.append(place)
         if not accepted:
-            return
+            return waiting
         number = next(self._turns)
-        _run_kernel(tables, rows, accepted, now_ns / 1e9)
-        decided = iter(range(len(accepted)))
-        for at in range(first, len(answers)):
-            if answers[at] is _PENDING:
-                row = next(decided)
-                answers[at] = self._read_decision(tables, rows, number, row, accepted[row])
+        asked = [questions[place] for place in accepted]
+        decision_ids = [self._name_decision(q, number, row) for row, q in enumerate(asked)]
+        _run_kernel(tables, rows, asked, decision_ids, now_ns)
+        for row, place in enumerate(accepted):
+            answers[place] = _read_decision(tables, rows, row, asked[row], decision_ids[row])
         if self._record is not None:
             body = encode_turn(
                 tables,
-                accepted,
+                asked,
                 rows,
                 prefix=self._prefix,
                 turn=number,
@@ -185,44 +226,60 @@ class DecisionEngine:
                 generation=0,
             )
             self._record(body)
+        return waiting
 
-    def _read_decision(
-        self, tables: DecisionTables, rows: _Rows, number: int, row: int, question: Question
-    ) -> Decision:
-        """Turn one row of the kernel's output into a decision."""
-        held, count, *reasons = rows.told[row].tolist()
-        state = int(rows.asked[row, ASKED_STATE])
-        exclusions: list[tuple[int, int]] = []
-        no_offer = int(NoOfferReason.UNSPECIFIED)
-        if count < question.offer_count and not held:
-            exclusions = [(reason, n) for reason, n in enumerate(reasons) if reason and n]
-            if not count:
-                no_offer = _explain_nothing(reasons, len(tables.offers))
-        elif held:
-            no_offer = int(NoOfferReason.HOLDOUT)
-        return Decision(
-            self._name_decision(question, number, row),
-            _list_offers(tables, rows, row, count, state == _KNOWN),
-            no_offer,
-            state,
-            bool(held),
-            tables.catalogue.revision,
-            tables.score_table.revision,
-            exclusions,
-        )
-
-    def _name_decision(self, question: Question, number: int, row: int) -> str:
+    def _name_decision(self, question: Question, number: int, row: int) -> bytes:
         """Return a new decision id, or for a retry the id that the first try got."""
         if question.request_id:
-            return hash_request(question.customer_id, question.request_id).hex()
-        return format_decision_id(self._prefix, number, row).hex()
+            return hash_request(question.customer_id, question.request_id)
+        return format_decision_id(self._prefix, number, row)
+
+
+def seed_of(decision_id: bytes) -> int:
+    """Return what chance is drawn from in a decision: a uint64 of its id of 16 bytes."""
+    return int.from_bytes(decision_id[:8]) ^ int.from_bytes(decision_id[8:])
 
 
 _NO_IDS = np.zeros(0, np.uint8)
-"""Stands for the customers' ids where there is no holdout, which alone needs them."""
+"""Stands for the customers' ids where there are no arms, which alone need them."""
 
 _PENDING: Any = object()
-"""Stands in the answers for a decision that the kernel has yet to make."""
+"""Stands in the answers for a decision that is yet to be made."""
+
+
+def _read_decision(
+    tables: DecisionTables, rows: _Rows, row: int, question: Question, decision_id: bytes
+) -> Decision:
+    """Turn one row of the kernel's output into a decision."""
+    held, count, arm, *reasons = rows.told[row].tolist()
+    state = int(rows.asked[row, ASKED_STATE])
+    exclusions: list[tuple[int, int]] = []
+    no_offer = int(NoOfferReason.UNSPECIFIED)
+    if count < question.offer_count and not held:
+        exclusions = [(stage, reasons[stage]) for stage in _STAGES if reasons[stage]]
+        if not count:
+            no_offer = _explain_nothing(reasons, len(tables.offers))
+    elif held:
+        no_offer = int(NoOfferReason.HOLDOUT)
+    return Decision(
+        decision_id.hex(),
+        _list_offers(tables, rows, row, count, tables.reasons[arm == Arm.RANDOM][state == _KNOWN]),
+        no_offer,
+        state,
+        bool(held),
+        tables.catalogue.revision,
+        tables.score_table.revision,
+        exclusions,
+        arm,
+    )
+
+
+_STAGES = (
+    *range(1, REASON_NO_PRIORITY),
+    *range(REASON_NO_CONSENT, REASON_COOLING_OFF + 1),
+    REASON_NO_PRIORITY,
+)
+"""The reasons in the order in which they are looked for."""
 
 
 def _fill_request(tables: DecisionTables, rows: _Rows, row: int, question: Question) -> None:
@@ -279,29 +336,44 @@ def _expect(what: str, given: str, names: Sequence[str] | dict[str, Any]) -> str
 
 
 def _run_kernel(
-    tables: DecisionTables, rows: _Rows, accepted: Sequence[Question], now_s: float
+    tables: DecisionTables,
+    rows: _Rows,
+    asked: Sequence[Question],
+    decision_ids: Sequence[bytes],
+    now_ns: int,
 ) -> None:
-    """Decide the filled rows with one kernel call."""
+    """Decide the filled rows with one kernel call, and again while others decide for them too."""
     ids = _NO_IDS
-    if tables.catalogue.holdout_rate:
-        encoded = [question.customer_id.encode() for question in accepted]
+    if tables.draws_arms:
+        encoded = [question.customer_id.encode() for question in asked]
         ids = np.frombuffer(b"".join(encoded), np.uint8)
         end = 0
         for row, customer_id in enumerate(encoded):
             end += len(customer_id)
             rows.id_start[row + 1] = end
-    decide_batch(
-        len(accepted),
-        now_s,
-        ids,
-        rows.id_start,
-        rows.slots,
-        rows.context,
-        rows.asked,
-        *tables.kernel_arguments,
-        rows.told,
-        rows.listed,
-    )
+    if tables.draws_choices:
+        rows.seed[: len(asked)] = [seed_of(decision_id) for decision_id in decision_ids]
+    contacts = rows.contacts
+    while True:
+        held = NO_CONTACTS
+        if contacts is not None:
+            held = contacts.fill(rows.asked, decision_ids, now_ns)
+        decide_batch(
+            len(asked),
+            now_ns / 1e9,
+            ids,
+            rows.id_start,
+            rows.slots,
+            rows.context,
+            rows.asked,
+            rows.seed,
+            held,
+            *tables.kernel_arguments,
+            rows.told,
+            rows.listed,
+        )
+        if contacts is None or contacts.reserve(rows.asked, rows.told, rows.listed, now_ns):
+            return
 
 
 def _list_offers(
@@ -309,16 +381,15 @@ def _list_offers(
     rows: _Rows,
     row: int,
     count: int,
-    known: bool,  # noqa: FBT001 - it indexes the tables
+    reasons: tuple[tuple[tuple[int, ...], ...], ...],
 ) -> list[RankedOffer]:
     """List the offers of one row, best first."""
     if not count:
         return []
     names = tables.treatment_names[rows.asked[row, ASKED_SURFACE]]
-    reasons = tables.reasons[known]
     offers = tables.offers
     found = []
-    for place, priority, propensity, weight, weighted in rows.listed[row, :count].tolist():
+    for place, priority, propensity, weight, weighted, choice in rows.listed[row, :count].tolist():
         o = int(place)
         offer = offers[o]
         found.append(
@@ -331,6 +402,7 @@ def _list_offers(
                 weight,
                 offer.lever,
                 reasons[int(weighted)][o],
+                choice,
             )
         )
     return found
@@ -342,4 +414,6 @@ def _explain_nothing(counts: list[int], offer_count: int) -> int:
         return int(NoOfferReason.NO_CURRENT_OFFER)
     if counts[REASON_NO_PRIORITY]:
         return int(NoOfferReason.NO_PRIORITY)
+    if any(counts[REASON_NO_CONSENT : REASON_COOLING_OFF + 1]):
+        return int(NoOfferReason.CONTACT_POLICY)
     return int(NoOfferReason.NO_ELIGIBLE_OFFER)

@@ -13,6 +13,14 @@ ContextValue = float | int | bool | str | datetime
 """A context value: number, flag, category, or instant (seconds since 1970, or a datetime)."""
 
 
+class Arm(IntEnum):
+    """A way of choosing."""
+
+    DECIDED = 1
+    RANDOM = 2
+    HOLDOUT = 3
+
+
 class OfferReason(IntEnum):
     """What speaks for, or qualifies, an offer."""
 
@@ -21,6 +29,7 @@ class OfferReason(IntEnum):
     PRIOR = 3
     CONTEXT_WEIGHT = 4
     RULES_HOLD = 5
+    RANDOM_ARM = 6
 
 
 class NoOfferReason(IntEnum):
@@ -31,6 +40,7 @@ class NoOfferReason(IntEnum):
     NO_CURRENT_OFFER = 2
     NO_ELIGIBLE_OFFER = 3
     NO_PRIORITY = 4
+    CONTACT_POLICY = 5
 
 
 @dataclass(slots=True)
@@ -77,6 +87,7 @@ class RankedOffer:
     context_weight: float
     lever: float
     reasons: tuple[int, ...]
+    choice_propensity: float
 
 
 @dataclass(slots=True)
@@ -95,3 +106,4 @@ class Decision:
     catalogue_revision: int
     model_revision: int
     exclusions: list[tuple[int, int]]
+    arm: int

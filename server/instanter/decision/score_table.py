@@ -1,6 +1,6 @@
 """The score table: all propensity models of one revision, laid out for one pass over a profile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,9 @@ class ScoreTable:
         strictly rising, y not falling; beyond the ends it goes on with slope 1.
     fitted
         uint8[C]: 1 where a model has been fitted; else the declared prior stands.
+    doubt
+        float64[C]: standard deviation of what is not known about an offer's log-odds, ≥ 0: how
+        far exploration may vary them. Default (empty): all 0.
     """
 
     revision: int
@@ -76,3 +79,9 @@ class ScoreTable:
     calibration_x: NDArray[np.float64]
     calibration_y: NDArray[np.float64]
     fitted: NDArray[np.uint8]
+    doubt: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        """Fill in the doubt where none is given."""
+        if not len(self.doubt):
+            object.__setattr__(self, "doubt", np.zeros(len(self.scale)))

@@ -11,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.compiled import CompiledCatalogue, Offer
+from instanter.catalogue.contact_policy import CONTACT_POLICY_EMPTY
 from instanter.catalogue.schema import Attribute
+from instanter.decision.policy_tables import pack_policy
 from instanter.decision.questions import OfferReason
 from instanter.decision.score_table import ScoreTable
 from instanter.kernels.decision import PACKED_F64, PACKED_I32, PACKED_U8
 from instanter.kernels.holdout import hash_bytes
+
+Reasons = tuple[tuple[tuple[tuple[tuple[int, ...], ...], ...], ...], ...]
+"""See `DecisionTables.reasons`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,9 +44,15 @@ class DecisionTables:
     treatment_names
         For each surface, the treatment's name of each offer, "" for none.
     reasons
-        `reasons[known][weighted][o]`: the offer's reasons, by whether a profile is used and
-        whether a context weight applied; made beforehand because a tuple lookup takes 0.05 µs and
-        making one 0.3 µs.
+        `reasons[random][known][weighted][o]`: the offer's reasons, by whether chance chose,
+        whether a profile is used and whether a context weight applied; made beforehand because a
+        tuple lookup takes 0.05 µs and making one 0.3 µs.
+    has_policy
+        Whether there is a contact policy.
+    draws_arms
+        Whether customers' ids are needed: for a holdout or a random arm.
+    draws_choices
+        Whether decisions need a seed: for a random arm or for exploration.
     kernel_arguments
         The arguments of `decide_batch` that do not change from call to call, in its order.
     """
@@ -55,7 +66,10 @@ class DecisionTables:
     context: dict[str, Attribute]
     offers: tuple[Offer, ...]
     treatment_names: tuple[tuple[str, ...], ...]
-    reasons: tuple[tuple[tuple[tuple[int, ...], ...], ...], ...]
+    reasons: Reasons
+    has_policy: bool
+    draws_arms: bool
+    draws_choices: bool
     kernel_arguments: tuple[Any, ...]
 
 
@@ -74,6 +88,11 @@ def make_tables(catalogue: CompiledCatalogue, score_table: ScoreTable) -> Decisi
         offers=catalogue.offers,
         treatment_names=_name_treatments(catalogue),
         reasons=_list_reasons(catalogue, score_table),
+        has_policy=catalogue.contact_policy != CONTACT_POLICY_EMPTY,
+        draws_arms=catalogue.holdout_rate > 0.0 or catalogue.arms.random_rate > 0.0,
+        draws_choices=(
+            catalogue.arms.random_rate > 0.0 or catalogue.learning_rules.exploration > 0.0
+        ),
         kernel_arguments=_order_arguments(catalogue, score_table),
     )
 
@@ -89,12 +108,12 @@ def _name_treatments(catalogue: CompiledCatalogue) -> tuple[tuple[str, ...], ...
     )
 
 
-def _list_reasons(
-    catalogue: CompiledCatalogue, score_table: ScoreTable
-) -> tuple[tuple[tuple[tuple[int, ...], ...], ...], ...]:
-    """List each offer's reasons for the four cases of profile and context weight."""
+def _list_reasons(catalogue: CompiledCatalogue, score_table: ScoreTable) -> Reasons:
+    """List each offer's reasons for the eight cases of chance, profile and context weight."""
 
-    def reasons_of(offer: Offer, fitted: int, known: int, weighted: int) -> tuple[int, ...]:
+    def reasons_of(
+        offer: Offer, fitted: int, chance: int, known: int, weighted: int
+    ) -> tuple[int, ...]:
         source = OfferReason.PRIOR
         if fitted:
             source = OfferReason.MODEL if known else OfferReason.MODEL_WITHOUT_PROFILE
@@ -103,28 +122,38 @@ def _list_reasons(
             found.append(int(OfferReason.CONTEXT_WEIGHT))
         if offer.eligibility or offer.applicability or offer.suitability:
             found.append(int(OfferReason.RULES_HOLD))
+        if chance:
+            found.append(int(OfferReason.RANDOM_ARM))
         return tuple(found)
 
     pairs = list(zip(catalogue.offers, score_table.fitted.tolist(), strict=False))
     return tuple(
         tuple(
-            tuple(reasons_of(o, fitted, known, weighted) for o, fitted in pairs)
-            for weighted in (0, 1)
+            tuple(
+                tuple(reasons_of(o, fitted, chance, known, weighted) for o, fitted in pairs)
+                for weighted in (0, 1)
+            )
+            for known in (0, 1)
         )
-        for known in (0, 1)
+        for chance in (0, 1)
     )
 
 
 def _order_arguments(catalogue: CompiledCatalogue, scores: ScoreTable) -> tuple[Any, ...]:
     """Return the unchanging arguments of `decide_batch` in its order."""
-    salt = np.frombuffer(catalogue.holdout_salt.encode(), np.uint8)
+    arms = catalogue.arms
+    # The random arm's share is of all customers, and drawn among those who are not kept out.
+    random_rate = min(arms.random_rate / (1.0 - catalogue.holdout_rate), 1.0)
     holders = (catalogue.program, catalogue, scores)
     f64, f64_cut = _pack(PACKED_F64, holders, np.float64)
     i32, i32_cut = _pack(PACKED_I32, holders, np.int32)
     u8, u8_cut = _pack(PACKED_U8, holders, np.uint8)
     return (
-        np.uint64(hash_bytes(salt, 0, len(salt), np.uint64(0))),
+        _hash_salt(catalogue.holdout_salt),
         catalogue.holdout_rate,
+        _hash_salt(arms.random_salt),
+        random_rate,
+        catalogue.learning_rules.exploration,
         scores.profile_predictor_count,
         f64,
         f64_cut,
@@ -135,7 +164,13 @@ def _order_arguments(catalogue: CompiledCatalogue, scores: ScoreTable) -> tuple[
         scores.edges,
         catalogue.treatment_index,
         scores.weight,
+        pack_policy(catalogue),
     )
+
+
+def _hash_salt(salt: str) -> np.uint64:
+    text = np.frombuffer(salt.encode(), np.uint8)
+    return np.uint64(hash_bytes(text, 0, len(text), np.uint64(0)))
 
 
 def _pack(

@@ -29,7 +29,11 @@ REASON_NOT_APPLICABLE = 4
 REASON_NOT_SUITABLE = 5
 REASON_ATTRIBUTE_MISSING = 6
 REASON_NO_PRIORITY = 7
-REASON_COUNT = 8
+REASON_NO_CONSENT = 8
+REASON_QUIET_HOURS = 9
+REASON_CAPPED = 10
+REASON_COOLING_OFF = 11
+REASON_COUNT = 12
 
 _READ_I16 = types.Array(types.int16, 1, "C", readonly=True)
 
@@ -188,9 +192,9 @@ def count_reasons(reason, count):  # type: ignore[no-untyped-def]
     Parameters
     ----------
     reason
-        uint8[O], read-only: 0 to 7.
+        uint8[O], read-only: 0 to 11.
     count
-        int32[8], written.
+        int32[12], written.
     """
     for r in range(count.shape[0]):
         count[r] = 0

@@ -4,12 +4,13 @@
 not compile. `WRITE_*` is for outputs.
 """
 
-from numba import float32, float64, int16, int32, int64, types, uint8, uint32
+from numba import float32, float64, int16, int32, int64, types, uint8, uint32, uint64
 
 READ_U8 = types.Array(uint8, 1, "C", readonly=True)
 READ_I32 = types.Array(int32, 1, "C", readonly=True)
 READ_U32 = types.Array(uint32, 1, "C", readonly=True)
 READ_I64 = types.Array(int64, 1, "C", readonly=True)
+READ_U64 = types.Array(uint64, 1, "C", readonly=True)
 READ_F32 = types.Array(float32, 1, "C", readonly=True)
 READ_F64 = types.Array(float64, 1, "C", readonly=True)
 READ_I16_2D = types.Array(int16, 2, "C", readonly=True)

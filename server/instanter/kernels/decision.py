@@ -20,6 +20,7 @@ from instanter.kernels.array_types import (
     READ_U8,
     READ_U32,
     READ_U32_2D,
+    READ_U64,
     WRITE_F32,
     WRITE_F64,
     WRITE_F64_2D,
@@ -29,30 +30,34 @@ from instanter.kernels.array_types import (
 )
 from instanter.kernels.binning import select_rows
 from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.contact_policy import apply_policy, list_within_caps, measure_room
 from instanter.kernels.eligibility import evaluate_program
-from instanter.kernels.holdout import draw_holdout
+from instanter.kernels.exploration import explore_offers, find_first_chance, shuffle_offers
+from instanter.kernels.holdout import ARM_HOLDOUT, ARM_RANDOM, draw_arms
 from instanter.kernels.propensity import propensity_of, score_rows
 
 _READ_I16_2D = types.Array(types.int16, 2, "C", readonly=True)
 _WRITE_F64_3D = types.Array(types.float64, 3, "C")
 
-ASKED_STATE, ASKED_SURFACE, ASKED_WANTED, ASKED_COUNT = range(4)
-"""Columns of `asked`."""
+ASKED_STATE, ASKED_SURFACE, ASKED_WANTED, ASKED_HEAD, ASKED_RESERVED, ASKED_COUNT = range(6)
+"""Columns of `asked`, and how many there are."""
 
-TOLD_HELD, TOLD_KEPT, TOLD_REASONS = range(3)
+TOLD_HELD, TOLD_KEPT, TOLD_ARM, TOLD_REASONS = range(4)
 """Columns of `told`; the counts of the reasons take the rest."""
 
 TOLD_COUNT = TOLD_REASONS + REASON_COUNT
 """Width of `told`."""
 
-LISTED_OFFER, LISTED_PRIORITY, LISTED_PROPENSITY, LISTED_WEIGHT, LISTED_WEIGHTED = range(5)
-LISTED_COUNT = 5
+(
+    LISTED_OFFER, LISTED_PRIORITY, LISTED_PROPENSITY, LISTED_WEIGHT, LISTED_WEIGHTED,
+    LISTED_CHOICE, LISTED_COUNT,
+) = range(7)  # fmt: skip
 """Columns of `listed`, and how many there are."""
 
 PACKED_F64 = (
     "constants", "predicate_low", "predicate_high", "weight_factor", "valid_from_s", "valid_to_s",
     "value", "lever", "scale", "intercept", "prior_logit", "calibration_x", "calibration_y",
-    "treatment_weight",
+    "treatment_weight", "doubt",
 )  # fmt: skip
 PACKED_I32 = (
     "input_slot", "term_a", "term_b", "predicate_value", "node_start", "node_literal",
@@ -182,13 +187,13 @@ def score_offers(
 
 @kernel(
     int64(
-        int64, int64, *_PACKED[:4], READ_U8, READ_F64, WRITE_U8, WRITE_F64, WRITE_U8, WRITE_F64,
-        WRITE_I32, WRITE_F64_2D,
+        int64, int64, int64, uint64, float64, *_PACKED[:4], READ_I64, READ_U8, READ_F64, WRITE_U8,
+        WRITE_I32, WRITE_F64, WRITE_U8, WRITE_F64, WRITE_F64, WRITE_I32, WRITE_F64_2D,
     )
 )  # fmt: skip
 def list_offers(
-    surface, wanted, f64, f64_cut, i32, i32_cut, truths, propensity, reason, weight, weighted,
-    priority, best, listed,
+    surface, wanted, arm, seed, exploration, f64, f64_cut, i32, i32_cut, policy, truths,
+    propensity, reason, room, weight, weighted, priority, score, best, listed,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Rank the offers that stay and list the best, for one customer.
 
@@ -196,16 +201,20 @@ def list_offers(
     ----------
     surface, wanted
         Index of the request's surface; how many offers to list at most, ≤ K.
-    f64, f64_cut, i32, i32_cut
+    arm, seed, exploration
+        The customer's arm; what chance is drawn from; as in `explore_offers`.
+    f64, f64_cut, i32, i32_cut, policy
         As in `decide_batch`, read-only.
     truths, propensity
         uint8, float64[O], read-only: from `check_offers` and `score_offers`.
     reason
-        uint8[O], read and written, as in `prioritise_offers`.
-    weight, weighted, priority, best
-        float64[O], uint8[O], float64[O], int32[K]: scratch.
+        uint8[O], read and written, as in `prioritise_offers` and `list_within_caps`.
+    room
+        int32, read and written: from `apply_policy`.
+    weight, weighted, priority, score, best
+        float64[O], uint8[O], float64[O], float64[O], int32[K]: scratch.
     listed
-        float64[K, 5], written, as in `decide_batch`.
+        float64[K, 6], written, as in `decide_batch`.
 
     Returns
     -------
@@ -222,8 +231,23 @@ def list_offers(
     )
     value = f64[f64_cut[6] : f64_cut[7]]
     lever = f64[f64_cut[7] : f64_cut[8]]
-    prioritise_offers(reason, propensity, weight, value, lever, priority)
-    count = rank_offers(reason, priority, wanted, best)
+    kept = prioritise_offers(reason, propensity, weight, value, lever, priority)
+    doubt = f64[f64_cut[14] : f64_cut[15]]
+    chance = 1.0
+    explores = arm != ARM_RANDOM and exploration > 0.0
+    if arm == ARM_RANDOM:
+        shuffle_offers(seed, reason, score)
+        chance = 1.0 / max(kept, 1)
+    elif explores:
+        explore_offers(seed, exploration, doubt, reason, propensity, priority, score)
+    else:
+        score[:] = priority
+    if len(policy):
+        count = list_within_caps(policy, surface, wanted, room, score, reason, best)
+    else:
+        count = rank_offers(reason, score, wanted, best)
+    if explores and count:
+        chance = find_first_chance(best[0], exploration, doubt, propensity, priority)
     for k in range(count):
         o = best[k]
         listed[k, LISTED_OFFER] = o
@@ -231,28 +255,32 @@ def list_offers(
         listed[k, LISTED_PROPENSITY] = propensity[o]
         listed[k, LISTED_WEIGHT] = weight[o]
         listed[k, LISTED_WEIGHTED] = weighted[o]
+        listed[k, LISTED_CHOICE] = chance if k == 0 else 0.0
     return count
 
 
 @kernel(
     void(
-        int64, float64, READ_U8, READ_I32, READ_U32_2D, READ_U32_2D, READ_I32_2D,
-        uint64, float64, int64, *_PACKED, READ_F32, _READ_I16_2D, _READ_I16_2D,
+        int64, float64, READ_U8, READ_I32, READ_U32_2D, READ_U32_2D, READ_I32_2D, READ_U64,
+        READ_U32,
+        uint64, float64, uint64, float64, float64, int64, *_PACKED, READ_F32, _READ_I16_2D,
+        _READ_I16_2D, READ_I64,
         WRITE_I32_2D, _WRITE_F64_3D,
     )
 )  # fmt: skip
 def decide_batch(
-    count, now_s, ids, id_start, slots, context, asked,
-    holdout_seed, holdout_rate, profile_predictor_count, f64, f64_cut, i32, i32_cut, u8, u8_cut,
-    edges, treatment_index, score_weight,
+    count, now_s, ids, id_start, slots, context, asked, seed, held,
+    holdout_seed, holdout_rate, random_seed, random_rate, exploration, profile_predictor_count,
+    f64, f64_cut, i32, i32_cut, u8, u8_cut, edges, treatment_index, score_weight, policy,
     told, listed,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Decide for each customer of a turn.
 
     Nothing is scored when no offer stays or the customer is kept out.
 
-    The 34 arrays of a catalogue and its models come packed, one array a dtype, because each array
-    argument costs 0.09 µs at every call: with 55 of them an empty call took 4.9 µs.
+    The 35 arrays of a catalogue and its models come packed, one array a dtype, because each array
+    argument costs 0.09 µs at every call: with 55 of them an empty call took 4.9 µs. The 25 of the
+    contact policy are one array more.
 
     Parameters
     ----------
@@ -260,13 +288,22 @@ def decide_batch(
         Customers of this turn, ≤ the rows of each array; the decision's time, seconds since 1970.
     ids, id_start
         uint8[B], int32[≥ count + 1], read-only: the customers' ids, one after the other; read
-        only when there is a holdout.
+        only when there is a holdout or a random arm.
     slots, context
         uint32[n, S], uint32[n, X], read-only: slots of profile and context.
     asked
-        int32[n, 3], read-only: profile state (1 is known), surface index, offers wanted.
-    holdout_seed, holdout_rate
-        As in `draw_holdout`.
+        int32[n, 5], read-only: profile state (1 is known), surface index, offers wanted, where
+        the customer's head begins in `held`, how many reservations follow its rows.
+    seed
+        uint64[n], read-only: what chance is drawn from; read only for the random arm and when
+        offers are explored.
+    held
+        uint32, read-only: the customers' contacts, see `kernels/contact_policy`; read only when
+        there is a policy.
+    holdout_seed, holdout_rate, random_seed, random_rate
+        As in `draw_arms`.
+    exploration
+        As in `explore_offers`.
     profile_predictor_count, edges, score_weight
         `ScoreTable`'s, read-only; `score_weight` is its `weight`.
     f64, f64_cut, i32, i32_cut, u8, u8_cut
@@ -275,13 +312,16 @@ def decide_batch(
         other; array n is `[cut[n]:cut[n + 1]]`, the cuts int64.
     treatment_index
         int16[surfaces, O], read-only, `CompiledCatalogue`'s.
+    policy
+        int64, read-only: the contact policy, packed as `PACKED_POLICY` says; empty for none.
     told
-        int32[n, 10], written: whether the customer is kept out; how many offers are listed; then
-        offers by the first reason that stopped them, index 0 those that stay. The counts are
-        not written for a customer who is kept out.
+        int32[n, 15], written: whether the customer is kept out; how many offers are listed; the
+        arm; then offers by the first reason that stopped them, index 0 those that stay. The
+        counts are not written for a customer who is kept out.
     listed
-        float64[n, K, 5], written up to the offers listed, best first: index of the offer,
-        priority, propensity, context weight, and whether a context weight applied.
+        float64[n, K, 6], written up to the offers listed, best first: index of the offer,
+        priority, propensity, context weight, whether a context weight applied, and the
+        probability with which it was to be ranked first, 0 when it was not.
     """
     offer_count = treatment_index.shape[1]
     predicate_count = i32_cut[4] - i32_cut[3]
@@ -291,26 +331,34 @@ def decide_batch(
     values = np.empty(value_count, np.float64)
     truths = np.empty(2 * (predicate_count + node_count), np.uint8)
     reason = np.empty(offer_count, np.uint8)
+    room = np.empty(measure_room(policy), np.int32)
     weight = np.empty(offer_count, np.float64)
     weighted = np.empty(offer_count, np.uint8)
     propensity = np.zeros(offer_count, np.float64)
     priority = np.empty(offer_count, np.float64)
+    score = np.empty(offer_count, np.float64)
     numbers = np.empty(predictor_count, np.float32)
     rows = np.empty(predictor_count, np.int32)
     total = np.empty(score_weight.shape[1], np.int32)
     best = np.empty(listed.shape[1], np.int32)
-    held = np.empty(count, np.uint8)
-    draw_holdout(ids, id_start, holdout_seed, holdout_rate, held)
+    arm = np.empty(count, np.uint8)
+    draw_arms(ids, id_start, holdout_seed, holdout_rate, random_seed, random_rate, arm)
     for i in range(count):
-        told[i, TOLD_HELD] = held[i]
+        told[i, TOLD_HELD] = arm[i] == ARM_HOLDOUT
         told[i, TOLD_KEPT] = 0
-        if held[i]:
+        told[i, TOLD_ARM] = arm[i]
+        if arm[i] == ARM_HOLDOUT:
             continue
         surface = asked[i, ASKED_SURFACE]
         staying = check_offers(
             now_s, slots[i], context[i], surface, f64, f64_cut, i32, i32_cut, u8, u8_cut,
             treatment_index, values, truths, reason,
         )  # fmt: skip
+        if staying and len(policy):
+            staying = apply_policy(
+                now_s, slots[i], surface, held, asked[i, ASKED_HEAD], asked[i, ASKED_RESERVED],
+                policy, reason, room,
+            )  # fmt: skip
         if staying:
             score_offers(
                 slots[i], context[i], surface, asked[i, ASKED_STATE] == _KNOWN,
@@ -318,8 +366,9 @@ def decide_batch(
                 score_weight, reason, numbers, rows, total, propensity,
             )  # fmt: skip
             told[i, TOLD_KEPT] = list_offers(
-                surface, asked[i, ASKED_WANTED], f64, f64_cut, i32, i32_cut, truths, propensity,
-                reason, weight, weighted, priority, best, listed[i],
+                surface, asked[i, ASKED_WANTED], arm[i], seed[i], exploration, f64, f64_cut, i32,
+                i32_cut, policy, truths, propensity, reason, room, weight, weighted, priority,
+                score, best, listed[i],
             )  # fmt: skip
         count_reasons(reason, told[i, TOLD_REASONS:])
 
@@ -328,7 +377,9 @@ KERNELS = (
     Kernel("check_offers", check_offers, ("values", "truths", "reason")),
     Kernel("score_offers", score_offers, ("numbers", "rows", "total", "propensity")),
     Kernel(
-        "list_offers", list_offers, ("reason", "weight", "weighted", "priority", "best", "listed")
+        "list_offers",
+        list_offers,
+        ("reason", "room", "weight", "weighted", "priority", "score", "best", "listed"),
     ),
     Kernel("decide_batch", decide_batch, ("told", "listed")),
 )

@@ -1,7 +1,7 @@
-"""Who is kept out on purpose: a stable draw by hash.
+"""Who is kept out on purpose, and to whom chance gives an offer: stable draws by hash.
 
-The draw depends on the customer's id and the holdout's seed alone, so that every process, channel
-and restart answers alike, and another salt draws another, independent holdout.
+A draw depends on the customer's id and its seed alone, so that every process, channel and restart
+answers alike, and another salt makes another, independent draw.
 """
 
 import numpy as np
@@ -9,6 +9,11 @@ from numba import float64, int64, uint64, void
 
 from instanter.kernels.array_types import READ_I32, READ_U8, WRITE_U8
 from instanter.kernels.compilation import Kernel, kernel
+
+ARM_DECIDED = 1
+ARM_RANDOM = 2
+ARM_HOLDOUT = 3
+"""Numbers of the contract's `Arm`."""
 
 _PRIME_1 = np.uint64(0x9E3779B185EBCA87)
 _PRIME_2 = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -94,30 +99,39 @@ def hash_bytes(data, start, end, seed):  # type: ignore[no-untyped-def]
     return mixed ^ (mixed >> np.uint64(32))
 
 
-@kernel(void(READ_U8, READ_I32, uint64, float64, WRITE_U8))
-def draw_holdout(ids, id_start, seed, rate, held):  # type: ignore[no-untyped-def]
-    """Mark the customers that are kept out.
+@kernel(void(READ_U8, READ_I32, uint64, float64, uint64, float64, WRITE_U8))
+def draw_arms(ids, id_start, holdout_seed, holdout_rate, random_seed, random_rate, arm):  # type: ignore[no-untyped-def]
+    """Find each customer's arm.
 
     Parameters
     ----------
     ids, id_start
-        uint8[B], int32[n + 1], read-only: customer i's id is `ids[id_start[i]:id_start[i + 1]]`.
-    seed
-        Hash of the holdout's salt.
-    rate
-        Share of customers kept out, in [0, 1). 0 keeps nobody out, and hashes nothing.
-    held
-        uint8[n], written: 1 when customer i is kept out: the top 53 bits of the hash of the id,
-        read as a number in [0, 1), are below `rate`.
+        uint8[B], int32[≥ n + 1], read-only: customer i's id is
+        `ids[id_start[i]:id_start[i + 1]]`; read only when one of the rates is above 0.
+    holdout_seed, random_seed
+        Hashes of the salts.
+    holdout_rate
+        Share of customers kept out, in [0, 1).
+    random_rate
+        Share of the customers who are not kept out, in [0, 1], to whom chance gives an offer.
+    arm
+        uint8[n], written: 1 decided, 2 random, 3 holdout. The top 53 bits of the hash of the id,
+        read as a number in [0, 1), are below the rate.
     """
-    for i in range(held.shape[0]):
-        held[i] = 0
-        if rate > 0.0:
-            mixed = hash_bytes(ids, id_start[i], id_start[i + 1], seed)
-            held[i] = float64(mixed >> _SHIFT_11) * _UNIT < rate
+    for i in range(arm.shape[0]):
+        found = ARM_DECIDED
+        if random_rate > 0.0:
+            mixed = hash_bytes(ids, id_start[i], id_start[i + 1], random_seed)
+            if float64(mixed >> _SHIFT_11) * _UNIT < random_rate:
+                found = ARM_RANDOM
+        if holdout_rate > 0.0:
+            mixed = hash_bytes(ids, id_start[i], id_start[i + 1], holdout_seed)
+            if float64(mixed >> _SHIFT_11) * _UNIT < holdout_rate:
+                found = ARM_HOLDOUT
+        arm[i] = found
 
 
 KERNELS = (
     Kernel("hash_bytes", hash_bytes, ()),
-    Kernel("draw_holdout", draw_holdout, ("held",)),
+    Kernel("draw_arms", draw_arms, ("arm",)),
 )

@@ -18,6 +18,7 @@ from instanter.rpc.attribute_values import PlainValue, read_values
 from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, Lane, Service
 from instanter.rpc.names import format_decision_name, format_offer_name, parse_customer_name
 from instanter.v1.decision_service_pb2 import (
+    Arm,
     BatchDecideOffersRequest,
     BatchDecideOffersResponse,
     DecideOffersRequest,
@@ -174,11 +175,13 @@ class _Desk:
         metrics = self._metrics
         metrics.decisions_by_state[decision.profile_state] += 1
         metrics.no_offer_by_reason[decision.no_offer_reason] += 1
+        metrics.decisions_by_arm[decision.arm] += 1
         response = make_response(
             decision=format_decision_name(decision.decision_id),
             profile_state=decision.profile_state,
             catalogue_revision=decision.catalogue_revision,
             model_revision=decision.model_revision,
+            arm=cast("Arm.ValueType", decision.arm),
         )
         self._translate_offers(decision, response)
         if decision.no_offer_reason:
@@ -215,6 +218,7 @@ class _Desk:
             offer.priority = ranked.priority
             offer.propensity = ranked.propensity
             offer.context_weight = ranked.context_weight
+            offer.choice_propensity = ranked.choice_propensity
             append(offer)
 
 
