@@ -14,6 +14,10 @@ from instanter.limits import FOLD_NS, PURGE_ROWS
 from instanter.store.log.frames import LogRecord
 from instanter.store.log.log import Log
 from instanter.store.state import FoldResult, State
+from instanter.store.transaction import Transaction
+
+Collect = Callable[[int], Callable[[Transaction], None]]
+"""From a sequence to the change that writes what belongs to the state there."""
 
 _STEP_S: Final = FOLD_NS / 1e9
 
@@ -36,6 +40,8 @@ class Folder:
         lose.
     events_log
         Told of a fold that failed.
+    collect
+        Returns what learners have learned up to a sequence, to be folded with it.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class Folder:
         clock: Clock,
         wait_synced: Callable[[int], None],
         events_log: EventsLog,
+        collect: Collect | None = None,
     ) -> None:
         self._state = state
         self._log = log
@@ -54,6 +61,7 @@ class Folder:
         self._context = context
         self._wait_synced = wait_synced
         self._events_log = events_log
+        self._collect = collect
         self._folding = threading.Lock()
         self._folded: FoldResult[Any] | None = None
         self._stopping = threading.Event()
@@ -90,6 +98,7 @@ class Folder:
             self._finish_clean_up()
             self._folded = self._state.fold(
                 wait_durable=self._wait_synced,
+                collect=self._collect,
                 heavy=partial(apply_record, record=heavy, context=self._context),
                 heavy_sequence=heavy.sequence,
             )
@@ -125,7 +134,9 @@ class Folder:
             return
         try:
             with self._folding:
-                self._folded = self._state.fold(wait_durable=self._wait_synced)
+                self._folded = self._state.fold(
+                    wait_durable=self._wait_synced, collect=self._collect
+                )
         except InstanterError as error:
             # Nothing is lost by it: the log holds everything, and the next try may find room.
             self._events_log.error("fold_failed", reason=error.reason, message=error.message)

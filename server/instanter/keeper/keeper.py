@@ -23,7 +23,7 @@ from instanter.errors import ExhaustedError, ExpiredError, InstanterError, Unava
 from instanter.events_log import EventsLog
 from instanter.keeper.applying import apply_record
 from instanter.keeper.commands import Answered, ApplyContext, Command
-from instanter.keeper.folding import Folder
+from instanter.keeper.folding import Collect, Folder
 from instanter.keeper.records import HEAVY_KINDS
 from instanter.keeper.replay import replay_tail
 from instanter.keeper.voiding import VoidRecord
@@ -75,6 +75,8 @@ class Keeper:
         Counts writes and groups.
     events_log
         Told of what operators should know.
+    collect
+        As in `Folder`.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Keeper:
         clock: Clock,
         metrics: Metrics,
         events_log: EventsLog,
+        collect: Collect | None = None,
     ) -> None:
         self._state = state
         self._log = log
@@ -100,6 +103,7 @@ class Keeper:
             clock=clock,
             wait_synced=self._wait_synced,
             events_log=events_log,
+            collect=collect,
         )
         self._queue: deque[_Waiting[Any]] = deque()
         self._wake = threading.Condition()
@@ -114,6 +118,11 @@ class Keeper:
         self._sync_thread = threading.Thread(target=self._run_syncs, name="sync", daemon=True)
         self._failure: InstanterError | None = None
         self.failed = threading.Event()
+
+    @property
+    def failure(self) -> InstanterError | None:
+        """Why it takes no more commands, for good; None while all is well."""
+        return self._failure
 
     def start(self) -> int:
         """Replay what the base does not hold yet, then take commands; return records replayed.

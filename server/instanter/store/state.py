@@ -206,6 +206,7 @@ class State:
         heavy: Callable[[Transaction], T] | None = None,
         heavy_sequence: int | None = None,
         wait_durable: Callable[[int], None] | None = None,
+        collect: Callable[[int], Callable[[Transaction], None]] | None = None,
     ) -> FoldResult[T]:
         """Write what is in the overlay now to the base, synced, with the sequence it stands for.
 
@@ -223,6 +224,9 @@ class State:
         wait_durable
             Called with the sequence of what is about to be written, and returns once the log has
             that on disk: the base must never know more than the log. It may raise.
+        collect
+            Called with the same sequence, and returns what else belongs to the state there: a
+            change of the base, part of the same transaction, that may run twice.
 
         Raises
         ------
@@ -230,7 +234,7 @@ class State:
             The disk is full; the base is as before, or, with a heavy change, holds all but that.
         """
         assert (heavy is None) == (heavy_sequence is None), "one goes with the other"
-        result: FoldResult[T] = self._fold_overlay(wait_durable)
+        result: FoldResult[T] = self._fold_overlay(wait_durable, collect)
         if heavy is None:
             return result
         assert heavy_sequence is not None
@@ -352,7 +356,11 @@ class State:
         self._changed.update(dict.fromkeys(keys, number))
         return result
 
-    def _fold_overlay(self, wait_durable: Callable[[int], None] | None) -> FoldResult[T]:
+    def _fold_overlay(
+        self,
+        wait_durable: Callable[[int], None] | None,
+        collect: Callable[[int], Callable[[Transaction], None]] | None,
+    ) -> FoldResult[T]:
         overlay = self._writable_overlay()
         thread = threading.get_ident()
         folded = self.folded_sequence()
@@ -365,7 +373,14 @@ class State:
             if wait_durable is not None:
                 wait_durable(sequence)
             if entries or sequence > folded:
-                self.base.write(lambda base: copy_entries(snapshot, base, sequence))
+                add = None if collect is None else collect(sequence)
+
+                def write(base: Transaction) -> None:
+                    copy_entries(snapshot, base, sequence)
+                    if add is not None:
+                        add(base)
+
+                self.base.write(write)
             return FoldResult(sequence, len(entries), raw.id(), entries)
         finally:
             overlay.end_read(raw, thread)
