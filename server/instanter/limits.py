@@ -90,6 +90,25 @@ EVENT_FIELDS_MAX: Final = 50
 DERIVATIONS_MAX: Final = 200
 """Derived attributes of a catalogue: each is evaluated in every decision."""
 
+DERIVED_STATE_SIZE_BYTES_MAX: Final = 200 * 2_064
+"""Bytes of what is kept of one customer's events: 2,064 a derivation at most, 800 for a sum, 16 to
+100 as a rule, for a customer who does something now and then."""
+
+EVENTS_BATCH_MAX: Final = 1_000
+"""Events of one call: one record of the log, which others wait for."""
+
+EVENT_ID_SIZE_MAX: Final = 64
+"""Characters of an event id: a UUID has 36."""
+
+EVENT_AGE_NS_MAX: Final = 90 * 86_400_000_000_000
+"""How late an event may come: what is older than the longest window counts nowhere."""
+
+EVENT_AHEAD_NS_MAX: Final = 300_000_000_000
+"""How far a sender's clock may be ahead: five minutes."""
+
+EVENT_ID_KEPT_NS: Final = 30 * 3_600_000_000_000
+"""How long an event id is remembered: 24 hours are promised, and a few are there for late ones."""
+
 WINDOW_S_MIN: Final = 60
 """Shortest window, half-life or rest: one minute."""
 
@@ -431,6 +450,8 @@ assert CATALOGUE_FILE_SIZE_BYTES_MAX <= CATALOGUE_SIZE_BYTES_MAX < MESSAGE_SIZE_
 assert OFFER_COUNT_MAX <= OFFERS_MAX
 assert CONTACTS_KEPT > 100, "a cap counts up to 100 contacts"
 assert DERIVATIONS_MAX <= PROFILE_SLOTS_MAX, "each derived attribute has a profile slot"
+assert EVENT_ID_KEPT_NS > 24 * 3_600_000_000_000, "24 hours are promised"
+assert EVENT_AGE_NS_MAX <= WINDOW_S_MAX * 1_000_000_000, "older events count in no window"
 assert OUTCOME_WAIT_S_MAX <= WINDOW_S_MAX, "an ignored presentation is noted while it counts"
 assert BATCH_TURN_MAX <= BATCH_REQUESTS_MAX
 assert REVISION_POLL_NS * 5 < 1_000_000_000, "a new revision is promised within one second"

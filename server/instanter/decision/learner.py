@@ -245,6 +245,22 @@ def serve(plan: BinningPlan, model: PropensityModel) -> ServedModel:
     )
 
 
+def doubt_of(model: PropensityModel | None) -> float:
+    """Return the standard deviation of what is not known of an offer's base log-odds.
+
+    The labels counted so far, old ones less, tell n × p × (1 − p) about log-odds (Fisher's
+    information of a rate); the intercept's prior adds 1. What single predictors leave open is not
+    in it.
+    """
+    if model is None:
+        return 1.0
+    positive = float(model.counts[learning.COUNT_RECENT_POSITIVE])
+    negative = float(model.counts[learning.COUNT_RECENT_NEGATIVE])
+    total = positive + negative
+    told = positive * negative / total if total else 0.0
+    return 1.0 / math.sqrt(1.0 + told)
+
+
 def _context_shares(plan: BinningPlan, model: PropensityModel) -> NDArray[np.float64]:
     """Return the share of labels in each row of a context predictor; float64[R], else 0."""
     share = np.zeros(plan.row_count)

@@ -1,5 +1,6 @@
 """All models of a node: one binning plan, and the state of each offer's learner."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -87,6 +88,51 @@ class ModelSet:
         except (msgpack.UnpackException, LookupError, TypeError, ValueError, AttributeError) as e:
             raise DamagedError(f"the models cannot be read: {type(e).__name__}: {e}") from e
         return cls(plan, settings, models)
+
+
+def plan_to_bytes(plan: BinningPlan) -> bytes:
+    """Return a plan as msgpack; the same plan gives the same bytes."""
+    packed: bytes = msgpack.packb({"format": _FORMAT, **_pack(plan)})
+    return packed
+
+
+def plan_from_bytes(data: bytes) -> BinningPlan:
+    """Read a plan.
+
+    Raises
+    ------
+    DamagedError
+        The bytes are not what `plan_to_bytes` writes.
+    """
+    try:
+        return _read_plan(msgpack.unpackb(data))
+    except (msgpack.UnpackException, LookupError, TypeError, ValueError) as e:
+        raise DamagedError(f"the binning plan cannot be read: {type(e).__name__}: {e}") from e
+
+
+def model_to_bytes(model: PropensityModel) -> bytes:
+    """Return a model's state as msgpack; the same state gives the same bytes."""
+    packed: bytes = msgpack.packb(_pack(model))
+    return packed
+
+
+def model_from_bytes(data: bytes, row_count: int) -> PropensityModel:
+    """Read a model's state.
+
+    Raises
+    ------
+    DamagedError
+        The bytes are not what `model_to_bytes` writes for a plan of `row_count` rows.
+    """
+    try:
+        return _read_model(msgpack.unpackb(data), row_count)
+    except (msgpack.UnpackException, LookupError, TypeError, ValueError) as e:
+        raise DamagedError(f"a model's state cannot be read: {type(e).__name__}: {e}") from e
+
+
+def digest_of(document: bytes) -> bytes:
+    """Return 16 bytes that tell one document from another."""
+    return hashlib.blake2b(document, digest_size=16).digest()
 
 
 def _pack(value: BinningPlan | PropensityModel) -> dict[str, Any]:

@@ -48,6 +48,7 @@ DECISION_ID_SIZE_BYTES: Final = 16
 """Bytes of a decision's id: prefix 8, turn 6, row 2, big-endian; or the hash of a request id."""
 
 _FORMAT = 1
+_NO_ROWS = np.zeros((0, columns.LISTED_COUNT))
 _TOLD_ARM: int = getattr(columns, "TOLD_ARM", -1)
 _LISTED_CHOICE: int = getattr(columns, "LISTED_CHOICE", -1)
 
@@ -121,11 +122,12 @@ def encode_turn(
     """
     count = len(questions)
     told = arrays.told[:count]
-    kept = told[:, TOLD_KEPT]
-    deepest = int(kept.max())
-    listed = arrays.listed[:count, :deepest][np.arange(deepest) < kept[:, None]]
+    kept = told[:, TOLD_KEPT].tolist()
+    # What lies beyond the offers that a row lists belongs to somebody else's decision.
+    listed = [arrays.listed[row, :own] for row, own in enumerate(kept) if own]
+    rows = np.concatenate(listed) if listed else _NO_ROWS
     offers = tables.offers
-    shown = [offers[int(place)] for place in listed[:, LISTED_OFFER].tolist()]
+    shown = [offers[place] for place in rows[:, LISTED_OFFER].astype(int).tolist()]
     document = (
         _FORMAT,
         prefix,
@@ -143,10 +145,10 @@ def encode_turn(
         told.astype(np.int16).tobytes(),
         [offer.name for offer in shown],
         [offer.value_minor for offer in shown],
-        listed.tobytes(),
+        rows.tobytes(),
         *_encode_context(arrays.context[:count]),
         tables.derived_slots.tobytes(),
-        arrays.slots[:count, tables.derived_slots].tobytes(),
+        arrays.slots[:count, tables.derived_slots].tobytes() if len(tables.derived_slots) else b"",
     )
     body: bytes = msgpack.packb(document)
     return body
@@ -377,9 +379,7 @@ def _read_turn(fields: list[Any]) -> RecordedTurn:
         told=np.frombuffer(told, np.int16).reshape(count, -1),
         offer_names=names,
         values_minor=values,
-        listed=np.frombuffer(listed).reshape(len(names), -1)
-        if names
-        else np.zeros((0, columns.LISTED_COUNT)),
+        listed=np.frombuffer(listed).reshape(len(names), -1) if names else _NO_ROWS,
         context=(
             np.frombuffer(row, np.uint16),
             np.frombuffer(slot, np.uint16),

@@ -1,11 +1,14 @@
 """From learned models to the score table: additive weights into 16-bit fixed point."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.decision.binning_plan import BinningPlan, interleave_edges
-from instanter.decision.learner import KNOT_LIMIT, ServedModel, serve
+from instanter.decision.learner import KNOT_LIMIT, PropensityModel, doubt_of, serve
 from instanter.decision.models import ModelSet
 from instanter.decision.score_table import ScoreTable
 
@@ -15,6 +18,28 @@ COLUMN_MULTIPLE = 32
 _WEIGHT_MAX = np.iinfo(np.int16).max
 _SUM_MAX = 1 << 29
 """Bound of each modal sum: two of them and the weights of all predictors fit 32 bits."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColumnLayout:
+    """How the models of one plan become columns of a table; the same for all columns.
+
+    Attributes
+    ----------
+    plan
+        What the models were learned with.
+    source_row
+        int64[R]: which row of the plan each row of the table shows.
+    predictor_of_row
+        int64[R]: to which predictor a row of the table belongs.
+    modal_row
+        int64[P]: row of each predictor's modal bin in the table.
+    """
+
+    plan: BinningPlan
+    source_row: NDArray[np.int64]
+    predictor_of_row: NDArray[np.int64]
+    modal_row: NDArray[np.int64]
 
 
 def build_score_table(
@@ -36,26 +61,28 @@ def build_score_table(
     ScoreTable
         An offer without a model has no weights, and its declared prior as its score.
     """
-    offer_count = len(catalogue.offers)
-    served: dict[int, ServedModel] = {}
-    if model_set is not None:
-        for column, offer in enumerate(catalogue.offers):
-            model = model_set.models.get(offer.name)
-            if model is not None and model.label_count.sum() > 0:
-                served[column] = serve(model_set.plan, model)
+    models: Mapping[str, PropensityModel] = {} if model_set is None else model_set.models
+    served = any(is_served(models.get(offer.name)) for offer in catalogue.offers)
     plan = model_set.plan if model_set is not None and served else _EMPTY_PLAN
+    table, layout = make_blank_table(plan, catalogue, revision=revision)
+    for column, offer in enumerate(catalogue.offers):
+        refresh_column(table, layout, column, models.get(offer.name), offer.prior_propensity)
+    return table
+
+
+def make_blank_table(
+    plan: BinningPlan, catalogue: CompiledCatalogue, *, revision: int
+) -> tuple[ScoreTable, ColumnLayout]:
+    """Return a table of a plan whose columns are still to be filled, and how to fill them."""
     bin_count, source_row = _spread_channels(plan, catalogue)
     modal_bin = _find_modal_bins(plan, bin_count, source_row)
     row_start = (np.cumsum(bin_count) - bin_count).astype(np.int32)
-    columns = _quantise(plan, served, offer_count, bin_count, source_row, row_start + modal_bin)
-    intercept, prior_logit, calibration_x, calibration_y = _stack(
-        served, catalogue.prior_propensity, len(columns[1])
-    )
     edge_start, edges = interleave_edges(plan.edge_start, plan.edges)
-    weight, base, context_base, scale = columns
-    fitted = np.zeros(len(base), np.uint8)
-    fitted[list(served)] = 1
-    return ScoreTable(
+    columns = -(-max(len(catalogue.offers), 1) // COLUMN_MULTIPLE) * COLUMN_MULTIPLE
+    knots = np.tile([-KNOT_LIMIT, KNOT_LIMIT], (columns, 1))
+    reach = 2 * _SUM_MAX + len(bin_count) * (_WEIGHT_MAX + 1)
+    assert reach < 1 << 31, "the sum of a column must fit 32 bits"
+    table = ScoreTable(
         revision=revision,
         predictor_slot=plan.predictor_slot,
         predictor_source=plan.predictor_source,
@@ -65,16 +92,85 @@ def build_score_table(
         bin_count=bin_count,
         row_start=row_start,
         modal_bin=modal_bin,
-        weight=weight,
-        base=base,
-        context_base=context_base,
-        scale=scale,
-        intercept=intercept,
-        prior_logit=prior_logit,
-        calibration_x=calibration_x,
-        calibration_y=calibration_y,
-        fitted=fitted,
+        weight=np.zeros((len(source_row), columns), np.int16),
+        base=np.zeros(columns, np.int32),
+        context_base=np.zeros(columns, np.int32),
+        scale=np.ones(columns),
+        intercept=np.zeros(columns),
+        prior_logit=np.zeros(columns),
+        calibration_x=knots,
+        calibration_y=knots.copy(),
+        fitted=np.zeros(columns, np.uint8),
+        doubt=np.zeros(columns),
     )
+    layout = ColumnLayout(
+        plan=plan,
+        source_row=source_row,
+        predictor_of_row=np.repeat(np.arange(len(bin_count)), bin_count),
+        modal_row=(row_start + modal_bin).astype(np.int64),
+    )
+    return table, layout
+
+
+def refresh_column(
+    table: ScoreTable,
+    layout: ColumnLayout,
+    column: int,
+    model: PropensityModel | None,
+    prior_propensity: float,
+) -> None:
+    """Write what an offer's model is now into its column.
+
+    The column's scale is the smallest that lets its largest difference fit 16 bits and its modal
+    sums half of what 32 bits leave; with it no sum of any bins can overflow.
+
+    Parameters
+    ----------
+    table
+        Its column is written.
+    layout
+        From `make_blank_table`.
+    column
+        Which.
+    model
+        The offer's model; None, or one without a label, for the declared prior.
+    prior_propensity
+        As declared, in (0, 1).
+    """
+    table.doubt[column] = doubt_of(model)
+    table.fitted[column] = is_served(model)
+    if model is None or not is_served(model):
+        table.weight[:, column] = 0
+        table.base[column] = table.context_base[column] = 0
+        table.scale[column] = 1.0
+        table.intercept[column] = np.log(prior_propensity / (1.0 - prior_propensity))
+        table.prior_logit[column] = table.intercept[column]
+        table.calibration_x[column] = table.calibration_y[column] = -KNOT_LIMIT, KNOT_LIMIT
+        return
+    served = serve(layout.plan, model)
+    weight = served.weight[layout.source_row]
+    modal = weight[layout.modal_row]
+    difference = weight - modal[layout.predictor_of_row]
+    profile = table.profile_predictor_count
+    modal_sums = np.array([modal[:profile].sum(), modal[profile:].sum()])
+    # The last bound keeps zeros and crumbs from becoming a division by next to nothing.
+    scale = max(
+        np.abs(difference).max(initial=0.0) / _WEIGHT_MAX,
+        np.abs(modal_sums).max() / _SUM_MAX,
+        1e-12,
+    )
+    table.weight[:, column] = np.rint(difference / scale)
+    table.base[column], table.context_base[column] = np.rint(modal_sums / scale)
+    table.scale[column] = scale
+    table.intercept[column] = served.intercept
+    table.prior_logit[column] = served.prior_logit
+    table.calibration_x[column] = served.calibration_x
+    table.calibration_y[column] = served.calibration_y
+
+
+def is_served(model: PropensityModel | None) -> bool:
+    """Return whether a model has learned anything; else the declared prior stands."""
+    return model is not None and bool(model.label_count.sum() > 0)
 
 
 _EMPTY_PLAN = BinningPlan(
@@ -122,58 +218,3 @@ def _find_modal_bins(
         shown = source_row[len(source_row) - bin_count[-1] :]
         modal[-1] = np.argmax(shown == modal_row)
     return modal
-
-
-def _quantise(
-    plan: BinningPlan,
-    served: dict[int, ServedModel],
-    offer_count: int,
-    bin_count: NDArray[np.int32],
-    source_row: NDArray[np.int64],
-    modal_row: NDArray[np.int32],
-) -> tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-    """Return weight int16[R, C], base int32[C], context_base int32[C], scale float64[C].
-
-    A column's scale is the smallest that lets its largest difference fit 16 bits and its modal
-    sums half of what 32 bits leave; with it no sum of any bins can overflow.
-    """
-    columns = -(-max(offer_count, 1) // COLUMN_MULTIPLE) * COLUMN_MULTIPLE
-    profile = plan.profile_predictor_count
-    by_column = np.zeros((columns, len(source_row)), np.int16)
-    sums = np.zeros((2, columns), np.int32)
-    scale = np.ones(columns)
-    predictor_of_row = np.repeat(np.arange(len(bin_count)), bin_count)
-    for column, model in served.items():
-        weight = model.weight[source_row]
-        modal = weight[modal_row]
-        difference = weight - modal[predictor_of_row]
-        modal_sums = np.array([modal[:profile].sum(), modal[profile:].sum()])
-        # The last bound keeps zeros and crumbs from becoming a division by next to nothing.
-        scale[column] = max(
-            np.abs(difference).max(initial=0.0) / _WEIGHT_MAX,
-            np.abs(modal_sums).max() / _SUM_MAX,
-            1e-12,
-        )
-        by_column[column] = np.rint(difference / scale[column])
-        sums[:, column] = np.rint(modal_sums / scale[column])
-    reach = 2 * _SUM_MAX + len(bin_count) * (_WEIGHT_MAX + 1)
-    assert reach < 1 << 31, "the sum of a column must fit 32 bits"
-    weights = np.ascontiguousarray(by_column.T)
-    return weights, sums[0].copy(), sums[1].copy(), scale
-
-
-def _stack(
-    served: dict[int, ServedModel], prior: NDArray[np.float64], columns: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return intercept, prior_logit float64[C], calibration_x, calibration_y float64[C, 2]."""
-    intercept = np.zeros(columns)
-    intercept[: len(prior)] = np.log(prior / (1.0 - prior))
-    prior_logit = intercept.copy()
-    calibration_x = np.tile([-KNOT_LIMIT, KNOT_LIMIT], (columns, 1))
-    calibration_y = calibration_x.copy()
-    for column, model in served.items():
-        intercept[column] = model.intercept
-        prior_logit[column] = model.prior_logit
-        calibration_x[column] = model.calibration_x
-        calibration_y[column] = model.calibration_y
-    return intercept, prior_logit, calibration_x, calibration_y
