@@ -86,6 +86,12 @@ class ConflictError(InstanterError):
     reason = "REVISION_CONFLICT"
 
 
+class AlreadyExistsError(InstanterError):
+    """The id stands for something else already; give what is new an id of its own."""
+
+    reason = "ALREADY_EXISTS"
+
+
 class PreconditionError(InstanterError):
     """The system is not in the state that the request needs; retrying alone does not help."""
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from instanter.catalogue.compiled import CompiledCatalogue, RuleProgram
 from instanter.catalogue.events import Aggregation, Derivation, EventField
 from instanter.catalogue.schema import AttributeKind
-from instanter.kernels.derived_state import DISTINCT_BUCKETS, HEAD_WORDS, PLAN_COUNT
+from instanter.kernels.derived_state import DISTINCT_BUCKETS, HEAD_WORDS, PLAN_COUNT, PLAN_KIND
 
 _TILES: Final = 32
 """Tiles of a window: with them a window is long by up to 3 %, which no marketer's rule minds,
@@ -60,6 +60,16 @@ class DerivationPlan:
     def is_empty(self) -> bool:
         """Whether there is no derived attribute."""
         return not len(self.plan) and not len(self.ratios)
+
+    @property
+    def kind_codes(self) -> set[int]:
+        """Codes of the event kinds that something is derived from."""
+        return set(self.plan[:, PLAN_KIND].tolist())
+
+    @property
+    def state_words_max(self) -> int:
+        """Words of a customer's state at most."""
+        return len(self.plan) * STATE_WORDS_MAX
 
 
 def make_derivation_plan(catalogue: CompiledCatalogue) -> DerivationPlan:

@@ -5,6 +5,7 @@ from typing import Any, Final
 from instanter.errors import PreconditionError
 from instanter.keeper.commands import Apply, ApplyContext
 from instanter.keeper.customers import apply_delete, apply_update
+from instanter.keeper.events import apply_events
 from instanter.keeper.loading import apply_load_block
 from instanter.keeper.publishing import apply_catalogue, apply_models
 from instanter.keeper.records import RecordKind
@@ -18,6 +19,7 @@ APPLY: Final[dict[int, Apply]] = {
     RecordKind.PUBLISH_CATALOGUE: apply_catalogue,
     RecordKind.PUBLISH_MODELS: apply_models,
     RecordKind.LOAD_BLOCK: apply_load_block,
+    RecordKind.EVENTS: apply_events,
     RecordKind.VOID: apply_void,
 }
 

@@ -6,11 +6,12 @@ record is read out of the log again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import msgpack
 
+from instanter.events.engine import EventEngine
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.records import RecordKind
 from instanter.store.log.frames import LogRecord
@@ -40,9 +41,12 @@ class ApplyContext:
     ----------
     published
         The catalogue of the transaction's state, decoded once a revision.
+    events
+        Counts events; it is given the catalogue before each use.
     """
 
     published: PublishedCatalogue
+    events: EventEngine = field(default_factory=EventEngine)
 
 
 class Command(Protocol[T_co]):

@@ -10,6 +10,7 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from instanter.errors import (
+    AlreadyExistsError,
     CatalogueInvalidError,
     ConflictError,
     DamagedError,
@@ -27,6 +28,7 @@ DOMAIN: Final = "instanter.dev"
 """The domain of every `ErrorInfo.reason`."""
 
 CODES: Final[dict[type[InstanterError], int]] = {
+    AlreadyExistsError: code_pb2.ALREADY_EXISTS,
     CatalogueInvalidError: code_pb2.INVALID_ARGUMENT,
     ConflictError: code_pb2.ABORTED,
     DamagedError: code_pb2.DATA_LOSS,

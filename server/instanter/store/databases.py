@@ -127,7 +127,7 @@ EVENT_IDS: Final = Database(
     index=6,
     name="event_ids",
     key_form="16-byte hash of the event id",
-    value_form="sealed: digest of the payload and time",
+    value_form="sealed: 16-byte digest of what the event came with",
     check=Check.BY_KEY,
     owner="store/event_ids",
     since_format=2,
@@ -135,9 +135,9 @@ EVENT_IDS: Final = Database(
 EVENT_ID_EXPIRY: Final = Database(
     index=7,
     name="event_id_expiry",
-    key_form="hour from which on it may go, then the key in `event_ids`",
-    value_form="marker",
-    check=Check.MARKER,
+    key_form="hour from which on they may go, then the sequence of their record, uint64",
+    value_form="sealed: keys in `event_ids`, one after the other",
+    check=Check.BY_KEY,
     owner="store/event_ids",
     since_format=2,
 )
@@ -241,6 +241,9 @@ META_KEY_APPLIED: Final = meta_key("applied")
 
 META_KEY_BOOT: Final = meta_key("boot")
 """Overlay only: which start of the operating system it was made in."""
+
+META_KEY_EVENT_IDS_EXPIRED: Final = meta_key("event_ids_gone")
+"""Key of the last entry in `event_id_expiry` that was acted upon, sealed."""
 
 LAYER_META_KEYS: Final = frozenset(
     {META_KEY_FORMAT, META_KEY_FOLDED, META_KEY_APPLIED, META_KEY_BOOT}

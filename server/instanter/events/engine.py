@@ -1,0 +1,209 @@
+"""The event engine: checks events against their kinds, and counts them in customers' states.
+
+No clock and nothing of the store: what an event does follows from the catalogue, the customer's
+state and the event itself.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.catalogue.derivation_plan import DerivationPlan, make_derivation_plan
+from instanter.catalogue.events import EventKind, as_attribute
+from instanter.catalogue.schema import MISSING_CODE, Attribute
+from instanter.catalogue.values import AttributeValue, encode_value
+from instanter.errors import InvalidFieldError, nearest
+from instanter.kernels.derived_state import apply_events
+from instanter.limits import DERIVED_STATE_SIZE_BYTES_MAX, EVENT_FIELDS_MAX
+
+FieldValues = Mapping[str, AttributeValue | datetime]
+"""An event's fields by name, as its sender gave them."""
+
+_NAMES_SHOWN_MAX: Final = 8
+_HEAD: Final = struct.Struct("<II")
+_TIME: Final = struct.Struct("<q")
+_PATTERNS: Final = tuple(
+    struct.Struct(f"<{count}I{4 * (count & 1)}x") for count in range(EVENT_FIELDS_MAX + 1)
+)
+_NO_STATE: Final = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kind:
+    """What an event of one kind is checked against.
+
+    Attributes
+    ----------
+    code
+        The kind's number.
+    fields
+        Field's name to its index and the attribute that it is checked as.
+    required
+        Names of the fields that an event must have.
+    """
+
+    code: int
+    fields: dict[str, tuple[int, Attribute]]
+    required: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tables:
+    """One catalogue as the engine uses it."""
+
+    catalogue: CompiledCatalogue
+    kinds: dict[str, _Kind]
+    plan: DerivationPlan
+    followed: frozenset[int]
+
+
+class EventEngine:
+    """Checks events and counts them, by the catalogue installed last. Belongs to one thread."""
+
+    __slots__ = ("_out", "_tables")
+
+    def __init__(self) -> None:
+        self._tables: _Tables | None = None
+        self._out: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def install(self, catalogue: CompiledCatalogue) -> None:
+        """Use a catalogue from now on; costs nothing when it is the one in use."""
+        if self._tables is not None and self._tables.catalogue is catalogue:
+            return
+        plan = make_derivation_plan(catalogue)
+        self._tables = _Tables(
+            catalogue,
+            {kind.name: _make_kind(kind) for kind in catalogue.events if not kind.withdrawn},
+            plan,
+            frozenset(plan.kind_codes),
+        )
+        self._out = np.zeros(plan.state_words_max, np.int64)
+        assert self._out.nbytes <= DERIVED_STATE_SIZE_BYTES_MAX
+
+    def encode(self, kind: str, fields: FieldValues, at: str) -> bytes:
+        """Check an event's kind and fields, and return them as the log keeps them.
+
+        Codes and indexes are never reused, so the bytes mean the same under every later
+        catalogue; an event that is sent again gives the same bytes.
+
+        Parameters
+        ----------
+        kind
+            Name of its kind.
+        fields
+            Values by the names of its fields.
+        at
+            Path of the event in the request, for errors.
+
+        Returns
+        -------
+        bytes
+            Kind's code and number of fields n, uint32; then the fields' patterns, uint32[n], up
+            to the last that is given; NUL up to a multiple of 8 bytes.
+
+        Raises
+        ------
+        InvalidFieldError
+            The kind is not declared, a field is not, one that is required is missing, or a value
+            is of another kind, out of range or not among the declared ones.
+        """
+        tables = self._in_use()
+        found = tables.kinds.get(kind)
+        if found is None:
+            expected = _expect("a declared event kind", kind, tables.kinds)
+            raise InvalidFieldError(f"{at}.kind", kind, expected, reason="EVENT_KIND_UNKNOWN")
+        patterns: list[int] = []
+        for name, value in fields.items():
+            known = found.fields.get(name)
+            if known is None:
+                expected = _expect(f"a field of event kind '{kind}'", name, found.fields)
+                raise InvalidFieldError(
+                    f'{at}.fields["{name}"]', name, expected, reason="EVENT_FIELD_UNKNOWN"
+                )
+            index, attribute = known
+            while len(patterns) <= index:
+                patterns.append(MISSING_CODE)
+            try:
+                patterns[index] = encode_value(attribute, value, name)
+            except InvalidFieldError as error:
+                raise _placed(error, f'{at}.fields["{name}"]') from None
+        for name in found.required:
+            if name not in fields:
+                raise InvalidFieldError(
+                    f'{at}.fields["{name}"]',
+                    "",
+                    f"a value: event kind '{kind}' requires this field",
+                    reason="EVENT_FIELD_MISSING",
+                )
+        count = len(patterns)
+        return _HEAD.pack(found.code, count) + _PATTERNS[count].pack(*patterns)
+
+    def is_followed(self, encoded: bytes) -> bool:
+        """Return whether any attribute is derived from events of the kind of an encoded one."""
+        return int.from_bytes(encoded[:4], "little") in self._in_use().followed
+
+    def apply(self, state: bytes, events: Iterable[tuple[int, bytes]]) -> bytes:
+        """Return the state of one customer after further events.
+
+        The order of events makes no difference to the bytes, however they are spread over calls.
+        What the state holds of derivations that are no longer declared is dropped.
+
+        Parameters
+        ----------
+        state
+            The state before; empty for none.
+        events
+            Time in milliseconds since 1970, and what `encode` returned, of each event.
+
+        Returns
+        -------
+        bytes
+            At most `limits.DERIVED_STATE_SIZE_BYTES_MAX`; empty when nothing follows from it.
+        """
+        plan = self._in_use().plan
+        rows = b"".join([part for time_ms, row in events for part in (_TIME.pack(time_ms), row)])
+        size = apply_events(
+            np.frombuffer(state, np.int64) if state else _NO_STATE,
+            np.frombuffer(rows, np.int64),
+            plan.plan,
+            plan.f64,
+            plan.i32,
+            plan.u8,
+            plan.program_cut,
+            self._out,
+        )
+        return self._out[:size].tobytes()
+
+    def _in_use(self) -> _Tables:
+        assert self._tables is not None, "a catalogue is installed first"
+        return self._tables
+
+
+def _make_kind(kind: EventKind) -> _Kind:
+    """Return what events of a kind are checked against."""
+    fields = [field for field in kind.fields if not field.withdrawn]
+    return _Kind(
+        kind.code,
+        {field.name: (field.index, as_attribute(field)) for field in fields},
+        tuple(field.name for field in fields if field.required),
+    )
+
+
+def _placed(error: InvalidFieldError, field: str) -> InvalidFieldError:
+    """Return the error of a value with its path, which is only made when there is an error."""
+    return InvalidFieldError(field, error.value, error.expected, reason=error.reason)
+
+
+def _expect(what: str, given: str, names: Mapping[str, object]) -> str:
+    """Describe what would be right, with the nearest name or else the first few."""
+    near = nearest(given, names)
+    if near:
+        return f"{what}; did you mean '{near}'?"
+    listed: Sequence[str] = [f"'{name}'" for name in names][:_NAMES_SHOWN_MAX]
+    return f"{what}: {', '.join(listed)}" if listed else f"{what}, but none is declared"
