@@ -98,3 +98,36 @@ def _divide(above, below):
     if MISSING_CODE in (above, below) or not number_of(below, True):
         return MISSING_CODE
     return pattern_of(number_of(above, True) / number_of(below, True))
+
+
+def recompute(derivation, events, now_ms):
+    """Return what a derivation says, from all events ever: (time in ms, value of its field).
+
+    The window begins at the start of the tile that it would begin in, so it is at most one tile
+    too long. Events whose field is missing are left out by the caller.
+    """
+    name = derivation.aggregation.name
+    if derivation.half_life_s:
+        weighted = [(2 ** -((now_ms - t) / 1000 / derivation.half_life_s), v) for t, v in events]
+        count = sum(weight for weight, _ in weighted)
+        total = math.fsum(weight * value for weight, value in weighted)
+        return {"COUNT": count, "SUM": total, "MEAN": total / count if count else None}[name]
+    window_ms = 1000 * derivation.window_s
+    tile_ms = 1000 * -(-derivation.window_s // 32)
+    begin_ms = now_ms - window_ms
+    if name not in ("LAST", "TIME_SINCE_LAST"):
+        begin_ms = begin_ms // tile_ms * tile_ms
+    assert 0 <= now_ms - window_ms - begin_ms < tile_ms
+    inside = [(time_ms, value) for time_ms, value in events if time_ms >= begin_ms]
+    values = [value for _, value in inside]
+    if name in ("COUNT", "SUM", "DISTINCT"):
+        return {"COUNT": len, "SUM": math.fsum, "DISTINCT": lambda v: len(set(v))}[name](values)
+    if not inside:
+        return None
+    return {
+        "MINIMUM": lambda: min(values),
+        "MAXIMUM": lambda: max(values),
+        "MEAN": lambda: math.fsum(values) / len(values),
+        "LAST": lambda: max(inside)[1],
+        "TIME_SINCE_LAST": lambda: (now_ms - max(inside)[0]) / 1000,
+    }[name]()

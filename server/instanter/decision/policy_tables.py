@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.compiled import CompiledCatalogue
-from instanter.catalogue.contact_policy import CONTACT_POLICY_EMPTY, ContactScope
+from instanter.catalogue.contact_policy import ContactPolicy, ContactScope
 from instanter.decision.contacts import code_of, group_code_of
 from instanter.kernels.contact_policy import PACKED_POLICY
 
@@ -21,6 +21,11 @@ _ZONES_FROM: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _ZONES_TO: Final = datetime(2070, 1, 1, tzinfo=UTC)
 _STEP: Final = timedelta(days=7)
 _FOREVER_S: Final = 1 << 62
+
+
+def limits_contacts(policy: ContactPolicy) -> bool:
+    """Return whether a policy limits anything."""
+    return bool(policy.caps or policy.cool_offs or policy.quiet_hours or policy.consents)
 
 
 def pack_policy(catalogue: CompiledCatalogue) -> NDArray[np.int64]:
@@ -60,7 +65,7 @@ def pack_policy(catalogue: CompiledCatalogue) -> NDArray[np.int64]:
             Until when, seconds since 1970, a zone's clocks are how many seconds ahead of UTC.
     """
     policy = catalogue.contact_policy
-    if policy == CONTACT_POLICY_EMPTY:
+    if not limits_contacts(policy):
         return NO_POLICY
     channels = list(catalogue.channels)
     groups = sorted({group_code_of(offer.name, offer.group) for offer in catalogue.offers})

@@ -238,8 +238,12 @@ def find_first_chance(first, exploration, doubt, propensity, priority):  # type:
     count, low, ratio = find_rivals(first, exploration, doubt, propensity, priority, rival)
     if low >= _REACH:
         return _CHANCE_MIN
+    if count == 0 and low == -_REACH:
+        return 1.0
+    # A rival that is worth less is beaten for good at some z, in a bend that is the sharper the
+    # more the log-odds vary.
     width_max = _WIDTH_MAX if low == -_REACH else _WIDTH_BEHIND_STEP_MAX
-    width = min(max(ratio, _WIDTH_MIN), width_max)
+    width = max(min(ratio, width_max) / (1.0 + spread), _WIDTH_MIN)
     steps = math.ceil((_REACH - low) / width)
     width = (_REACH - low) / steps
     total = 0.0
