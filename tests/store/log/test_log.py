@@ -19,7 +19,7 @@ from instanter.errors import (
     PreconditionError,
     UnavailableError,
 )
-from instanter.store.log import segments
+from instanter.store.log import reading, segments
 from instanter.store.log.frames import LogPosition
 from instanter.store.log.reading import LogReader
 from instanter.store.log.segments import list_segments, segment_path
@@ -89,6 +89,25 @@ def test_a_record_larger_than_a_segment_gets_a_segment_of_its_own(opener: Opener
         assert list(log.read(1)) == records
     sizes = [segment_path(opener.folder, first).stat().st_size for first in (1, 2, 3)]
     assert sizes == [4096, 64 + 32 + 100_000, 4096]
+
+
+def test_reading_begins_at_any_record_and_not_at_the_beginning(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LANDMARK_DISTANCE_BYTES", 200)
+    log = opener()
+    records = write_groups(log, *[9] * 20)
+    for opened_again in (False, True):
+        if opened_again:
+            abandon(log)
+            log = opener()
+        for sequence in range(1, len(records) + 1):
+            assert list(log.read(sequence)) == records[sequence - 1 :]
+        assert list(log.read(len(records) + 1)) == []
+    first = log.drop_old(keep_from_sequence=100, size_bytes_max=0, now_ns=0)
+    assert 1 < first <= 100
+    assert list(log.read(first)) == records[first - 1 :]
+    log.close()
 
 
 def test_segments_grow_from_a_small_first_one(opener: Opener) -> None:

@@ -28,7 +28,7 @@ be on disk cannot be missing because of a power cut.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Final, NamedTuple
 
 import google_crc32c
@@ -165,6 +165,65 @@ def decode(data: bytes, at: int, salt: int) -> Frame | None:
         crc,
         frame_size_bytes(length - COVERED_SIZE_BYTES_MIN),
     )
+
+
+class RunEnd(NamedTuple):
+    """Where a run of right frames ended.
+
+    Attributes
+    ----------
+    at
+        Offset in the bytes that were read.
+    sequence
+        Of the record that should stand there.
+    crc
+        Checksum of the frame before.
+    marked
+        Whether an end mark stands there.
+    """
+
+    at: int
+    sequence: int
+    crc: int
+    marked: bool
+
+
+def read_run(
+    data: bytes, salt: int, sequence: int, crc: int, place: LogPosition
+) -> Generator[LogRecord, None, RunEnd]:
+    """Yield records as long as frames are right and follow one another.
+
+    It is `decode` once more, without what makes that slow: a log is read at each start.
+
+    Parameters
+    ----------
+    data
+        Bytes of a segment from the beginning of a frame on.
+    salt
+        The log's.
+    sequence, crc
+        Of the first frame, and the checksum of the one before it.
+    place
+        Where `data` begins.
+    """
+    unpack, extend = HEADER.unpack_from, google_crc32c.extend
+    segment, start = place
+    at, size = 0, len(data)
+    while at + HEADER_SIZE_BYTES <= size:
+        length, found_crc, found, time_ns, kind, flags, _ = unpack(data, at)
+        end = at + _PREFIX_SIZE_BYTES + length
+        if found != sequence or end > size or length < COVERED_SIZE_BYTES_MIN:
+            break
+        if extend(salt ^ length, data[at + _PREFIX_SIZE_BYTES : end]) != found_crc:
+            break
+        if flags:
+            return RunEnd(at, sequence, crc, marked=True)
+        body = data[at + HEADER_SIZE_BYTES : end]
+        yield LogRecord(found, time_ns, kind, body, LogPosition(segment, start + at))
+        at = (end + ALIGNMENT_BYTES - 1) & -ALIGNMENT_BYTES
+        crc = found_crc
+        sequence += 1
+    return RunEnd(at, sequence, crc, marked=False)
 
 
 def find_frames(data: bytes, salt: int, sequence_min: int) -> Iterator[tuple[int, Frame]]:

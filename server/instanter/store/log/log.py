@@ -34,6 +34,7 @@ from instanter.store.log.segments import (
     zero_range,
 )
 from instanter.store.log.survey import Segment, TornTail
+from instanter.store.log.walking import Landmark
 
 __all__ = ["GroupWritten", "Log", "LogMark", "LogPosition", "LogRecord", "TornTail"]
 
@@ -77,6 +78,8 @@ class Log:
     ) -> None:
         self.folder = folder
         self.reader = LogReader(folder)
+        for landmark in opened.landmarks:
+            self.reader.add_landmark(landmark)
         self._lock = opened.lock
         self._descriptor = opened.descriptor
         self._segments = list(opened.segments)
@@ -211,6 +214,8 @@ class Log:
                 self._take_back(part, error)
         size = sum(len(part.buffer) for part in parts)
         self._written = last
+        begin = next(part for part in parts if part.buffer)
+        self.reader.add_landmark(Landmark(first, LogPosition(begin.segment, begin.offset)))
         group.begin_anew(self._header.size_bytes)
         if _PREPARE_DIVISOR * (self._header.size_bytes - group.room()) > self._header.size_bytes:
             self._prepare_next()
@@ -292,6 +297,7 @@ class Log:
                 segment_path(self.folder, self.first_sequence).unlink(missing_ok=True)
                 del self._segments[0]
             if count:
+                self.reader.forget_before(self.first_sequence)
                 sync_folder(self.folder)
         except OSError as error:
             raise UnavailableError(

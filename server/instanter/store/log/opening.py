@@ -32,6 +32,7 @@ from instanter.store.log.survey import (
     TornTail,
     damaged_error,
 )
+from instanter.store.log.walking import Landmark
 
 SYNC_FAILED: Final = "LOG_SYNC_FAILED"
 """Reason when the disk did not take what was written: nothing of it may be relied upon."""
@@ -58,6 +59,8 @@ class OpenedLog:
         Its sequence.
     crc
         Checksum of the frame before.
+    landmarks
+        Where some of the records stand, in order.
     """
 
     lock: int
@@ -66,6 +69,7 @@ class OpenedLog:
     end: LogPosition
     next_sequence: int
     crc: int
+    landmarks: tuple[Landmark, ...]
 
 
 def open_log(
@@ -168,7 +172,7 @@ def _begin(folder: Path, lock: int, clock: Clock, preparation: Preparation) -> O
         raise disk_full_error(folder, error) from error
     end = LogPosition(1, SEGMENT_HEADER_SIZE_BYTES)
     segment = Segment(header, unnamed.size_bytes)
-    return OpenedLog(lock, unnamed.descriptor, (segment,), end, 1, 0)
+    return OpenedLog(lock, unnamed.descriptor, (segment,), end, 1, 0, ())
 
 
 def _go_on(
@@ -194,7 +198,13 @@ def _go_on(
     if survey.torn is not None:
         on_torn(survey.torn)
     return OpenedLog(
-        lock, descriptor, survey.segments, survey.end, survey.next_sequence, survey.crc
+        lock,
+        descriptor,
+        survey.segments,
+        survey.end,
+        survey.next_sequence,
+        survey.crc,
+        survey.landmarks,
     )
 
 

@@ -1,6 +1,7 @@
 """Reads a log beside the one who writes it: another thread, or another process."""
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from instanter.store.log import frames
 from instanter.store.log.frames import LogPosition, LogRecord
 from instanter.store.log.segments import list_segments, segment_path
 from instanter.store.log.survey import Hole, Survey, Surveyor, damaged_error
-from instanter.store.log.walking import Ending, SegmentFile, SegmentWalk
+from instanter.store.log.walking import Ending, Landmark, SegmentFile, SegmentWalk
+
+_LANDMARK_DISTANCE_BYTES = 1 << 20
+"""Bytes between two landmarks: to read from one to a record takes a few milliseconds."""
 
 _GUESS_SIZE_BYTES = 4096
 """What is read of a record at first: most are shorter."""
@@ -24,11 +28,12 @@ class LogReader:
         Where the log lives.
     """
 
-    __slots__ = ("_salts", "folder")
+    __slots__ = ("_landmarks", "_salts", "folder")
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._salts: dict[int, int] = {}
+        self._landmarks: list[Landmark] = []
 
     @classmethod
     def open(cls, folder: Path) -> "LogReader":
@@ -83,17 +88,32 @@ class LogReader:
         segment = self._find_segment(from_sequence)
         while segment is not None:
             with self._open(segment) as file:
-                walk = SegmentWalk(file)
+                walk = SegmentWalk(file, self._find_landmark(segment, from_sequence))
                 present = segment
                 while segment == present:
                     for record in walk.records():
-                        if to_sequence is not None and record.sequence > to_sequence:
-                            return
                         if record.sequence >= from_sequence:
                             yield record
-                    if to_sequence is not None and walk.sequence > to_sequence:
-                        return
+                        if record.sequence == to_sequence:
+                            return
                     segment = self._find_next(walk, file, durable_before)
+
+    def add_landmark(self, landmark: Landmark) -> None:
+        """Learn where a record stands, so that reading can begin there; in order of sequences.
+
+        Only the thread that writes the log adds any, and any thread may read meanwhile.
+        """
+        known = self._landmarks
+        if known and known[-1].position.segment == landmark.position.segment:
+            distance = landmark.position.offset - known[-1].position.offset
+            if distance < _LANDMARK_DISTANCE_BYTES:
+                return
+        known.append(landmark)
+
+    def forget_before(self, sequence: int) -> None:
+        """Forget what was learned of records before a sequence: they are not kept any more."""
+        self._landmarks = [each for each in self._landmarks if each.sequence >= sequence]
+        self._salts = {each: salt for each, salt in self._salts.items() if each >= sequence}
 
     def read_at(self, position: LogPosition) -> LogRecord:
         """Return the record that stands at a position, by one read as a rule.
@@ -151,6 +171,13 @@ class LogReader:
                 metadata={"first_sequence": str(first)},
             )
         return max(name for name in names if name <= sequence)
+
+    def _find_landmark(self, segment: int, sequence: int) -> Landmark | None:
+        """Return the last landmark of a segment up to a sequence, or None."""
+        known = self._landmarks
+        index = bisect_right(known, sequence, key=lambda landmark: landmark.sequence)
+        found = known[index - 1] if index else None
+        return found if found is not None and found.position.segment == segment else None
 
     def _find_next(self, walk: SegmentWalk, file: SegmentFile, durable_before: int) -> int | None:
         """Say where to go on when a walk has ended.

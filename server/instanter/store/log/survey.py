@@ -6,7 +6,7 @@ from pathlib import Path
 from instanter.errors import LogDamagedError
 from instanter.store.log.frames import LogPosition
 from instanter.store.log.segments import SegmentHeader, list_segments, segment_path
-from instanter.store.log.walking import Ending, Judgement, SegmentFile, SegmentWalk
+from instanter.store.log.walking import Ending, Judgement, Landmark, SegmentFile, SegmentWalk
 
 _HOLES_SHOWN = 10
 
@@ -111,6 +111,8 @@ class Survey:
         What is lost.
     torn
         An interrupted write at the end, or None.
+    landmarks
+        Where some of the records stand, in order.
     """
 
     segments: tuple[Segment, ...]
@@ -122,6 +124,7 @@ class Survey:
     crc: int
     holes: tuple[Hole, ...]
     torn: TornTail | None
+    landmarks: tuple[Landmark, ...]
 
 
 class Surveyor:
@@ -144,6 +147,7 @@ class Surveyor:
         self._segments: list[Segment] = []
         self._holes: list[Hole] = []
         self._torn: TornTail | None = None
+        self._landmarks: list[Landmark] = []
         self._record_count = 0
         self._previous: SegmentHeader | None = None
         self._walk: SegmentWalk | None = None
@@ -198,6 +202,7 @@ class Surveyor:
             walk.crc if walk else 0,
             tuple(self._holes),
             self._torn,
+            tuple(self._landmarks),
         )
 
     def _add_unreadable(self, first: int, next_first: int | None) -> None:
@@ -228,8 +233,12 @@ class Surveyor:
             self._holes.append(Hole(first, first - 1, file.path, 0, what))
 
     def _read_all(self, walk: SegmentWalk) -> None:
+        first = walk.sequence
         for _ in walk.records():
-            self._record_count += 1
+            pass
+        self._record_count += walk.sequence - first
+        self._landmarks += walk.landmarks
+        walk.landmarks.clear()
 
     def _look_through(self, file: SegmentFile, next_first: int) -> None:
         """Look through a segment that another follows: it was on disk before that one began."""

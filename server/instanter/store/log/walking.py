@@ -18,6 +18,7 @@ from instanter.store.log.segments import (
     segment_path,
 )
 
+_PIECE_SIZE_BYTES_FIRST = 1 << 16
 _PIECE_SIZE_BYTES = 1 << 20
 _SECTOR_SIZE_BYTES = 512
 """What a disk writes wholly or not at all."""
@@ -58,6 +59,21 @@ class Judgement(NamedTuple):
     next_sequence: int | None
     next_offset: int
     record_count: int
+
+
+class Landmark(NamedTuple):
+    """Where a record stands, to begin a walk there.
+
+    Attributes
+    ----------
+    sequence
+        The record.
+    position
+        Where its frame begins.
+    """
+
+    sequence: int
+    position: LogPosition
 
 
 class SegmentFile:
@@ -154,7 +170,14 @@ class SegmentFile:
 
 
 class SegmentWalk:
-    """Goes through the right frames of one segment, from its beginning.
+    """Goes through the right frames of one segment.
+
+    Parameters
+    ----------
+    file
+        The segment.
+    start
+        A record of it and where it stands; by default the first one.
 
     Attributes
     ----------
@@ -163,50 +186,53 @@ class SegmentWalk:
     sequence
         Sequence that it has, or should have.
     crc
-        Checksum of the frame before it.
+        Checksum of the frame before it, 0 when that one was not read.
     marked
         Whether an end mark stands here.
+    landmarks
+        Records on the way and where they stand, at least one in each MiB.
     """
 
-    __slots__ = ("_file", "crc", "marked", "offset", "sequence")
+    __slots__ = ("_file", "crc", "landmarks", "marked", "offset", "sequence")
 
-    def __init__(self, file: SegmentFile) -> None:
+    def __init__(self, file: SegmentFile, start: Landmark | None = None) -> None:
         self._file = file
-        self.offset = SEGMENT_HEADER_SIZE_BYTES
-        self.sequence = file.header.first_sequence
-        self.crc = file.header.previous_crc
         self.marked = False
+        self.landmarks: list[Landmark] = []
+        if start is None:
+            self.offset = SEGMENT_HEADER_SIZE_BYTES
+            self.sequence = file.header.first_sequence
+            self.crc = file.header.previous_crc
+        else:
+            self.offset, self.sequence, self.crc = start.position.offset, start.sequence, 0
 
     def records(self) -> Iterator[LogRecord]:
         """Yield records as long as frames are right and follow one another.
 
-        It may be called again afterwards, to see whether a writer has gone on meanwhile.
+        The attributes are right when it has ended. It may be called again then, to see whether a
+        writer has gone on meanwhile.
         """
         file, segment = self._file, self._file.header.first_sequence
-        salt, decode = file.header.salt, frames.decode
-        size_wanted = _PIECE_SIZE_BYTES
+        size_wanted = _PIECE_SIZE_BYTES_FIRST
         while True:
-            start = self.offset
-            piece = file.read(start, size_wanted)
-            at = 0
-            while (frame := decode(piece, at, salt)) and frame.sequence == self.sequence:
-                if frame.flags:
-                    self.marked = True
-                    return
-                position = LogPosition(segment, start + at)
-                at += frame.size_bytes
-                self.offset = start + at
-                self.sequence += 1
-                self.crc = frame.crc
-                self.marked = False
-                yield LogRecord(frame.sequence, frame.time_ns, frame.kind, frame.body, position)
-            claimed = frames.claimed_size_bytes(piece, at)
-            if start + len(piece) >= file.size_bytes or self.offset + claimed > file.size_bytes:
-                return
-            if at == 0 and claimed <= len(piece):
+            place = LogPosition(segment, self.offset)
+            self.landmarks.append(Landmark(self.sequence, place))
+            piece = file.read(self.offset, size_wanted)
+            end = yield from frames.read_run(
+                piece, file.header.salt, self.sequence, self.crc, place
+            )
+            self.offset += end.at
+            _, self.sequence, self.crc, self.marked = end
+            claimed = frames.claimed_size_bytes(piece, end.at)
+            if (
+                self.marked
+                or place.offset + len(piece) >= file.size_bytes
+                or self.offset + claimed > file.size_bytes
+                or (end.at == 0 and claimed <= len(piece))
+            ):
                 return
             # Perhaps only the piece ends here, so look again from this frame on.
-            size_wanted = max(_PIECE_SIZE_BYTES, claimed)
+            size_wanted = max(min(4 * size_wanted, _PIECE_SIZE_BYTES), claimed)
 
     def judge(self, durable_before: int = 0) -> Judgement:
         """Say what stands where the walk has ended.
