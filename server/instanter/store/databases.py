@@ -189,10 +189,10 @@ PENDING: Final = Database(
 ARM_FIGURES: Final = Database(
     index=13,
     name="arm_figures",
-    key_form="name of the figure with its arm",
-    value_form="sealed: counts and sums",
+    key_form="day since 1970 and arm, uint32 each, then the offer's name",
+    value_form="sealed: decisions, presented, accepted, sum of values, sum of their squares",
     check=Check.BY_KEY,
-    owner="store/outcomes",
+    owner="store/arm_figures",
     since_format=2,
 )
 MODEL_STATES: Final = Database(
