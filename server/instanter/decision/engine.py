@@ -22,7 +22,7 @@ from instanter.decision.recording import (
     hash_request,
 )
 from instanter.decision.reservations import Reservations
-from instanter.decision.tables import DecisionTables
+from instanter.decision.tables import DecisionTables, with_scores
 from instanter.decision.turn_contacts import NO_CONTACTS, make_turn_contacts
 from instanter.errors import InstanterError, InvalidFieldError, PreconditionError, nearest
 from instanter.kernels.arbitration import (
@@ -117,6 +117,7 @@ class DecisionEngine:
         self._reservations = Reservations() if reservations is None else reservations
         self._on_damaged = on_damaged
         self._installed: tuple[DecisionTables, _Rows] | None = None
+        self._learned: tuple[int, Any] = (-1, None)
 
     @property
     def tables(self) -> DecisionTables | None:
@@ -212,7 +213,7 @@ class DecisionEngine:
         number = next(self._turns)
         asked = [questions[place] for place in accepted]
         decision_ids = [self._name_decision(q, number, row) for row, q in enumerate(asked)]
-        _run_kernel(tables, rows, asked, decision_ids, now_ns)
+        generation, tables = self._run(tables, rows, asked, decision_ids, now_ns)
         for row, place in enumerate(accepted):
             answers[place] = _read_decision(tables, rows, row, asked[row], decision_ids[row])
         if self._record is not None:
@@ -223,10 +224,42 @@ class DecisionEngine:
                 prefix=self._prefix,
                 turn=number,
                 now_ns=now_ns,
-                generation=0,
+                generation=generation,
             )
             self._record(body)
         return waiting
+
+    def _run(
+        self,
+        tables: DecisionTables,
+        rows: _Rows,
+        asked: Sequence[Question],
+        decision_ids: Sequence[bytes],
+        now_ns: int,
+    ) -> tuple[int, DecisionTables]:
+        """Decide the filled rows by what has been learned up to now.
+
+        Returns
+        -------
+        tuple
+            Generation of the live table, 0 without one, and the tables that decided.
+        """
+        live = tables.live
+        if live is None:
+            _run_kernel(tables, rows, asked, decision_ids, now_ns)
+            return 0, tables
+        while True:
+            generation = live.generation
+            if generation != self._learned[0] or self._learned[1].live is not live:
+                learned = with_scores(tables, live.view(generation))
+                if not live.holds(generation):
+                    continue
+                self._learned = (generation, learned)
+            learned = self._learned[1]
+            _run_kernel(learned, rows, asked, decision_ids, now_ns)
+            # The weights are not copied: learning may have overtaken the kernel.
+            if live.holds(generation):
+                return generation, learned
 
     def _name_decision(self, question: Question, number: int, row: int) -> bytes:
         """Return a new decision id, or for a retry the id that the first try got."""

@@ -4,16 +4,16 @@ Made whole when either changes, and swapped in with one assignment: every decisi
 catalogue revision and one model revision, never a mixture.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.compiled import CompiledCatalogue, Offer
-from instanter.catalogue.contact_policy import CONTACT_POLICY_EMPTY
 from instanter.catalogue.schema import Attribute
-from instanter.decision.policy_tables import pack_policy
+from instanter.decision.live_table import LiveTable
+from instanter.decision.policy_tables import limits_contacts, pack_policy
 from instanter.decision.questions import OfferReason
 from instanter.decision.score_table import ScoreTable
 from instanter.kernels.decision import PACKED_F64, PACKED_I32, PACKED_U8
@@ -53,6 +53,9 @@ class DecisionTables:
         Whether customers' ids are needed: for a holdout or a random arm.
     draws_choices
         Whether decisions need a seed: for a random arm or for exploration.
+    live
+        Where newer scores of the same layout come from while the server learns; None when nothing
+        does.
     kernel_arguments
         The arguments of `decide_batch` that do not change from call to call, in its order.
     """
@@ -71,6 +74,7 @@ class DecisionTables:
     draws_arms: bool
     draws_choices: bool
     kernel_arguments: tuple[Any, ...]
+    live: LiveTable | None = None
 
 
 def make_tables(catalogue: CompiledCatalogue, score_table: ScoreTable) -> DecisionTables:
@@ -88,13 +92,61 @@ def make_tables(catalogue: CompiledCatalogue, score_table: ScoreTable) -> Decisi
         offers=catalogue.offers,
         treatment_names=_name_treatments(catalogue),
         reasons=_list_reasons(catalogue, score_table),
-        has_policy=catalogue.contact_policy != CONTACT_POLICY_EMPTY,
+        has_policy=limits_contacts(catalogue.contact_policy),
         draws_arms=catalogue.holdout_rate > 0.0 or catalogue.arms.random_rate > 0.0,
         draws_choices=(
             catalogue.arms.random_rate > 0.0 or catalogue.learning_rules.exploration > 0.0
         ),
         kernel_arguments=_order_arguments(catalogue, score_table),
     )
+
+
+def with_scores(tables: DecisionTables, scores: ScoreTable) -> DecisionTables:
+    """Return tables that decide by other scores of the same layout. Takes about 20 µs.
+
+    Parameters
+    ----------
+    tables
+        From `make_tables`; not changed.
+    scores
+        Only what learning changes may differ. All of it but the weights is copied.
+    """
+    arguments = list(tables.kernel_arguments)
+    for packed, cut, names in (
+        (_ARGUMENT_F64, _ARGUMENT_F64 + 1, PACKED_F64),
+        (_ARGUMENT_I32, _ARGUMENT_I32 + 1, PACKED_I32),
+    ):
+        array, cuts = arguments[packed].copy(), arguments[cut]
+        for index, name in enumerate(names):
+            if name in LEARNED_ARRAYS:
+                array[cuts[index] : cuts[index + 1]] = getattr(scores, name).ravel()
+        arguments[packed] = array
+    arguments[_ARGUMENT_WEIGHT] = scores.weight
+    reasons = tables.reasons
+    if (scores.fitted != tables.score_table.fitted).any():
+        scores = replace(scores, fitted=scores.fitted.copy())
+        reasons = _list_reasons(tables.catalogue, scores)
+    else:
+        scores = replace(scores, fitted=tables.score_table.fitted)
+    return replace(tables, score_table=scores, reasons=reasons, kernel_arguments=tuple(arguments))
+
+
+LEARNED_ARRAYS = frozenset(
+    {
+        "base",
+        "context_base",
+        "scale",
+        "intercept",
+        "prior_logit",
+        "calibration_x",
+        "calibration_y",
+        "doubt",
+    }
+)
+"""What learning changes in a score table, beside `weight` and `fitted`."""
+
+_ARGUMENT_F64, _ARGUMENT_I32, _ARGUMENT_WEIGHT = 6, 8, 14
+"""Places in `DecisionTables.kernel_arguments`; the cuts come behind each packed array."""
 
 
 def _name_treatments(catalogue: CompiledCatalogue) -> tuple[tuple[str, ...], ...]:
