@@ -370,6 +370,10 @@ FOLD_NS: Final = 1_000_000_000
 RELAXED_NS_MAX: Final = 200_000_000
 """Time until a write that was acknowledged before it was on disk is on disk."""
 
+REQUEST_IDS_KEPT_NS: Final = 30 * 3_600_000_000_000
+"""Time for which a request with an id is recognised when it is sent again: the promised day, and
+six hours for retries that began near its end."""
+
 DECISION_INPUTS_KEPT_NS: Final = 30 * 86_400_000_000_000
 """Time for which the profile that an old decision was made with is kept after it was overwritten:
 as long as an outcome may come, by the catalogue's default."""

@@ -381,3 +381,36 @@ def test_nothing_is_written_before_a_catalogue_is_published(empty_shop: Shop, na
     missing = refuse(empty_shop.customers.GetCustomer, pb.GetCustomerRequest(name=name))
     assert missing.code is grpc.StatusCode.NOT_FOUND
     assert list_all(empty_shop, 10) == [pb.ListCustomersResponse()]
+
+
+def test_the_same_request_twice_is_one_write_with_one_answer(shop: Shop, name: str) -> None:
+    request = make_update(name, VALUES, request_id="first")
+    written = shop.customers.UpdateCustomer(request, timeout=20)
+    assert shop.customers.UpdateCustomer(request, timeout=20) == written
+    later = update(shop, name, {**VALUES, "age": AttributeValue(number_value=1)})
+    assert later.revision == 2
+    assert shop.customers.UpdateCustomer(request, timeout=20) == written
+    assert get(shop, name) == later
+    deletion = pb.DeleteCustomerRequest(name=name, request_id="first")
+    for _ in range(3):
+        shop.customers.DeleteCustomer(deletion, timeout=20)
+    assert refuse(shop.customers.UpdateCustomer, request).code is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_request_id_belongs_to_one_request(shop: Shop, name: str) -> None:
+    shop.customers.UpdateCustomer(make_update(name, VALUES, request_id="a"), timeout=20)
+    other = make_update(name, {"age": AttributeValue(number_value=2)}, request_id="a")
+    refusal = refuse(shop.customers.UpdateCustomer, other)
+    assert refusal.code is grpc.StatusCode.ALREADY_EXISTS
+    assert refusal.reason == "REQUEST_ID_CONFLICT"
+    assert get(shop, name).revision == 1
+    wrong = make_update(name, VALUES, request_id="é")
+    assert refuse(shop.customers.UpdateCustomer, wrong).reason == "REQUEST_ID_INVALID"
+
+
+def test_retries_at_the_same_moment_are_one_write(shop: Shop, name: str) -> None:
+    request = make_update(name, VALUES, request_id="storm")
+    calls = [shop.customers.UpdateCustomer.future(request, timeout=20) for _ in range(20)]
+    answers = [call.result(20) for call in calls]
+    assert all(answer == answers[0] for answer in answers)
+    assert get(shop, name).revision == 1

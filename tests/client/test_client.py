@@ -333,7 +333,6 @@ def test_only_unavailable_is_repeated(client: Any, toy: ToyServer, code: str) ->
     [
         (2, lambda client: client.update_customer("c", {"age": 1})),
         (2, lambda client: client.delete_customer("c", allow_missing=True)),
-        (1, lambda client: client.delete_customer("c")),
         (1, lambda client: client.apply_catalogue({"a.yaml": "x"})),
         (2, lambda client: client.apply_catalogue({"a.yaml": "x"}, validate_only=True)),
         (2, lambda client: client.decide_offers_batch([DecisionRequest("a", "web")])),
@@ -351,6 +350,16 @@ def test_writes_are_repeated_only_where_that_changes_nothing(
     else:
         call(client)
     assert len(toy.seen) == attempts
+
+
+def test_a_repeated_write_is_known_by_its_id(client: Any, toy: ToyServer) -> None:
+    toy.interrupt = failing(1)
+    client.update_customer("c", {"age": 1})
+    toy.interrupt = failing(1)
+    client.delete_customer("c")
+    first, again, deletion, deletion_again = (asked.request_id for asked in toy.seen)
+    assert first == again != deletion == deletion_again
+    assert first
 
 
 def test_a_server_that_is_not_there_is_unavailable(kind: Any) -> None:

@@ -189,8 +189,15 @@ class UpdateCustomerRequest(_message.Message):
     CUSTOMER_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     allow_missing: _builtins.bool
     """Create the customer when there is none. Default false: fails with NOT_FOUND then."""
+    request_id: _builtins.str
+    """Makes a retry recognisable: 1 to 64 printable ASCII characters, a UUID for example. The same
+    request with the same id is carried out once, and gets the same answer, for at least 24 hours;
+    another request for the same customer with it is refused with ALREADY_EXISTS and reason
+    REQUEST_ID_CONFLICT. Default (empty): each call is a request of its own.
+    """
     @_builtins.property
     def customer(self) -> Global___Customer:
         """The customer with the attributes to write. A value that is out of range, of another kind or
@@ -210,10 +217,11 @@ class UpdateCustomerRequest(_message.Message):
         customer: Global___Customer | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         allow_missing: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "customer", b"customer", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "customer", b"customer", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -227,19 +235,27 @@ class DeleteCustomerRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `customers/{customer}`."""
     allow_missing: _builtins.bool
     """Succeed when there is no such customer. Default false."""
+    request_id: _builtins.str
+    """Makes a retry recognisable: 1 to 64 printable ASCII characters, a UUID for example. The same
+    request with the same id is carried out once, and gets the same answer, for at least 24 hours;
+    another request for the same customer with it is refused with ALREADY_EXISTS and reason
+    REQUEST_ID_CONFLICT. Default (empty): each call is a request of its own.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         allow_missing: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

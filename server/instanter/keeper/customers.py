@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from instanter.catalogue.schema import MISSING_CODE, Schema
 from instanter.errors import DamagedError, NotFoundError, PreconditionError, show
-from instanter.keeper.commands import ApplyContext, pack_body, unpack_body
+from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
 from instanter.keeper.records import RecordKind
+from instanter.keeper.requests import RequestMark, find_answer, remember
 from instanter.limits import DECISION_INPUTS_KEPT_NS
 from instanter.store.activity import delete_activity
-from instanter.store.history import drop_customer
+from instanter.store.history import drop_customer, load_kept_profile
 from instanter.store.log.frames import LogRecord
 from instanter.store.profiles import Profile, delete_profile, load_profile, put_profile
 from instanter.store.records import key_of
@@ -69,18 +70,23 @@ class UpdateCustomer:
         `InstanterError` for what does not fit it.
     allow_missing
         Whether to create the customer when there is none.
+    mark
+        Tells the request from others; None when its caller gave it no id.
     """
 
     customer_id: str
     read_change: Callable[[Schema], SlotChange]
     allow_missing: bool
+    mark: RequestMark | None = None
 
     @property
     def kind(self) -> RecordKind:
         """Kind of its record."""
         return RecordKind.UPDATE_CUSTOMER
 
-    def prepare(self, transaction: Transaction, now_ns: int, context: ApplyContext) -> bytes:
+    def prepare(
+        self, transaction: Transaction, now_ns: int, context: ApplyContext
+    ) -> bytes | Answered:
         """Check the change against schema and profile, and return the body of its record.
 
         Raises
@@ -93,8 +99,14 @@ class UpdateCustomer:
             The record is damaged and not all of it is replaced.
         InvalidFieldError
             The change does not fit the schema.
+        AlreadyExistsError
+            The caller's id for the request was used for another one.
         """
         del now_ns
+        if self.mark is not None:
+            note = find_answer(transaction, self.mark)
+            if note is not None:
+                return Answered(self._find_written(transaction, note, context))
         schema = context.published.load_schema(transaction)
         if not schema.revision:
             raise PreconditionError(
@@ -109,8 +121,30 @@ class UpdateCustomer:
                 "slots": np.array(change.slots, "<i4").tobytes(),
                 "codes": np.array(change.codes, "<u4").tobytes(),
                 "all": change.replaces_all,
+                "mark": _pack_mark(self.mark),
             }
         )
+
+    def _find_written(
+        self, transaction: Transaction, note: bytes, context: ApplyContext
+    ) -> Written:
+        """Return the profile as the request left it, or as it is when that is kept no longer.
+
+        Raises
+        ------
+        NotFoundError
+            The customer has been deleted since.
+        """
+        schema = context.published.load_schema(transaction)
+        key = key_of(self.customer_id)
+        count = schema.profile_slot_count
+        present = load_profile(transaction, key, count)
+        revision = int.from_bytes(note, "little")
+        if present is None:
+            raise make_not_found(self.customer_id)
+        if present.revision != revision:
+            present = load_kept_profile(transaction, key, revision, count) or present
+        return Written(present, schema)
 
     def _check_present(self, transaction: Transaction, *, partly: bool) -> None:
         """Refuse what cannot be written: a customer that is not there, or is damaged."""
@@ -144,6 +178,9 @@ def apply_update(transaction: Transaction, record: LogRecord, context: ApplyCont
         slot_mask=mask,
         keep_until_s=_keep_until_s(record),
     )
+    if body["mark"]:
+        note = profile.revision.to_bytes(8, "little")
+        remember(transaction, record, RequestMark(*body["mark"]), note)
     return Written(profile, schema)
 
 
@@ -157,37 +194,53 @@ class DeleteCustomer:
         A checked id.
     allow_missing
         Whether it is right when there is no such customer.
+    mark
+        As in `UpdateCustomer`.
     """
 
     customer_id: str
     allow_missing: bool
+    mark: RequestMark | None = None
 
     @property
     def kind(self) -> RecordKind:
         """Kind of its record."""
         return RecordKind.DELETE_CUSTOMER
 
-    def prepare(self, transaction: Transaction, now_ns: int, context: ApplyContext) -> bytes:
+    def prepare(
+        self, transaction: Transaction, now_ns: int, context: ApplyContext
+    ) -> bytes | Answered:
         """Check that the customer is there, and return the body of its record.
 
         Raises
         ------
         NotFoundError
             There is no such customer, and that is not allowed.
+        AlreadyExistsError
+            The caller's id for the request was used for another one.
         """
         del now_ns, context
+        if self.mark is not None and find_answer(transaction, self.mark) is not None:
+            return Answered(None)
         if not self.allow_missing and not _has_customer(transaction, key_of(self.customer_id)):
             raise make_not_found(self.customer_id)
-        return pack_body({"customer": self.customer_id})
+        return pack_body({"customer": self.customer_id, "mark": _pack_mark(self.mark)})
 
 
 def apply_delete(transaction: Transaction, record: LogRecord, context: ApplyContext) -> None:
     """Delete a customer, with what past decisions were made of: forgotten is forgotten."""
     del context
-    key = key_of(unpack_body(record)["customer"])
+    body = unpack_body(record)
+    key = key_of(body["customer"])
     delete_profile(transaction, key)
     delete_activity(transaction, key)
     drop_customer(transaction, key)
+    if body["mark"]:
+        remember(transaction, record, RequestMark(*body["mark"]), b"")
+
+
+def _pack_mark(mark: RequestMark | None) -> tuple[bytes, bytes] | None:
+    return None if mark is None else (mark.key, mark.digest)
 
 
 def _keep_until_s(record: LogRecord) -> int:

@@ -33,6 +33,7 @@ from instanter.rpc.field_masks import expect_attribute, parse_attribute_mask
 from instanter.rpc.front import BlockingMethod, CallContext, DeferredMethod, Lane, Service
 from instanter.rpc.names import format_customer_name, parse_customer_name
 from instanter.rpc.page_tokens import format_page_token, parse_page_token
+from instanter.rpc.request_ids import read_request_mark
 from instanter.store.profiles import Profile, list_profiles, load_profile
 from instanter.store.records import key_of
 from instanter.store.transaction import Readable
@@ -190,7 +191,10 @@ class CustomerService:
         customer_id = parse_customer_name(request.customer.name, "customer.name")
 
         command = UpdateCustomer(
-            customer_id, partial(_read_change, request), allow_missing=request.allow_missing
+            customer_id,
+            partial(_read_change, request),
+            allow_missing=request.allow_missing,
+            mark=read_request_mark(request, f"update {customer_id}"),
         )
         return self._submit(command, context.deadline_ns)
 
@@ -203,7 +207,11 @@ class CustomerService:
             The name is wrong.
         """
         customer_id = parse_customer_name(request.name, "name")
-        command = DeleteCustomer(customer_id, allow_missing=request.allow_missing)
+        command = DeleteCustomer(
+            customer_id,
+            allow_missing=request.allow_missing,
+            mark=read_request_mark(request, f"delete {customer_id}"),
+        )
         return self._submit(command, context.deadline_ns)
 
     def list_customers(

@@ -11,12 +11,12 @@ from instanter.limits import (
     BATCH_REQUESTS_MAX,
     CONTEXT_SLOTS_MAX,
     OFFER_COUNT_MAX,
-    REQUEST_ID_SIZE_MAX,
 )
 from instanter.metrics import Metrics
 from instanter.rpc.attribute_values import PlainValue, read_values
 from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, Lane, Service
 from instanter.rpc.names import format_decision_name, format_offer_name, parse_customer_name
+from instanter.rpc.request_ids import check_request_id
 from instanter.v1.decision_service_pb2 import (
     Arm,
     BatchDecideOffersRequest,
@@ -261,7 +261,7 @@ def _read_question(request: DecideOffersRequest) -> Question:
         )
     request_id = request.request_id
     if request_id:
-        _check_request_id(request_id)
+        check_request_id(request_id)
     context = request.context
     return Question(
         customer_id,
@@ -284,21 +284,6 @@ def _read_context(request: DecideOffersRequest) -> dict[str, PlainValue]:
             reason="CONTEXT_TOO_LONG",
         )
     return read_values(request.context, "context")
-
-
-def _check_request_id(request_id: str) -> None:
-    """Raise unless the request id has 1 to 64 printable ASCII characters."""
-    if (
-        len(request_id) > REQUEST_ID_SIZE_MAX
-        or not request_id.isascii()
-        or not request_id.isprintable()
-    ):
-        raise InvalidFieldError(
-            "request_id",
-            request_id,
-            f"1 to {REQUEST_ID_SIZE_MAX} printable ASCII characters, a UUID for example",
-            reason="REQUEST_ID_INVALID",
-        )
 
 
 def _at_index(error: InstanterError, index: int) -> InstanterError:

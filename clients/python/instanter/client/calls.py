@@ -201,7 +201,7 @@ class Calls:
         allow_missing: bool,
         timeout_s: float | None,
     ) -> Call[Customer]:
-        """Return the call that writes one customer: setting values twice is setting them once."""
+        """Return the call that writes one customer; its request id makes retries one write."""
         return Call(
             UPDATE_CUSTOMER,
             requests.update_customer(customer, attributes, mask, allow_missing=allow_missing),
@@ -213,16 +213,12 @@ class Calls:
     def delete_customer(
         self, customer: str, *, allow_missing: bool, timeout_s: float | None
     ) -> Call[None]:
-        """Return the call that deletes one customer.
-
-        Only one that tolerates a missing customer is repeatable: the other would report
-        NOT_FOUND after a deletion whose reply was lost.
-        """
+        """Return the call that deletes one customer; its request id makes retries one deletion."""
         return Call(
             DELETE_CUSTOMER,
             requests.delete_customer(customer, allow_missing=allow_missing),
             replies.nothing,
-            repeatable=allow_missing,
+            repeatable=True,
             timeout_s=self._timeouts.write_s if timeout_s is None else timeout_s,
         )
 

@@ -155,6 +155,7 @@ def update_customer(
         ),
         update_mask=attribute_mask(mask),
         allow_missing=allow_missing,
+        request_id=uuid4().hex,
     )
 
 
@@ -163,7 +164,7 @@ def delete_customer(
 ) -> customer_messages.DeleteCustomerRequest:
     """Return the message that deletes one customer."""
     return customer_messages.DeleteCustomerRequest(
-        name=customer_name(customer), allow_missing=allow_missing
+        name=customer_name(customer), allow_missing=allow_missing, request_id=uuid4().hex
     )
 
 
