@@ -15,6 +15,7 @@ import pytest
 from instanter.errors import ExhaustedError, UnavailableError
 from instanter.store.log.log import Log
 from instanter.store.log.reading import LogReader
+from instanter.store.log.segments import list_segments
 from tests.conftest import REPOSITORY
 from tests.store.log.logs import Opener, abandon, body_of, write, write_groups
 
@@ -181,6 +182,55 @@ def test_a_failed_sync_ends_the_log_for_ever(
     log.close()
     with opener() as log:
         assert list(log.read(1, 3)) == records
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """What is asked of the system from now on, with the inode of the file."""
+    made: list[tuple[str, int]] = []
+
+    def spy(name: str) -> None:
+        true_call = getattr(os, name)
+
+        def call(descriptor: int, *arguments: object) -> object:
+            made.append((name, os.fstat(descriptor).st_ino))
+            return true_call(descriptor, *arguments)
+
+        monkeypatch.setattr(os, name, call)
+
+    for name in ("fdatasync", "fsync", "posix_fadvise", "pread", "pwrite"):
+        spy(name)
+    return made
+
+
+def test_a_segment_is_on_disk_before_the_next_one_has_a_record(
+    opener: Opener, calls: list[tuple[str, int]]
+) -> None:
+    log = opener()
+    first = opener.last_file().stat().st_ino
+    while len(list_segments(opener.folder)) < 2:
+        write(log, [body_of(1, 500)] * 3, synced=False)
+    second = opener.last_file().stat().st_ino
+    last_write = max(at for at, call in enumerate(calls) if call == ("pwrite", first))
+    sync = max(at for at, call in enumerate(calls) if call == ("fdatasync", first))
+    named = calls.index(("fsync", opener.folder.stat().st_ino), last_write)
+    record = max(at for at, call in enumerate(calls) if call == ("pwrite", second))
+    assert last_write < sync < named < record
+    assert log.sync() == log.written_sequence
+    log.close()
+
+
+def test_an_unclean_log_is_on_disk_before_it_is_read_and_read_from_the_disk(
+    opener: Opener, calls: list[tuple[str, int]]
+) -> None:
+    log = opener()
+    write(log, [b"perhaps only in the page cache"], synced=False)
+    abandon(log)
+    inode = opener.last_file().stat().st_ino
+    calls.clear()
+    with opener():
+        asked = [name for name, each in calls if each == inode]
+        assert asked[:3] == ["fdatasync", "posix_fadvise", "pread"]
 
 
 def test_a_group_that_cannot_be_written_leaves_nothing(

@@ -38,8 +38,11 @@ from instanter.store.log.walking import Landmark
 
 __all__ = ["GroupWritten", "Log", "LogMark", "LogPosition", "LogRecord", "TornTail"]
 
-_PREPARE_DIVISOR: Final = 4
-"""The next segment is begun when a quarter of the present one is full."""
+_PREPARE_ROOM_RATE: Final = 0.75
+"""The next segment is begun when so much of the present one is left."""
+
+_HURRY_ROOM_RATE: Final = 0.5
+"""It is made without rests when only so much is left."""
 
 
 class GroupWritten(NamedTuple):
@@ -217,8 +220,7 @@ class Log:
         begin = next(part for part in parts if part.buffer)
         self.reader.add_landmark(Landmark(first, LogPosition(begin.segment, begin.offset)))
         group.begin_anew(self._header.size_bytes)
-        if _PREPARE_DIVISOR * (self._header.size_bytes - group.room()) > self._header.size_bytes:
-            self._prepare_next()
+        self._prepare_next(self._header.size_bytes, group.room())
         return GroupWritten(first, last, size)
 
     def sync(self) -> int:
@@ -324,6 +326,7 @@ class Log:
                 self.sync()
                 self._mark_end()
         finally:
+            self.reader.close()
             os.close(self._descriptor)
             os.close(self._lock)
             self._descriptor = self._lock = -1
@@ -419,14 +422,18 @@ class Log:
         self._group.forget()
         raise disk_full_error(self.folder, error) from error
 
-    def _prepare_next(self) -> None:
-        if not self._preparation.next_size_bytes():
-            try:
-                size = self._preparation.plan_size_bytes(self._header.size_bytes)
-            except OSError:
-                # Whoever needs the next segment meets the error itself, if there still is one.
-                return
-            self._preparation.start(size)
+    def _prepare_next(self, size_bytes: int, room: int) -> None:
+        """Begin to make the next segment, given the size and the room of the present one."""
+        if room < _HURRY_ROOM_RATE * size_bytes:
+            self._preparation.hurry()
+        if room >= _PREPARE_ROOM_RATE * size_bytes or self._preparation.next_size_bytes():
+            return
+        try:
+            size = self._preparation.plan_size_bytes(size_bytes)
+        except OSError:
+            # Whoever needs the next segment meets the error itself, if there still is one.
+            return
+        self._preparation.start(size)
 
 
 def _discard(made: list[tuple[Unnamed, SegmentHeader]]) -> None:

@@ -82,6 +82,10 @@ class Preparation:
         self._thread = threading.Thread(target=self._make, name="log-preparation", daemon=True)
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Make it without rests: it is going to be needed soon."""
+        self._hurry.set()
+
     def take(self, size_bytes_min: int, size_bytes: int) -> Unnamed:
         """Return a segment of at least `size_bytes_min`.
 

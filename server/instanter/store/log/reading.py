@@ -1,6 +1,5 @@
 """Reads a log beside the one who writes it: another thread, or another process."""
 
-import os
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +7,12 @@ from pathlib import Path
 from instanter.errors import LogDamagedError, NotFoundError
 from instanter.store.log import frames
 from instanter.store.log.frames import LogPosition, LogRecord
-from instanter.store.log.segments import list_segments, segment_path
+from instanter.store.log.segments import list_segments
 from instanter.store.log.survey import Hole, Survey, Surveyor, damaged_error
 from instanter.store.log.walking import Ending, Landmark, SegmentFile, SegmentWalk
+
+_FILES_OPEN_MAX = 8
+"""Segments kept open for single records: most that are asked for are young."""
 
 _LANDMARK_DISTANCE_BYTES = 1 << 20
 """Bytes between two landmarks: to read from one to a record takes a few milliseconds."""
@@ -20,7 +22,7 @@ _GUESS_SIZE_BYTES = 4096
 
 
 class LogReader:
-    """Reads a log. It holds no file open, changes nothing, and may be shared by threads.
+    """Reads a log. It changes nothing, and may be shared by threads.
 
     Attributes
     ----------
@@ -28,11 +30,11 @@ class LogReader:
         Where the log lives.
     """
 
-    __slots__ = ("_landmarks", "_salts", "folder")
+    __slots__ = ("_files", "_landmarks", "folder")
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._salts: dict[int, int] = {}
+        self._files: dict[int, SegmentFile] = {}
         self._landmarks: list[Landmark] = []
 
     @classmethod
@@ -113,7 +115,7 @@ class LogReader:
     def forget_before(self, sequence: int) -> None:
         """Forget what was learned of records before a sequence: they are not kept any more."""
         self._landmarks = [each for each in self._landmarks if each.sequence >= sequence]
-        self._salts = {each: salt for each, salt in self._salts.items() if each >= sequence}
+        self._files = {first: file for first, file in self._files.items() if first >= sequence}
 
     def read_at(self, position: LogPosition) -> LogRecord:
         """Return the record that stands at a position, by one read as a rule.
@@ -125,40 +127,45 @@ class LogReader:
         LogDamagedError
             No right record stands there.
         """
-        salt = self._salt(position.segment)
-        path = segment_path(self.folder, position.segment)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise _dropped_error(position.segment) from None
-        try:
-            data = os.pread(descriptor, _GUESS_SIZE_BYTES, position.offset)
-            size = frames.claimed_size_bytes(data, 0)
-            if len(data) < size <= os.fstat(descriptor).st_size:
-                data = os.pread(descriptor, size, position.offset)
-        finally:
-            os.close(descriptor)
-        frame = frames.decode(data, 0, salt)
+        file = self._find_file(position.segment)
+        data = file.read(position.offset, _GUESS_SIZE_BYTES)
+        size = frames.claimed_size_bytes(data, 0)
+        if len(data) < size <= file.size_bytes:
+            data = file.read(position.offset, size)
+        frame = frames.decode(data, 0, file.header.salt)
         if frame is None or frame.flags:
             raise LogDamagedError(
-                f"{path}: no right record stands at byte {position.offset:,}; restore the file "
-                "from a backup"
+                f"{file.path}: no right record stands at byte {position.offset:,}; restore the "
+                "file from a backup"
             )
         return LogRecord(frame.sequence, frame.time_ns, frame.kind, frame.body, position)
 
-    def _salt(self, segment: int) -> int:
-        """Return the salt of a segment; it never changes, so its header is read once."""
-        salt = self._salts.get(segment)
-        if salt is None:
-            with self._open(segment) as file:
-                salt = self._salts[segment] = file.header.salt
-        return salt
+    def close(self) -> None:
+        """Close the files that are kept open."""
+        self._files = {}
+
+    def _find_file(self, segment: int) -> SegmentFile:
+        """Return an open segment, kept open since the last time or opened now.
+
+        It is closed when nobody uses it any more, so no thread closes it under another one.
+        """
+        file = self._files.get(segment)
+        if file is None:
+            file = self._open(segment)
+            files = self._files
+            if len(files) >= _FILES_OPEN_MAX:
+                files = dict(list(files.items())[1:])
+            self._files = {**files, segment: file}
+        return file
 
     def _open(self, segment: int) -> SegmentFile:
         try:
             return SegmentFile.open(self.folder, segment)
         except FileNotFoundError:
-            raise _dropped_error(segment) from None
+            raise NotFoundError(
+                f"the records from {segment:,} on are not kept any more",
+                reason="LOG_RECORD_DROPPED",
+            ) from None
 
     def _find_segment(self, sequence: int) -> int | None:
         """Return the segment that holds a sequence or would hold it."""
@@ -212,9 +219,3 @@ class LogReader:
         data = file.read(walk.offset, frames.claimed_size_bytes(data, 0))
         frame = frames.decode(data, 0, file.header.salt)
         return frame is not None and frame.sequence == walk.sequence and not frame.flags
-
-
-def _dropped_error(segment: int) -> NotFoundError:
-    return NotFoundError(
-        f"the records from {segment:,} on are not kept any more", reason="LOG_RECORD_DROPPED"
-    )

@@ -91,11 +91,11 @@ class SegmentFile:
 
     __slots__ = ("descriptor", "header", "path", "size_bytes")
 
-    def __init__(self, path: Path, descriptor: int, header: SegmentHeader) -> None:
+    def __init__(self, path: Path, descriptor: int, header: SegmentHeader, size_bytes: int) -> None:
         self.path = path
         self.descriptor = descriptor
         self.header = header
-        self.size_bytes = os.fstat(descriptor).st_size
+        self.size_bytes = size_bytes
 
     @classmethod
     def open(cls, folder: Path, first_sequence: int, *, from_disk: bool = False) -> Self:
@@ -127,14 +127,21 @@ class SegmentFile:
             if from_disk:
                 os.fdatasync(descriptor)
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            return cls(path, descriptor, read_segment_header(path, descriptor))
+            header = read_segment_header(path, descriptor)
+            size_bytes = os.fstat(descriptor).st_size
         except BaseException:
             os.close(descriptor)
             raise
+        return cls(path, descriptor, header, size_bytes)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self.descriptor)
+        """Close the file, unless it is closed already."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
 
     def __enter__(self) -> Self:
         return self
