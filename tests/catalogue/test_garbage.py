@@ -3,6 +3,7 @@
 import hypothesis
 from hypothesis import strategies as st
 
+from tests.catalogue.event_worlds import EVENT_FILES
 from tests.catalogue.worlds import FILES, OFFER, problems_of
 
 RULED = OFFER + (
@@ -12,6 +13,7 @@ RULED = OFFER + (
     "    context_weights: [{when: context.basket_value > 10, weight: 2}]\n"
 )
 ALL = "".join([FILES["shop.yaml"], "holdout: {rate: 0.1}\n", FILES["attributes.yaml"], RULED])
+EVENTFUL = "".join(EVENT_FILES.values())
 SCRAPS = st.one_of(
     st.text("'\"[]{}:-|>#&*!~?%()=\\,aé \n\t\x00\ud800", max_size=4),
     st.sampled_from(["no", "null", ".nan", "1e999", "-1", ": ", "- ", "  "]),
@@ -19,14 +21,16 @@ SCRAPS = st.one_of(
 )
 
 
-@hypothesis.settings(max_examples=400)
+@hypothesis.settings(max_examples=600)
 @hypothesis.given(
+    st.sampled_from([ALL, EVENTFUL]),
     st.lists(
-        st.tuples(st.integers(0, len(ALL)), st.integers(0, 12), SCRAPS), min_size=1, max_size=4
-    )
+        st.tuples(st.integers(0, len(EVENTFUL)), st.integers(0, 12), SCRAPS),
+        min_size=1,
+        max_size=4,
+    ),
 )
-def test_a_scratched_catalogue_is_refused_with_places(scratches):
-    text = ALL
+def test_a_scratched_catalogue_is_refused_with_places(text, scratches):
     for start, size, scrap in scratches:
         text = text[:start] + scrap + text[start + size :]
     for problem in problems_of({"all.yaml": text}):

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.catalogue.event_worlds import EVENT_FILES
 from tests.catalogue.worlds import compile_rules, evaluate_rules, offers_with_rules, problems_of
 
 CASES = Path(__file__).parents[1] / "cases"
 FILES = sorted((CASES / "rules").glob("*.yaml"))
 MISTAKES = yaml.safe_load((CASES / "rule_mistakes.yaml").read_text("utf-8"))["mistakes"]
+DECLARED = yaml.safe_load((CASES / "declaration_mistakes.yaml").read_text("utf-8"))["mistakes"]
 COMPARISONS = yaml.safe_load((CASES / "rules" / "comparisons.yaml").read_text("utf-8"))
 TRUTHS = {"fails": 0, "unknown": 1, "holds": 2}
 
@@ -41,5 +43,15 @@ def test_a_wrong_rule_is_refused_with_what_would_be_right(mistake):
     assert problem.file == "offers.yaml"
     assert problem.field == "offers/r0.eligibility"
     assert mistake["part"] in problem.text
+    assert mistake["says"] in problem.message
+    assert problem.suggestion == mistake.get("meant", "")
+
+
+@pytest.mark.parametrize("mistake", DECLARED, ids=lambda mistake: mistake["declared"])
+def test_a_wrong_declaration_is_refused_with_its_place_and_what_would_be_right(mistake):
+    files = {path: text for path, text in EVENT_FILES.items() if path != mistake.get("instead_of")}
+    (problem,) = problems_of({**files, "more.yaml": mistake["declared"]})
+    assert (problem.file, problem.line) == ("more.yaml", mistake["line"])
+    assert (problem.field, problem.text) == (mistake["field"], mistake.get("part", ""))
     assert mistake["says"] in problem.message
     assert problem.suggestion == mistake.get("meant", "")

@@ -1,13 +1,31 @@
 """A catalogue as bytes and back; bytes that are damaged or newer."""
 
 import struct
-from dataclasses import fields
+import zlib
+from dataclasses import fields, replace
 
+import hypothesis
+import msgpack
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
+from instanter.catalogue.contact_policy import (
+    CONTACT_POLICY_EMPTY,
+    Cap,
+    Consent,
+    ContactPolicy,
+    ContactScope,
+    CoolOff,
+    CoolOffCause,
+    QuietHours,
+)
+from instanter.catalogue.events import Aggregation, Derivation, EventField, EventKind
+from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
+from instanter.catalogue.schema import AttributeKind
 from instanter.catalogue.serialization import FORMAT, from_bytes, to_bytes
 from instanter.errors import DamagedError, PreconditionError
+from tests.catalogue.event_worlds import EVENT_FILES
 from tests.catalogue.worlds import ATTRIBUTES, FILES, OFFER, compile_files, evaluate_rules
 
 
@@ -34,6 +52,10 @@ def _equal(one, other):
             np.testing.assert_array_equal(a, b)
         elif field.name == "program":
             _equal(a, b)
+        elif field.name == "event_programs":
+            assert a.keys() == b.keys()
+            for name in a:
+                _equal(a[name], b[name])
         elif field.name == "schema":
             assert (a.revision, a.attributes, a.withdrawn) == (
                 b.revision,
@@ -87,3 +109,105 @@ def test_a_newer_format_asks_for_an_upgrade(catalogue):
     struct.pack_into("<I", data, 8, FORMAT + 1)
     with pytest.raises(PreconditionError, match="upgrade this program"):
         from_bytes(bytes(data))
+
+
+def _as_format_1(catalogue):
+    """Return the bytes of a catalogue as the program wrote them that knew no events."""
+    data = to_bytes(catalogue)
+    document = msgpack.unpackb(data[16:], strict_map_key=False)
+    for name in (
+        "events", "event_programs", "derivations", "state_id_next", "contact_policy", "arms",
+        "outcome_rules", "learning_rules",
+    ):  # fmt: skip
+        del document[name]
+    for offer in document["offers"]:
+        assert offer.pop() == "", "the purpose is the last field"
+    body = msgpack.packb(document)
+    return struct.pack("<8sII", data[:8], 1, zlib.crc32(body)) + body
+
+
+def test_format_1_is_read_with_the_defaults_of_what_it_did_not_know(catalogue):
+    back = from_bytes(_as_format_1(catalogue))
+    _equal(catalogue, back)
+    assert back.contact_policy == CONTACT_POLICY_EMPTY
+    assert back.state_id_next == 1
+    assert compile_files(back.files, back).changes == ()
+
+
+def test_bytes_that_hold_other_fields_are_damaged(catalogue):
+    data = to_bytes(catalogue)
+    for name, value in (("offers", [[1] * 99]), ("arms", 3), ("derivations", [["a"]])):
+        document = {**msgpack.unpackb(data[16:], strict_map_key=False), name: value}
+        body = msgpack.packb(document)
+        with pytest.raises(DamagedError):
+            from_bytes(struct.pack("<8sII", data[:8], FORMAT, zlib.crc32(body)) + body)
+
+
+_words = st.text(max_size=12)
+_whole = st.integers(-1, 1 << 40)
+_floats = st.one_of(st.none(), st.floats(allow_nan=False))
+_codes = st.frozensets(st.integers(0, 9))
+_event_fields = st.builds(
+    EventField, _words, st.sampled_from(AttributeKind), _whole, _words, _floats, _floats,
+    st.lists(_words).map(tuple), st.booleans(), _codes, st.booleans(),
+)  # fmt: skip
+
+
+def _many(one):
+    return st.lists(one, max_size=3).map(tuple)
+
+
+_later = st.fixed_dictionaries(
+    {
+        "events": _many(
+            st.builds(EventKind, _words, _whole, _many(_event_fields), _words, st.booleans())
+        ),
+        "derivations": _many(
+            st.builds(
+                Derivation,
+                _words,
+                _whole,
+                _whole,
+                st.sampled_from(Aggregation),
+                _words,
+                _whole,
+                _whole,
+                _words,
+                _whole,
+                _whole,
+                _whole,
+                _whole,
+            )
+        ),
+        "contact_policy": st.builds(
+            ContactPolicy,
+            _many(st.builds(Cap, _words, st.sampled_from(ContactScope), _whole, _whole, _words)),
+            _many(
+                st.builds(
+                    CoolOff, st.sampled_from(CoolOffCause), st.sampled_from(ContactScope), _whole
+                )
+            ),
+            _many(st.builds(QuietHours, _many(_words), _whole, _whole)),
+            _many(st.builds(Consent, _words, _whole, _words, _words)),
+            _words,
+            _whole,
+        ),
+        "arms": st.builds(Arms, st.floats(0, 1), _words),
+        "outcome_rules": st.builds(OutcomeRules, _whole, _whole),
+        "learning_rules": st.builds(LearningRules, st.booleans(), _whole, st.floats(0, 10)),
+        "state_id_next": _whole,
+    }
+)
+_WITH_EVENTS = compile_files(EVENT_FILES).catalogue
+
+
+@hypothesis.given(_later)
+def test_whatever_is_declared_of_events_and_contacts_comes_back(later):
+    whole = replace(_WITH_EVENTS, **later)
+    back = from_bytes(to_bytes(whole))
+    _equal(whole, back)
+    for old, new in zip(whole.derivations, back.derivations, strict=True):
+        assert type(old.aggregation) is type(new.aggregation)
+    for kind in back.events:
+        assert all(isinstance(field.withdrawn_codes, frozenset) for field in kind.fields)
+        assert all(isinstance(field.kind, AttributeKind) for field in kind.fields)

@@ -138,7 +138,8 @@ class PolicyReader:
             path = self._reader.find_path(item, "contact_policy.caps", index)
             cap = self._read_cap(item, path)
             if cap is not None and cap.name in caps:
-                self._reader.refuse(item, f"{path}.name", "is the name of another cap already")
+                key = Scalar(item.file, item.line, 0, cap.name, "'")
+                self._reader.refuse(key, f"{path}.name", "is the name of another cap already")
             elif cap is not None:
                 caps[cap.name] = cap
         return tuple(caps.values())
@@ -180,10 +181,11 @@ class PolicyReader:
             items = self._reader.read_list(
                 entries["channels"], f"{path}.channels", limits.CHANNELS_MAX
             )
+            if not items:
+                message = "must list at least one channel; leave the key out to mean all"
+                self._reader.refuse(entries["channels"], f"{path}.channels", message)
             found = [self._read_channel(item, f"{path}.channels") for item in items]
             channels = [channel for channel in found if channel]
-            if not channels:
-                return None
         if start is None or end is None:
             return None
         if start == end:
@@ -226,8 +228,11 @@ class PolicyReader:
     def _read_zone_name(self, node: Node, path: str) -> str:
         name = self._reader.read_text(node, path, limits.NAME_SIZE_MAX)
         if name is not None and not is_time_zone(name):
+            known = available_timezones()
             message = "is not the IANA name of a time zone, such as Europe/Berlin"
-            self._reader.refuse(node, path, message, suggest(name, available_timezones()))
+            if not known:
+                message = "cannot be looked up: this machine has no time zone database (tzdata)"
+            self._reader.refuse(node, path, message, suggest(name, known))
         return name or _ZONE_DEFAULT
 
     def _read_scope(

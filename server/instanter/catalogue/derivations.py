@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from instanter import limits
 from instanter.catalogue.attribute_declarations import DeclaredAttribute
 from instanter.catalogue.compiled import RuleProgram
+from instanter.catalogue.derivation_checks import DerivationChecks
 from instanter.catalogue.derivation_declarations import DeclaredDerivation
 from instanter.catalogue.events import (
     Aggregation,
@@ -24,11 +25,6 @@ from instanter.catalogue.rule_declarations import DeclaredRule, compile_rule
 from instanter.catalogue.rules import EVENT_ROOM, RuleCompiler
 from instanter.catalogue.schema import Attribute, AttributeKind, Schema
 from instanter.catalogue.yaml_reader import Reader
-
-_OVER_NUMBERS = frozenset(
-    {Aggregation.SUM, Aggregation.MINIMUM, Aggregation.MAXIMUM, Aggregation.MEAN}
-)
-_SECONDS = ("", "s", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +70,13 @@ def find_codes(
     events
         With their codes.
     """
+    values = {(event.name, f.name): f.values for event in events for f in event.fields}
     found: dict[str, tuple[str, ...]] = {}
     for item in declared:
         derivation = item.derivation
-        if derivation is None or derivation.aggregation is not Aggregation.LAST:
-            continue
-        names = {key: scalar.text for key, scalar in derivation.names.items()}
-        for event in events:
-            for field in event.fields:
-                if (event.name, field.name) == (names.get("event"), names.get("field")):
-                    found[item.attribute.name] = field.values
+        if derivation is not None and derivation.aggregation is Aggregation.LAST:
+            pair = (derivation.names["event"].text, derivation.names["field"].text)
+            found[item.attribute.name] = values.get(pair, ())
     return found
 
 
@@ -104,7 +97,7 @@ class DerivationCompiler:
         Takes what is allowed but deserves a look.
     """
 
-    __slots__ = ("_conditions", "_drafts", "_events", "_files", "_reader", "_schema", "_warnings")
+    __slots__ = ("_checks", "_conditions", "_drafts", "_events", "_files", "_reader", "_schema")
 
     def __init__(
         self,
@@ -118,7 +111,7 @@ class DerivationCompiler:
         self._events = {event.name: event for event in events if not event.withdrawn}
         self._files = files
         self._reader = reader
-        self._warnings = warnings
+        self._checks = DerivationChecks(reader, warnings)
         self._conditions: dict[str, _Conditions] = {}
         self._drafts: list[_Draft] = []
 
@@ -141,9 +134,10 @@ class DerivationCompiler:
             if attribute is None:
                 continue
             if item.derivation.aggregation is Aggregation.RATIO:
+                self._checks.check_number(item, item.derivation.aggregation)
                 self._read_ratio(attribute, item.derivation, ratios)
             else:
-                self._read_aggregate(attribute, item.derivation)
+                self._read_aggregate(attribute, item, item.derivation)
 
     def build(self, previous: tuple[Derivation, ...], state_id_next: int) -> Derivations:
         """Return what was read, with literals and the ids of states.
@@ -177,7 +171,6 @@ class DerivationCompiler:
     def _read_ratio(
         self, attribute: Attribute, declared: DeclaredDerivation, ratios: set[str]
     ) -> None:
-        self._check_number(attribute, declared)
         slots: list[int] = []
         for key in ("numerator", "denominator"):
             name = declared.names[key]
@@ -186,7 +179,7 @@ class DerivationCompiler:
             field = f"{declared.field}.{key}"
             if operand is None or operand.name in ratios:
                 what = "is itself a ratio" if operand else "is no derived attribute"
-                message = f"{what}; a ratio divides two derived attributes that are none"
+                message = f"{what}; a ratio divides two derived attributes that are no ratios"
                 self._reader.refuse(name, field, message, suggest(name.text, candidates))
             elif operand.kind is not AttributeKind.NUMBER:
                 message = f"is of kind {operand.kind.name.lower()}; a ratio divides numbers"
@@ -204,7 +197,9 @@ class DerivationCompiler:
             )
             self._drafts.append(_Draft(derivation, None))
 
-    def _read_aggregate(self, attribute: Attribute, declared: DeclaredDerivation) -> None:
+    def _read_aggregate(
+        self, attribute: Attribute, item: DeclaredAttribute, declared: DeclaredDerivation
+    ) -> None:
         event = self._find_event(declared)
         if event is None:
             return
@@ -213,7 +208,7 @@ class DerivationCompiler:
             field = self._find_field(event, declared)
             if field is None:
                 return
-        self._check_kinds(attribute, field, declared)
+        self._checks.check(item, attribute, declared, field)
         truth = self._compile(event, declared.where) if declared.where else None
         derivation = Derivation(
             attribute.name,
@@ -247,89 +242,6 @@ class DerivationCompiler:
             near = suggest(name.text, fields)
             self._reader.refuse(name, f"{declared.field}.field", message, near)
         return fields.get(name.text)
-
-    def _check_kinds(
-        self, attribute: Attribute, field: EventField | None, declared: DeclaredDerivation
-    ) -> None:
-        """Check that the attribute can hold what the function makes of the field."""
-        if declared.aggregation is Aggregation.LAST:
-            assert field is not None, "the last value is that of a field"
-            self._check_last(attribute, field, declared)
-            return
-        self._check_number(attribute, declared)
-        function = declared.aggregation.name.lower()
-        place = f"attributes/{attribute.name}.unit"
-        if declared.aggregation is Aggregation.TIME_SINCE_LAST and attribute.unit not in _SECONDS:
-            message = f"is the unit, but {function} counts seconds; write `unit: s`"
-            self._refuse(declared, place, attribute.unit, message)
-        if field is None or declared.aggregation not in _OVER_NUMBERS:
-            return
-        if field.kind is not AttributeKind.NUMBER:
-            kind = field.kind.name.lower()
-            message = f"is of kind {kind}; {function} takes a field of kind number"
-            self._reader.refuse(declared.names["field"], f"{declared.field}.field", message)
-        elif attribute.unit != field.unit:
-            self._warn_unit(attribute, field, declared)
-
-    def _check_last(
-        self, attribute: Attribute, field: EventField, declared: DeclaredDerivation
-    ) -> None:
-        place = f"attributes/{attribute.name}"
-        of = f"{declared.names['event'].text}.{field.name}"
-        if attribute.kind is not field.kind:
-            kind = attribute.kind.name.lower()
-            message = f"must be {field.kind.name.lower()}, the kind of {of} that it shows"
-            self._refuse(declared, f"{place}.kind", kind, message)
-            return
-        if attribute.values != field.values or attribute.withdrawn_codes != field.withdrawn_codes:
-            self._refuse_values(attribute, field, declared, of)
-        low, high = attribute.range_min, attribute.range_max
-        too_narrow = low is not None and (field.range_min is None or field.range_min < low)
-        if too_narrow or (high is not None and (field.range_max is None or field.range_max > high)):
-            message = f"must hold all values of {of}: the same range, a wider one or none"
-            self._refuse(declared, f"{place}.range", "", message)
-        if attribute.unit != field.unit:
-            self._warn_unit(attribute, field, declared)
-
-    def _refuse_values(
-        self, attribute: Attribute, field: EventField, declared: DeclaredDerivation, of: str
-    ) -> None:
-        wanted = [v for c, v in enumerate(field.values) if c not in field.withdrawn_codes]
-        given = [v for c, v in enumerate(attribute.values) if c not in attribute.withdrawn_codes]
-        missing = [value for value in wanted if value not in given]
-        extra = [value for value in given if value not in wanted]
-        if missing:
-            message = f"must be the values of {of}; {missing[0]!r} is missing"
-            shown, near = "", missing[0]
-        elif extra:
-            message = f"must be the values of {of}, and this is none of them"
-            shown, near = extra[0], suggest(extra[0], wanted)
-        else:
-            message = f"have other codes than those of {of}; list new values in the same order, "
-            message += "or declare the attribute under a new name"
-            shown, near = "", ""
-        self._refuse(declared, f"attributes/{attribute.name}.values", shown, message, near)
-
-    def _check_number(self, attribute: Attribute, declared: DeclaredDerivation) -> None:
-        if attribute.kind is not AttributeKind.NUMBER:
-            kind = attribute.kind.name.lower()
-            message = f"must be number: that is what {declared.aggregation.name.lower()} makes"
-            self._refuse(declared, f"attributes/{attribute.name}.kind", kind, message, "number")
-
-    def _warn_unit(
-        self, attribute: Attribute, field: EventField, declared: DeclaredDerivation
-    ) -> None:
-        of = f"{declared.names['event'].text}.{field.name}"
-        self._warnings.append(
-            f"attributes/{attribute.name}: its unit is {attribute.unit or 'none'!r}, but that of "
-            f"{of}, which it is derived from, is {field.unit or 'none'!r}"
-        )
-
-    def _refuse(
-        self, declared: DeclaredDerivation, place: str, text: str, message: str, near: str = ""
-    ) -> None:
-        node = declared.node
-        self._reader.problems.add(node.file, node.line, place, text, message, near)
 
     def _compile(self, event: EventKind, rule: DeclaredRule) -> Truth | None:
         conditions = self._conditions.get(event.name)

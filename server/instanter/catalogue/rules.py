@@ -15,7 +15,6 @@ unknown. Within these words a rule means what CEL says; the tests compare with C
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final, TypeAlias
 
 from instanter.catalogue import program_builder as program
@@ -35,22 +34,12 @@ from instanter.catalogue.cel_tree import (
 from instanter.catalogue.instants import find_duration_s, find_instant_s
 from instanter.catalogue.problems import suggest
 from instanter.catalogue.program_builder import FALSE, TRUE, ProgramBuilder, Truth, Value
+from instanter.catalogue.rule_kinds import Kind, explain_comparison
 from instanter.catalogue.schema import Attribute, AttributeKind, AttributeSource, Schema
 
 _WORDS: Final = "now, has(), timestamp(), duration(), && || ! ?: == != < <= > >= in [...] + - * /"
 
 _NO_VALUE: Final = Value(0)
-
-
-class Kind(Enum):
-    """The type of an operand; its value is how a message calls it."""
-
-    NUMBER = "a number"
-    INSTANT = "an instant"
-    DURATION = "a duration"
-    TRUTH = "a condition"
-    CATEGORY = "a category"
-    TEXT = "a text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +193,16 @@ class RuleCompiler:
             tree = self._parser.parse(text)
         except CelSyntaxError as error:
             part = text[error.position :].split("\n", 1)[0] or text
-            return FALSE, [RuleMistake(error.position, part, error.message)]
+            return FALSE, [RuleMistake(error.position, part, self._explain(error.message))]
         return self._truth(tree), self._mistakes
+
+    def _explain(self, message: str) -> str:
+        """Say what would be right instead of what the parser refuses."""
+        if "has()" not in message:
+            return message
+        return (
+            f"has() takes a name with its room: {' or '.join(f'has({r}.x)' for r in self._rooms)}"
+        )
 
     def _truth(self, tree: Tree) -> Truth:
         """Compile a condition; a mistake is recorded and the rest of the rule still checked."""
@@ -233,6 +230,10 @@ class RuleCompiler:
                 return self._attribute(attribute, tests_presence=tree.tests_presence)
             case Ident(name=name) if name in self._bare:
                 return self._attribute(self._bare[name], tests_presence=False)
+            case Select(operand=Ident(name="profile" | "context")) if self._is_event:
+                raise _mistake(
+                    tree, f"is not of the event, and a condition sees nothing else; {self._allowed}"
+                )
             case Call():
                 return self._call(tree)
             case Ident(name=name):
@@ -324,7 +325,7 @@ class RuleCompiler:
                 found = self._is_value(right, left.text, tree.arguments[0])
             if found is not None:
                 return found if sign == "==" else program.negate(found)
-        raise _mistake(tree, _comparison_message(left.kind, right.kind, sign))
+        raise _mistake(tree, explain_comparison(left.kind, right.kind, sign))
 
     def _order(self, left: Value, right: Value, sign: str) -> Truth:
         """Compare two measures; against a constant it is an interval, else of the difference.
@@ -470,25 +471,3 @@ def _mistake(tree: Tree, message: str, suggestion: str = "") -> RuleMistake:
 def _few(names: dict[str, int]) -> str:
     shown = ", ".join(list(names)[:10])
     return f"{shown}, … ({len(names)})" if len(names) > 10 else shown
-
-
-def _comparison_message(left: Kind, right: Kind, sign: str) -> str:
-    kinds = {left, right}
-    if kinds == {Kind.CATEGORY, Kind.TEXT}:
-        return f"a category has no order; compare it with == or !=, not with {sign}"
-    if kinds == {Kind.CATEGORY}:
-        return "two categories have different values; compare each with a text"
-    if kinds == {Kind.TRUTH}:
-        return f"conditions have no order; compare them with == or !=, not with {sign}"
-    if kinds == {Kind.TEXT}:
-        return "two texts are compared; one side must be a category attribute"
-    hint = ""
-    if kinds == {Kind.NUMBER, Kind.TEXT}:
-        hint = "; write the number without quotes"
-    elif kinds == {Kind.INSTANT, Kind.TEXT}:
-        hint = "; write timestamp('2026-11-30T18:00:00Z')"
-    elif kinds == {Kind.DURATION, Kind.NUMBER}:
-        hint = "; write duration('720h')"
-    elif kinds == {Kind.TRUTH, Kind.NUMBER}:
-        hint = "; a flag stands by itself, or is compared with true or false"
-    return f"compares {left.value} with {right.value}{hint}"
