@@ -128,6 +128,20 @@ class Schema:
         object.__setattr__(self, "context", by_source[AttributeSource.CONTEXT])
         object.__setattr__(self, "derived", by_source[AttributeSource.DERIVED])
 
+    @property
+    def stored_slot_count(self) -> int:
+        """Slots that a profile's record holds: up to the last that a load may write.
+
+        Derived attributes are never stored, and as a rule they are declared last: without them a
+        record of 1000 loaded attributes still fits its page.
+        """
+        stored = (
+            attribute.slot
+            for attribute in (*self.attributes, *self.withdrawn)
+            if attribute.source is AttributeSource.LOADED
+        )
+        return max(stored, default=-1) + 1
+
     def __iter__(self) -> Iterator[Attribute]:
         """Iterate over the attributes, loaded ones first, each in slot order."""
         return iter(self.attributes)

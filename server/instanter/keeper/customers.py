@@ -1,7 +1,7 @@
 """Changes of customers: what they write into the log, and what that does to the state."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -162,12 +162,12 @@ def apply_update(transaction: Transaction, record: LogRecord, context: ApplyCont
     """Write a customer's attributes and return the profile as it now is."""
     body = unpack_body(record)
     schema = context.published.load_schema(transaction)
-    slots = np.full(schema.profile_slot_count, MISSING_CODE, np.uint32)
+    slots = np.full(schema.stored_slot_count, MISSING_CODE, np.uint32)
     mask: NDArray[np.bool_] | None = None
     named = np.frombuffer(body["slots"], "<i4")
     slots[named] = np.frombuffer(body["codes"], "<u4")
     if not body["all"]:
-        mask = np.zeros(schema.profile_slot_count, np.bool_)
+        mask = np.zeros(schema.stored_slot_count, np.bool_)
         mask[named] = True
     profile = put_profile(
         transaction,
@@ -181,7 +181,9 @@ def apply_update(transaction: Transaction, record: LogRecord, context: ApplyCont
     if body["mark"]:
         note = profile.revision.to_bytes(8, "little")
         remember(transaction, record, RequestMark(*body["mark"]), note)
-    return Written(profile, schema)
+    shown = np.full(schema.profile_slot_count, MISSING_CODE, np.uint32)
+    shown[: len(profile.slots)] = profile.slots
+    return Written(replace(profile, slots=shown), schema)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,13 +77,18 @@ def apply_load_block(
     """Write a block of profiles."""
     body = unpack_body(record)
     keys = body["keys"]
+    schema = context.published.load_schema(transaction)
     slots = np.frombuffer(body["slots"], "<u4").reshape(len(keys), -1)
     mask = None if body["mask"] is None else np.frombuffer(body["mask"], np.bool_)
+    if schema.revision:
+        stored = schema.stored_slot_count
+        slots = np.ascontiguousarray(slots[:, :stored])
+        mask = None if mask is None else mask[:stored]
     return put_block(
         transaction,
         keys,
         slots,
-        schema_revision=context.published.load_schema(transaction).revision,
+        schema_revision=schema.revision,
         now_ms=record.time_ns // _MS_NS,
         slot_mask=mask,
         keep_until_s=(record.time_ns + DECISION_INPUTS_KEPT_NS) // _S_NS,
