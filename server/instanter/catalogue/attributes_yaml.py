@@ -16,7 +16,8 @@ _HEAD = """\
 #   category  one of its `values`; a value that is removed here keeps its meaning in old records
 #   flag      true or false
 #   instant   a moment, in whole seconds
-# `source` is loaded (the default: written by loads and updates) or context (given by each request).
+# `source` is loaded (the default: written by loads and updates), context (given by each request) or
+# derived (follows from events, as its `derive` says).
 # `column` names the column that a load fills it from, when it is called differently.
 # `owner`, `purpose`, `sensitivity` (public, internal, personal, special) and `description` tell
 # people who answers for it and what it may be used for.
@@ -32,7 +33,8 @@ def format_attributes(
     Parameters
     ----------
     attributes
-        In the order in which they are written; slots and withdrawn values are left out.
+        Loaded ones and those of the context, in the order in which they are written; slots and
+        withdrawn values are left out.
     notes
         Attribute name to a remark, written as a comment above it.
     """

@@ -7,9 +7,11 @@ import typer
 
 from instanter.catalogue.attribute_declarations import DeclaredAttribute
 from instanter.catalogue.declarations import Declarations, read_declarations
+from instanter.catalogue.derivation_declarations import DeclaredDerivation
 from instanter.catalogue.instants import format_instant
 from instanter.catalogue.offer_declarations import OPEN_FROM_S, OPEN_TO_S
 from instanter.catalogue.problems import Problems
+from instanter.catalogue.yaml_reader import format_duration
 from instanter.cli.failures import EXIT_USAGE, CommandError
 from instanter.cli.output import (
     make_console,
@@ -226,12 +228,27 @@ def _describe_attribute(declared: DeclaredAttribute) -> dict[str, Any]:
         "unit": attribute.unit,
         "range": None if low is None and high is None else [low, high],
         "values": list(attribute.values),
+        "derive": _describe_derivation(declared.derivation),
         "column": attribute.column,
         "owner": attribute.owner,
         "purpose": attribute.purpose,
         "sensitivity": attribute.sensitivity.name.lower(),
         "description": attribute.description,
     }
+
+
+def _describe_derivation(derivation: DeclaredDerivation | None) -> dict[str, str] | None:
+    """Return what an attribute is derived from, in the words of the file."""
+    if derivation is None:
+        return None
+    described = {"function": derivation.aggregation.name.lower()}
+    described.update((key, name.text) for key, name in derivation.names.items())
+    for key, seconds in (("window", derivation.window_s), ("half_life", derivation.half_life_s)):
+        if seconds:
+            described[key] = format_duration(seconds)
+    if derivation.where is not None:
+        described["where"] = derivation.where.scalar.text.strip()
+    return described
 
 
 def _describe_offer(offer: Any) -> dict[str, Any]:
