@@ -32,7 +32,7 @@ class FoldResult(Generic[T]):
     entry_count: int
     snapshot: int
     unpurged: list[tuple[int, bytes]]
-    heavy_result: T | None = None
+    heavy_result: T
 
 
 def entries_of(overlay: Transaction) -> list[tuple[int, bytes]]:

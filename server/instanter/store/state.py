@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from instanter import limits
 from instanter.store.databases import (
@@ -200,6 +200,26 @@ class State:
         """Forget everything that is not in the base."""
         self.rebuild(lambda _: None)
 
+    @overload
+    def fold(
+        self,
+        *,
+        heavy: None = None,
+        heavy_sequence: None = None,
+        wait_durable: Callable[[int], None] | None = None,
+        collect: Callable[[int], Callable[[Transaction], None]] | None = None,
+    ) -> FoldResult[None]: ...
+
+    @overload
+    def fold(
+        self,
+        *,
+        heavy: Callable[[Transaction], T],
+        heavy_sequence: int,
+        wait_durable: Callable[[int], None] | None = None,
+        collect: Callable[[int], Callable[[Transaction], None]] | None = None,
+    ) -> FoldResult[T]: ...
+
     def fold(
         self,
         *,
@@ -207,7 +227,7 @@ class State:
         heavy_sequence: int | None = None,
         wait_durable: Callable[[int], None] | None = None,
         collect: Callable[[int], Callable[[Transaction], None]] | None = None,
-    ) -> FoldResult[T]:
+    ) -> FoldResult[T] | FoldResult[None]:
         """Write what is in the overlay now to the base, synced, with the sequence it stands for.
 
         For a thread of its own; reads and writes go on. A heavy change is then written straight
@@ -234,7 +254,7 @@ class State:
             The disk is full; the base is as before, or, with a heavy change, holds all but that.
         """
         assert (heavy is None) == (heavy_sequence is None), "one goes with the other"
-        result: FoldResult[T] = self._fold_overlay(wait_durable, collect)
+        result = self._fold_overlay(wait_durable, collect)
         if heavy is None:
             return result
         assert heavy_sequence is not None
@@ -249,9 +269,8 @@ class State:
             transaction.put(META, META_KEY_FOLDED, stored)
             return found
 
-        result.heavy_result = self.base.write(write_heavy)
-        result.folded_sequence = heavy_sequence
-        return result
+        heavy_result = self.base.write(write_heavy)
+        return FoldResult(heavy_sequence, result.entry_count, result.snapshot, [], heavy_result)
 
     def purge(self, fold: FoldResult[Any], limit: int) -> bool:
         """Take out of the overlay what a fold has put into the base and nobody has changed since.
@@ -360,7 +379,7 @@ class State:
         self,
         wait_durable: Callable[[int], None] | None,
         collect: Callable[[int], Callable[[Transaction], None]] | None,
-    ) -> FoldResult[T]:
+    ) -> FoldResult[None]:
         overlay = self._writable_overlay()
         thread = threading.get_ident()
         folded = self.folded_sequence()
@@ -381,7 +400,7 @@ class State:
                         add(base)
 
                 self.base.write(write)
-            return FoldResult(sequence, len(entries), raw.id(), entries)
+            return FoldResult(sequence, len(entries), raw.id(), entries, None)
         finally:
             overlay.end_read(raw, thread)
 
