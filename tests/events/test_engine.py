@@ -262,3 +262,21 @@ def test_what_is_wrong_with_an_event_is_named(kind, fields, field, reason, words
 
 def test_a_state_keeps_within_its_limit():
     assert DERIVED_STATE_SIZE_BYTES_MAX == DERIVATIONS_MAX * STATE_WORDS_MAX * 8
+
+
+def test_of_two_events_at_one_time_the_larger_is_the_last():
+    engine = make_engine()
+    events = [("purchase", NOW_MS, {"amount": amount}) for amount in (-3.0, 7.0, -5.0)]
+    assert fold(engine, events) == fold(engine, events[::-1])
+    assert read(CATALOGUE, fold(engine, events), NOW_MS)["last_1m"] == 7.0
+
+
+def test_an_event_fades_by_half_each_half_life_for_sixteen_of_them():
+    state = fold(make_engine(), [("purchase", NOW_MS, {"amount": 1000.0})])
+    for half_lives in (0, 0.25, 1, 7.5, 15):
+        now_ms = NOW_MS + int(half_lives * 7_200_000)
+        found = read(CATALOGUE, state, now_ms)
+        assert found["faded_sum"] == pytest.approx(1000 * 2**-half_lives, rel=1e-6)
+        assert found["faded_mean"] == pytest.approx(1000, rel=1e-6)
+    found = read(CATALOGUE, state, NOW_MS + 18 * 7_200_000)
+    assert (found["faded_sum"], found["faded_mean"]) == (0, None)

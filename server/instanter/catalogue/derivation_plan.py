@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from instanter.catalogue.compiled import CompiledCatalogue, RuleProgram
 from instanter.catalogue.events import Aggregation, Derivation, EventField
 from instanter.catalogue.schema import AttributeKind
-from instanter.kernels.derived_state import DISTINCT_BUCKETS, HEAD_WORDS, PLAN_COUNT, PLAN_KIND
+from instanter.kernels.derived_state import (
+    DISTINCT_BUCKETS,
+    HEAD_WORDS,
+    PLAN_COUNT,
+    PLAN_KIND,
+    PLAN_SLOT,
+)
 
 _TILES: Final = 32
 """Tiles of a window: with them a window is long by up to 3 %, which no marketer's rule minds,
@@ -60,6 +66,11 @@ class DerivationPlan:
     def is_empty(self) -> bool:
         """Whether there is no derived attribute."""
         return not len(self.plan) and not len(self.ratios)
+
+    @property
+    def slots(self) -> NDArray[np.int64]:
+        """int64[D + R]: the profile slots of all derived attributes."""
+        return np.concatenate((self.plan[:, PLAN_SLOT], self.ratios[:, 0]))
 
     @property
     def kind_codes(self) -> set[int]:

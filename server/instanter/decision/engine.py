@@ -14,6 +14,7 @@ import numpy as np
 from instanter.catalogue.schema import MISSING_CODE
 from instanter.catalogue.values import encode_value
 from instanter.clock import Clock
+from instanter.decision.derived_rows import DerivedRows
 from instanter.decision.questions import Arm, Decision, NoOfferReason, Question, RankedOffer
 from instanter.decision.recording import (
     Recorder,
@@ -42,7 +43,7 @@ from instanter.kernels.decision import (
     decide_batch,
 )
 from instanter.limits import BATCH_TURN_MAX, OFFER_COUNT_MAX
-from instanter.store.activity import copy_activity
+from instanter.store.activity import DAMAGED_ACTIVITY, copy_activity
 from instanter.store.profiles import ProfileState, copy_slots
 from instanter.store.records import key_of
 from instanter.store.transaction import Readable, Transaction
@@ -58,6 +59,7 @@ class _Rows:
         "asked",
         "contacts",
         "context",
+        "derived",
         "id_start",
         "listed",
         "revisions",
@@ -74,6 +76,7 @@ class _Rows:
         self.revisions = np.zeros(count, np.int64)
         self.seed = np.zeros(count, np.uint64)
         self.contacts = make_turn_contacts(tables, reservations)
+        self.derived = None if tables.derivations.is_empty else DerivedRows(tables.derivations)
         self.id_start = np.zeros(count + 1, np.int32)
         self.told = np.zeros((count, TOLD_COUNT), np.int32)
         self.listed = np.zeros((count, OFFER_COUNT_MAX, LISTED_COUNT))
@@ -188,6 +191,9 @@ class DecisionEngine:
         contacts = rows.contacts
         if contacts is not None:
             contacts.clear()
+        if rows.derived is not None:
+            rows.derived.clear()
+        needs_activity = contacts is not None or rows.derived is not None
         for place in places:
             question = questions[place]
             row = len(accepted)
@@ -204,12 +210,14 @@ class DecisionEngine:
             state = int(copy_slots(transaction, key, rows.slots[row], rows.revisions, row))
             if state == _DAMAGED:
                 self._on_damaged(question.customer_id)
-            if contacts is not None and not contacts.add(key, copy_activity(transaction, key)):
+            if needs_activity and not _add_activity(rows, key, transaction):
                 self._on_damaged(question.customer_id)
             rows.asked[row, ASKED_STATE] = state
             accepted.append(place)
         if not accepted:
             return waiting
+        if rows.derived is not None:
+            rows.derived.evaluate(now_ns / 1e9, rows.slots)
         number = next(self._turns)
         asked = [questions[place] for place in accepted]
         decision_ids = [self._name_decision(q, number, row) for row, q in enumerate(asked)]
@@ -278,6 +286,16 @@ _NO_IDS = np.zeros(0, np.uint8)
 
 _PENDING: Any = object()
 """Stands in the answers for a decision that is yet to be made."""
+
+
+def _add_activity(rows: _Rows, key: bytes, transaction: Transaction) -> bool:
+    """Give the next row its customer's activity; return whether the record is undamaged."""
+    sections = copy_activity(transaction, key)
+    if rows.derived is not None:
+        rows.derived.add(sections)
+    if rows.contacts is not None:
+        return rows.contacts.add(key, sections)
+    return sections is not DAMAGED_ACTIVITY
 
 
 def _read_decision(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.compiled import CompiledCatalogue, Offer
+from instanter.catalogue.derivation_plan import DerivationPlan, make_derivation_plan
 from instanter.catalogue.schema import Attribute
 from instanter.decision.live_table import LiveTable
 from instanter.decision.policy_tables import limits_contacts, pack_policy
@@ -35,6 +36,8 @@ class DecisionTables:
         Width of a profile row and of a context row.
     derived_slots
         int32[D]: profile slots of derived attributes, rising.
+    derivations
+        How derived attributes are evaluated.
     surfaces
         (channel, placement) to surface index.
     context
@@ -65,6 +68,7 @@ class DecisionTables:
     profile_slot_count: int
     context_slot_count: int
     derived_slots: NDArray[np.int32]
+    derivations: DerivationPlan
     surfaces: dict[tuple[str, str], int]
     context: dict[str, Attribute]
     offers: tuple[Offer, ...]
@@ -87,6 +91,7 @@ def make_tables(catalogue: CompiledCatalogue, score_table: ScoreTable) -> Decisi
         derived_slots=np.array(
             sorted(attribute.slot for attribute in catalogue.schema.derived.values()), np.int32
         ),
+        derivations=make_derivation_plan(catalogue),
         surfaces=catalogue.surfaces,
         context=catalogue.schema.context,
         offers=catalogue.offers,
