@@ -58,7 +58,7 @@ def purchase(
 
 
 def record(desk: Desk, *events: GivenEvent) -> EventCounts:
-    counts: EventCounts = desk.keeper.submit(RecordEvents(events)).result(20)
+    counts: EventCounts = desk.keeper.submit(RecordEvents(lambda: events)).result(20)
     return counts
 
 

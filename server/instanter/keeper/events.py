@@ -1,7 +1,7 @@
 """Events: how a batch of them becomes a record, and what that does to the customers' states."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -80,11 +80,12 @@ class RecordEvents:
 
     Attributes
     ----------
-    events
-        1 to `limits.EVENTS_BATCH_MAX`.
+    read_events
+        Returns the events, 1 to `limits.EVENTS_BATCH_MAX`; raises an `InstanterError` when one
+        of them cannot be read.
     """
 
-    events: Sequence[GivenEvent]
+    read_events: Callable[[], Sequence[GivenEvent]]
 
     @property
     def kind(self) -> RecordKind:
@@ -108,10 +109,11 @@ class RecordEvents:
             What is stored of an event's id or customer is damaged.
         """
         engine = _install(transaction, context)
+        events = self.read_events()
         known: dict[bytes, bytes] = {}
         fresh: list[tuple[str, bytes, str, int, bytes]] = []
         touched: set[str] = set()
-        for index, event in enumerate(self.events):
+        for index, event in enumerate(events):
             at = f"events[{index}]"
             encoded = engine.encode(event.kind, event.fields, at)
             id_key = event_id_key(event.event_id)
@@ -127,10 +129,10 @@ class RecordEvents:
             if engine.is_followed(encoded):
                 touched.add(event.customer_id)
         if not fresh:
-            return Answered(EventCounts(0, len(self.events)))
+            return Answered(EventCounts(0, len(events)))
         for customer_id in touched:
             load_activity(transaction, key_of(customer_id))
-        return pack_body({"events": fresh, "duplicates": len(self.events) - len(fresh)})
+        return pack_body({"events": fresh, "duplicates": len(events) - len(fresh)})
 
 
 def apply_events(transaction: Transaction, record: LogRecord, context: ApplyContext) -> EventCounts:

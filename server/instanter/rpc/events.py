@@ -1,0 +1,157 @@
+"""`EventService`: check the requests, hand the events to the keeper, translate its counts."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final, Protocol
+
+from instanter.errors import InvalidFieldError
+from instanter.keeper.commands import Command
+from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
+from instanter.limits import EVENT_FIELDS_MAX, EVENT_ID_SIZE_MAX, EVENTS_BATCH_MAX
+from instanter.rpc.attribute_values import PlainValue, read_values
+from instanter.rpc.front import CallContext, DeferredMethod, Lane, Service
+from instanter.rpc.names import parse_customer_name
+from instanter.v1.durability_pb2 import Durability
+from instanter.v1.event_service_pb2 import Event, RecordEventsRequest, RecordEventsResponse
+
+_NO_FIELDS: Final[dict[str, PlainValue]] = {}
+_SECONDS_MAX: Final = 253_402_300_799
+"""9999-12-31T23:59:59Z, the latest time of a Timestamp."""
+
+
+class SubmitWrite(Protocol):
+    """Carries out a command, as `Keeper.submit` does."""
+
+    def __call__(
+        self, command: Command[Any], deadline_ns: int | None, *, relaxed: bool
+    ) -> Future[Any]:
+        """Queue a command; the future has its result once that is acknowledged."""
+        ...
+
+
+class EventService:
+    """Answers the methods of `EventService`.
+
+    Parameters
+    ----------
+    submit
+        Carries out a command, as `Keeper.submit` does.
+    lane
+        Threads that translate.
+    """
+
+    def __init__(self, *, submit: SubmitWrite, lane: Lane) -> None:
+        self._submit = submit
+        self._lane = lane
+
+    def describe(self) -> Service:
+        """Return the service as fronts serve it."""
+        return Service(
+            "instanter.v1.EventService",
+            (
+                DeferredMethod(
+                    "RecordEvents",
+                    RecordEventsRequest,
+                    RecordEventsResponse,
+                    self.record_events,
+                    _translate_counts,
+                    self._lane,
+                ),
+            ),
+        )
+
+    def record_events(
+        self, request: RecordEventsRequest, context: CallContext
+    ) -> Future[EventCounts]:
+        """Queue the recording of a batch of events.
+
+        The events themselves are read when their turn comes, off the event loop: a thousand of
+        them take milliseconds.
+
+        Raises
+        ------
+        InvalidFieldError
+            There are none or too many events, or the durability is unknown; the future raises it
+            for everything else.
+        """
+        count = len(request.events)
+        if not 1 <= count <= EVENTS_BATCH_MAX:
+            raise InvalidFieldError(
+                "events",
+                f"{count} events",
+                f"1 to {EVENTS_BATCH_MAX} events",
+                reason="EVENT_COUNT_INVALID",
+            )
+        if request.durability not in Durability.values():
+            raise InvalidFieldError(
+                "durability",
+                request.durability,
+                f"one of {', '.join(Durability.keys())}",
+                reason="DURABILITY_INVALID",
+            )
+        command = RecordEvents(partial(_read_events, request))
+        relaxed = request.durability == Durability.DURABILITY_RELAXED
+        return self._submit(command, context.deadline_ns, relaxed=relaxed)
+
+
+def _read_events(request: RecordEventsRequest) -> Sequence[GivenEvent]:
+    """Return the events of a request.
+
+    Raises
+    ------
+    InvalidFieldError
+        The id, the customer's name, the time or a value of one cannot be what it stands for.
+    """
+    return [_read_event(event, index) for index, event in enumerate(request.events)]
+
+
+def _read_event(event: Event, index: int) -> GivenEvent:
+    """Return one event; its kind and fields are checked by the engine."""
+    event_id = event.event_id
+    if not 1 <= len(event_id) <= EVENT_ID_SIZE_MAX or not (
+        event_id.isascii() and event_id.isprintable()
+    ):
+        raise InvalidFieldError(
+            f"events[{index}].event_id",
+            event_id,
+            f"1 to {EVENT_ID_SIZE_MAX} printable ASCII characters, a UUID for example",
+            reason="EVENT_ID_INVALID",
+        )
+    fields: dict[str, PlainValue] = _NO_FIELDS
+    if event.fields:
+        if len(event.fields) > EVENT_FIELDS_MAX:
+            raise InvalidFieldError(
+                f"events[{index}].fields",
+                f"{len(event.fields)} fields",
+                f"at most {EVENT_FIELDS_MAX} fields",
+                reason="EVENT_FIELDS_TOO_MANY",
+            )
+        fields = read_values(event.fields, f"events[{index}].fields")
+    return GivenEvent(
+        event_id,
+        parse_customer_name(event.customer, f"events[{index}].customer"),
+        event.kind,
+        _read_time_ns(event, index) if event.HasField("event_time") else None,
+        fields,
+    )
+
+
+def _read_time_ns(event: Event, index: int) -> int:
+    """Return when an event happened, nanoseconds since 1970."""
+    seconds, nanos = event.event_time.seconds, event.event_time.nanos
+    if not (0 <= seconds <= _SECONDS_MAX and 0 <= nanos < 1_000_000_000):
+        raise InvalidFieldError(
+            f"events[{index}].event_time",
+            f"{seconds} s {nanos} ns since 1970",
+            "a time from 90 days ago to 5 minutes ahead",
+            reason="EVENT_TIME_OUT_OF_RANGE",
+        )
+    return seconds * 1_000_000_000 + nanos
+
+
+def _translate_counts(counts: EventCounts) -> RecordEventsResponse:
+    """Return the response that says what was recorded."""
+    return RecordEventsResponse(
+        recorded_count=counts.recorded_count, duplicate_count=counts.duplicate_count
+    )
