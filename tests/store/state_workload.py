@@ -5,11 +5,13 @@ its input ends: `python -m tests.store.state_workload read FOLDER`. With `write`
 which acknowledges each sequence on its output.
 """
 
-import queue
 import random
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from instanter.store.databases import ACTIVITY, META, PROFILES, Database, meta_key
@@ -103,62 +105,58 @@ class Keeping:
         self.state = state
         self.sequence = sequence
         self.fold_count = 0
-        self._wanted: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self._folded: queue.SimpleQueue[FoldResult[None] | Exception] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._fold)
-        self._thread.start()
+        self._folder = ThreadPoolExecutor(1)
 
     def steps(self) -> Iterator[int]:
         """Write one record after the other, fold beside it, and yield each sequence written."""
-        self._wanted.put(0)
-        # None while a fold is on its way.
+        folding = self._folder.submit(self.state.fold)
         purging: FoldResult[None] | None = None
         while True:
             self.sequence += 1
             if self.sequence % 41 == 0:
-                # A heavy change: the fold thread does it while nothing is written.
-                if purging is None:
-                    purging = self._result()
-                while not self.state.purge(purging, PURGE_ROWS):
-                    pass
-                self._wanted.put(self.sequence)
-                assert self.state.purge(self._result(), PURGE_ROWS)
-                self._wanted.put(0)
-                purging = None
+                self._write_heavy(purging or folding.result())
+                purging, folding = None, self._folder.submit(self.state.fold)
             else:
                 self.state.write(lambda t: apply(t, self.sequence), sequence=self.sequence)
             yield self.sequence
-            if purging is None and not self._folded.empty():
-                purging = self._result()
+            if purging is None and folding.done():
+                purging = folding.result()
+                self.fold_count += 1
             if purging is not None and self.state.purge(purging, PURGE_ROWS):
-                purging = None
-                self._wanted.put(0)
+                purging, folding = None, self._folder.submit(self.state.fold)
 
     def stop(self) -> None:
         """End the thread that folds."""
-        self._wanted.put(None)
-        self._thread.join()
+        self._folder.shutdown()
 
-    def _result(self) -> FoldResult[None]:
-        result = self._folded.get()
-        if isinstance(result, Exception):
-            raise result
+    def _write_heavy(self, purging: FoldResult[None]) -> None:
+        """Have the thread that folds write a change, while nothing else is written."""
+        while not self.state.purge(purging, PURGE_ROWS):
+            pass
+        fold = self._folder.submit(
+            self.state.fold,
+            heavy=lambda t: apply(t, self.sequence),
+            heavy_sequence=self.sequence,
+        ).result()
+        assert self.state.purge(fold, PURGE_ROWS)
         self.fold_count += 1
-        return result
 
-    def _fold(self) -> None:
-        while (heavy := self._wanted.get()) is not None:
-            try:
-                if heavy:
-                    result = self.state.fold(
-                        heavy=lambda t, heavy=heavy: apply(t, heavy), heavy_sequence=heavy
-                    )
-                else:
-                    result = self.state.fold()
-            except Exception as error:
-                self._folded.put(error)
-                return
-            self._folded.put(result)
+
+@contextmanager
+def workload(role: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run this module as a program, until the end of a `with` block at the latest."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.store.state_workload", role, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def main() -> None:

@@ -1,11 +1,9 @@
 """Readers beside a writer and a thread that folds, in this process and in another."""
 
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +13,9 @@ from instanter.store.databases import PROFILES
 from instanter.store.environment import Environment
 from instanter.store.state import State
 from instanter.store.transaction import Transaction
-from tests.store.state_workload import MAP_SIZE_BYTES, Keeping, Oracle, check_reads, read
+from tests.store.state_workload import MAP_SIZE_BYTES, Keeping, Oracle, check_reads, read, workload
 
 SECONDS_MIN, SECONDS_MAX = 3.0, 60.0
-
-
-@contextmanager
-def workload(role: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run another process, see `state_workload`."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.store.state_workload", role, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture

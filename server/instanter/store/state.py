@@ -42,6 +42,8 @@ from instanter.store.overlay import (
 )
 from instanter.store.transaction import Handles, Transaction
 
+__all__ = ["FoldResult", "State", "StateFigures"]
+
 T = TypeVar("T")
 
 
