@@ -6,7 +6,7 @@ about once in a million; that is good enough for a rate, and each decision is co
 anyway.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,8 +29,15 @@ NO_OFFER_REASONS: Final = (
     "no_current_offer",
     "no_eligible_offer",
     "no_priority",
+    "contact_policy",
 )
 """Label values by the number of the reason; the first means that there is an offer."""
+
+ROLES: Final = ("", "keeper", "worker")
+"""Label values of processes; the first is never counted."""
+
+ARMS: Final = ("", "decided", "random", "holdout")
+"""Label values by the number of the arm; the first is never counted."""
 
 TIME_BUCKETS: Final = 20
 """Bucket b holds times below 2**b µs; the last holds the rest, from 0.26 s on."""
@@ -48,6 +55,9 @@ DECISIONS: Final = MetricText(
     "instanter_decisions", "Decisions made, by whether a profile was used."
 )
 NO_OFFER: Final = MetricText("instanter_decisions_without_offer", "Decisions without an offer.")
+DECISIONS_BY_ARM: Final = MetricText(
+    "instanter_decisions_by_arm", "Decisions made, by the customer's arm."
+)
 DECISION_TIME: Final = MetricText(
     "instanter_decision_seconds",
     "Time inside the server from decoded request to built response, of decisions that arrived"
@@ -60,6 +70,9 @@ STREAM_RESPONSES: Final = MetricText(
 )
 RECORDS_DAMAGED: Final = MetricText(
     "instanter_records_damaged", "Reads of damaged profile records; none of them was served."
+)
+RESTARTS: Final = MetricText(
+    "instanter_process_restarts", "Processes that ended and were replaced, by role."
 )
 TURNS: Final = MetricText(
     "instanter_decision_turns", "Read transactions that decisions were made in."
@@ -97,6 +110,8 @@ class Metrics:
         Decisions by the number of their profile state.
     no_offer_by_reason
         Decisions without an offer by the number of the reason; element 0 counts those with one.
+    decisions_by_arm
+        Decisions by the number of the customer's arm.
     decision_time_buckets, decision_time_sum_us
         Decisions by the bit length of their time in µs, and the sum of these times.
     turns_count
@@ -109,6 +124,8 @@ class Metrics:
         Changes on disk, and transactions they took.
     calls_forwarded_count, decision_records_dropped_count
         Calls handed to the keeper, and records of decisions that it did not take.
+    restarts_by_role
+        Processes that ended and were replaced, by the number of their role in `ROLES`.
     catalogue_revision, model_revision
         What decides now.
     kernels_compiled_late_count
@@ -122,11 +139,13 @@ class Metrics:
         "decision_records_dropped_count",
         "decision_time_buckets",
         "decision_time_sum_us",
+        "decisions_by_arm",
         "decisions_by_state",
         "kernels_compiled_late_count",
         "model_revision",
         "no_offer_by_reason",
         "records_damaged_count",
+        "restarts_by_role",
         "stream_responses_count",
         "streams_open_count",
         "turns_count",
@@ -136,9 +155,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self.decisions_by_state = [0] * len(PROFILE_STATES)
+        self.decisions_by_arm = [0] * len(ARMS)
         self.no_offer_by_reason = [0] * len(NO_OFFER_REASONS)
         self.decision_time_buckets = [0] * TIME_BUCKETS
         self.decision_time_sum_us = 0
+        self.restarts_by_role = [0] * len(ROLES)
         self.turns_count = 0
         self.streams_open_count = 0
         self.stream_responses_count = 0
@@ -159,10 +180,10 @@ class Metrics:
         self.decision_time_sum_us += took_us * decisions_count
         self.turns_count += 1
 
-    def count_error(self, method: str, code: str) -> None:
-        """Count a call that failed."""
+    def count_error(self, method: str, code: str, count: int = 1) -> None:
+        """Count calls that failed."""
         key = (method, code)
-        self._errors[key] = self._errors.get(key, 0) + 1
+        self._errors[key] = self._errors.get(key, 0) + count
 
     def list_errors(self) -> dict[tuple[str, str], int]:
         """Return how many calls failed, by method and code."""
@@ -174,19 +195,20 @@ class MetricsCollector:
 
     Parameters
     ----------
-    metrics
-        The counters.
+    read
+        Returns the counters as they are now; called on the thread that serves the page.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, read: Callable[[], Metrics]) -> None:
+        self._read = read
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family with its present values."""
-        metrics = self._metrics
+        metrics = self._read()
         yield _label(DECISIONS, "profile", PROFILE_STATES, metrics.decisions_by_state)
         yield _label(NO_OFFER, "reason", NO_OFFER_REASONS, metrics.no_offer_by_reason)
-        yield self._collect_time()
+        yield _collect_time(metrics)
+        yield _label(RESTARTS, "role", ROLES, metrics.restarts_by_role)
         errors = CounterMetricFamily(ERRORS.name, ERRORS.text, labels=("method", "code"))
         for (method, code), count in metrics.list_errors().items():
             errors.add_metric((method, code), count)
@@ -212,18 +234,19 @@ class MetricsCollector:
             MODEL_REVISION.name, MODEL_REVISION.text, value=metrics.model_revision
         )
 
-    def _collect_time(self) -> Metric:
-        """Return the histogram of decision times, in seconds."""
-        buckets: list[tuple[str, float]] = []
-        total = 0
-        for bit, count in enumerate(self._metrics.decision_time_buckets):
-            total += count
-            # Times below 2**bit whole microseconds are at most 2**bit − 1.
-            last = bit == TIME_BUCKETS - 1
-            buckets.append(("+Inf" if last else repr(((1 << bit) - 1) / 1e6), total))
-        family = HistogramMetricFamily(DECISION_TIME.name, DECISION_TIME.text)
-        family.add_metric((), buckets, self._metrics.decision_time_sum_us / 1e6)
-        return family
+
+def _collect_time(metrics: Metrics) -> Metric:
+    """Return the histogram of decision times, in seconds."""
+    buckets: list[tuple[str, float]] = []
+    total = 0
+    for bit, count in enumerate(metrics.decision_time_buckets):
+        total += count
+        # Times below 2**bit whole microseconds are at most 2**bit − 1.
+        last = bit == TIME_BUCKETS - 1
+        buckets.append(("+Inf" if last else repr(((1 << bit) - 1) / 1e6), total))
+    family = HistogramMetricFamily(DECISION_TIME.name, DECISION_TIME.text)
+    family.add_metric((), buckets, metrics.decision_time_sum_us / 1e6)
+    return family
 
 
 def _label(text: MetricText, label: str, values: tuple[str, ...], counts: list[int]) -> Metric:
@@ -239,13 +262,13 @@ class MetricsDoor:
 
     Parameters
     ----------
-    metrics
-        The counters.
+    read
+        As in `MetricsCollector`.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, read: Callable[[], Metrics]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(MetricsCollector(metrics))
+        self._registry.register(MetricsCollector(read))
         self._server: Any = None
         self._thread: Any = None
 

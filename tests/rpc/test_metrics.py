@@ -20,7 +20,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def door(metrics: Metrics) -> Iterator[str]:
-    opened = MetricsDoor(metrics)
+    opened = MetricsDoor(lambda: metrics)
     port = opened.start("127.0.0.1", 0)
     yield f"http://127.0.0.1:{port}/metrics"
     opened.stop()
@@ -81,4 +81,4 @@ def test_a_metrics_port_that_is_taken_is_refused(metrics: Metrics) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UnavailableError, match=str(port)):
-            MetricsDoor(metrics).start("127.0.0.1", port)
+            MetricsDoor(lambda: metrics).start("127.0.0.1", port)

@@ -14,6 +14,7 @@ import msgspec
 
 from instanter.cli.failures import EXIT_USAGE, CommandError
 from instanter.errors import nearest
+from instanter.limits import WORKERS_MAX
 
 FILE_NAME: Final = "instanter.toml"
 PREFIX: Final = "INSTANTER_"
@@ -38,6 +39,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     transport
         Front of the server: `fast` speaks HTTP/2 itself, `grpcio` is the reference, `auto`
         takes the one that this release recommends: `fast`.
+    workers
+        Processes that decide beside the one that writes; 0 when that one serves the port itself,
+        which is best for two cores.
     tls_certificate, tls_key
         PEM files that the server shows to its callers; empty for plain text.
     tls_client_authority
@@ -60,6 +64,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     listen: str = "127.0.0.1:7878"
     metrics: str = ""
     transport: Literal["auto", "fast", "grpcio"] = "auto"
+    workers: Annotated[int, msgspec.Meta(ge=0, le=WORKERS_MAX)] = 0
     tls_certificate: str = ""
     tls_key: str = ""
     tls_client_authority: str = ""

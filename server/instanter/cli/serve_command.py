@@ -38,6 +38,15 @@ def serve(
             "auto takes fast. [INSTANTER_TRANSPORT; default: auto]",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="COUNT",
+            help="Processes that decide, beside the one that writes; 0 lets that one serve the "
+            "port itself. [INSTANTER_WORKERS; default: 0]",
+        ),
+    ] = None,
     tls_certificate: Annotated[
         Path | None,
         typer.Option("--tls-certificate", metavar="FILE", help="Certificate chain, PEM."),
@@ -59,12 +68,14 @@ def serve(
 ) -> None:
     """Serve decisions from a store until SIGTERM or Ctrl-C.
 
-    Says one line when it is ready. Calls under way are finished before it ends with exit code 0.
+    Says one line when it is ready. Calls under way are finished before it ends with exit code 0;
+    a second signal ends it at once. A process of it that dies or freezes is replaced.
 
     For example:
       instanter serve --data store
       instanter serve --data store --listen 0.0.0.0:7878 --metrics 127.0.0.1:9464
       instanter serve --data store --listen 127.0.0.1:0 --json
+      instanter serve --data store --workers 6
       instanter serve --data store --tls-certificate server.pem --tls-key server.key
 
     What next, in another terminal: `instanter apply -f DIR` publishes a catalogue.
@@ -78,6 +89,7 @@ def serve(
             "listen": listen,
             "metrics": metrics,
             "transport": transport,
+            "workers": workers,
             "tls_certificate": tls_certificate,
             "tls_key": tls_key,
             "tls_client_authority": tls_client_authority,

@@ -1,80 +1,131 @@
-"""Runs a node behind its port until the operator or the operating system ends it."""
+"""Runs a server until the operator or the operating system ends it.
+
+Imports little at its top: the processes of the server are started before the rest is imported.
+"""
 
 import asyncio
-import gc
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
-import uvloop
 
 from instanter.cli.configuration import Configuration
-from instanter.cli.failures import EXIT_USAGE, CommandError
+from instanter.cli.failures import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
 from instanter.cli.output import print_event, print_note
-from instanter.node import Listening, Node
+from instanter.rpc.listening import Listening
 from instanter.rpc.tls import TlsFiles
+from instanter.supervisor.spawning import Spawned, spawn
 
-OnReady = Callable[[int, int | None], None]
+if TYPE_CHECKING:
+    from instanter.supervisor.supervisor import Supervisor
 
 _PORT_MAX = 65_535
 
 
 def serve(configuration: Configuration, *, as_json: bool) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the calls under way.
+    """Serve until SIGTERM or SIGINT, then finish the calls under way; at once at the second.
 
     Raises
     ------
     CommandError
-        With exit code 2, for an address that is none, or half of the TLS files.
+        With exit code 2, for an address that is none, or half of the TLS files; with exit code
+        130 after a second signal.
     InstanterError
         When another server has the folder or the port, or the store refuses.
     OSError
         When a TLS file cannot be read.
     """
     listening = make_listening(configuration)
-    folder = Path(configuration.data_folder)
-    with Node(folder) as node:
+    with _spawning(1 + configuration.workers) as spawned:
+        from instanter.clock import SystemClock
+        from instanter.supervisor.supervisor import Plan, Supervisor
 
-        def on_ready(port: int, metrics_port: int | None) -> None:
-            # What has been made until now lives as long as the server. A full collection would
-            # look at all of it, 147,000 objects, and let every caller wait for 90 ms.
-            gc.collect()
-            gc.freeze()
-            _announce(node, listening, port, metrics_port, as_json=as_json)
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(node, listening, on_ready))
+        plan = Plan(Path(configuration.data_folder), listening, configuration.workers)
+        supervisor = Supervisor(plan, spawned, clock=SystemClock())
+        try:
+            asyncio.run(_run(supervisor, plan.folder, listening, as_json=as_json))
+        finally:
+            supervisor.close()
     if as_json:
         print_event("stopped")
 
 
-async def _serve(node: Node, listening: Listening, on_ready: OnReady) -> None:
-    stop = asyncio.Event()
+@contextmanager
+def _spawning(count: int) -> Iterator[list[Spawned]]:
+    """Start processes, and leave none behind when the block ends by an exception."""
+    spawned: list[Spawned] = []
+    try:
+        spawned.extend(spawn() for _ in range(count))
+        yield spawned
+    except BaseException:
+        for each in spawned:
+            each.process.kill()
+            each.process.wait()
+        raise
+
+
+async def _run(
+    supervisor: "Supervisor", folder: Path, listening: Listening, *, as_json: bool
+) -> None:
+    """Serve until a signal ends it."""
+    from instanter.events_log import make_events_log
+    from instanter.metrics import MetricsDoor
+    from instanter.supervisor.counting import ServerCounters
+
     loop = asyncio.get_running_loop()
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await node.serve(listening, stop, on_ready)
+        loop.add_signal_handler(number, on_signal)
+    door = MetricsDoor(ServerCounters(supervisor, loop).read)
+    metrics_port: int | None = None
+    if listening.metrics_port is not None:
+        metrics_port = door.start(listening.metrics_address, listening.metrics_port)
+
+    def on_ready() -> None:
+        _announce(supervisor, folder, listening, metrics_port, as_json=as_json)
+
+    try:
+        await supervisor.run(make_events_log(sys.stderr), stop, hurry, on_ready)
+    finally:
+        # A page that is asked for this very moment waits for this loop.
+        await asyncio.to_thread(door.stop)
+    if hurry.is_set():
+        raise CommandError("stopped at once, by a second signal", exit_code=EXIT_INTERRUPTED)
 
 
 def _announce(
-    node: Node, listening: Listening, port: int, metrics_port: int | None, *, as_json: bool
+    supervisor: "Supervisor",
+    folder: Path,
+    listening: Listening,
+    metrics_port: int | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Say in one line that calls are answered."""
-    folder = str(node.state.folder)
-    revision = node.metrics.catalogue_revision
+    revision = supervisor.ready["catalogue_revision"]
     if as_json:
+        pids = supervisor.pids
         print_event(
             "ready",
             address=listening.address,
-            port=port,
+            port=supervisor.port,
             metrics_port=metrics_port,
-            data_folder=folder,
+            data_folder=str(folder),
             catalogue_revision=revision,
-            model_revision=node.metrics.model_revision,
+            model_revision=supervisor.ready["model_revision"],
+            workers=len(pids["workers"]),
+            pids=pids,
         )
         return
-    typer.echo(f"Instanter serves {folder} on {listening.address}:{port}")
+    typer.echo(f"Instanter serves {folder} on {listening.address}:{supervisor.port}")
     if metrics_port is not None:
         print_note(f"metrics: http://{listening.metrics_address}:{metrics_port}/metrics")
     if not revision:

@@ -6,10 +6,13 @@ kernel sources, and every change starts a folder of its own. Numba's cache is pi
 the folder must belong to the user who runs the server and be writable by nobody else.
 """
 
+import fcntl
 import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ENVIRONMENT_NAME = "INSTANTER_KERNEL_CACHE"
@@ -54,3 +57,24 @@ def make_cache_folder() -> Path:
     except OSError:
         pass
     return Path(tempfile.mkdtemp(prefix="instanter-kernels-"))
+
+
+@contextmanager
+def filling_alone() -> Iterator[None]:
+    """Import the kernels in here where several processes may do so at the same time.
+
+    The first of them fills the cache while the others wait: Numba's cache files are pickles
+    without a lock. Once it is full nobody waits any more.
+    """
+    folder = make_cache_folder()
+    full = folder / "full"
+    if full.exists():
+        yield
+        return
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+        full.touch(mode=0o600)
+    finally:
+        os.close(descriptor)

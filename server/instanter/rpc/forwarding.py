@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from google.rpc import status_pb2
 
@@ -88,6 +88,7 @@ class Forwarder:
         self._outgoing: list[bytes] = []
         self._connecting: asyncio.Task[None] | None = None
         self._thread = 0
+        self._stopping = False
 
     async def start(self) -> None:
         """Begin to connect; calls may be forwarded from now on."""
@@ -97,6 +98,7 @@ class Forwarder:
 
     def stop(self) -> None:
         """Close the connection; calls without an answer fail."""
+        self._stopping = True
         if self._connecting is not None:
             self._connecting.cancel()
         for number in tuple(self._early):
@@ -249,7 +251,7 @@ class Forwarder:
         lost_count = len(self._sent)
         for number in tuple(self._sent):
             self._fail(self._sent, number, _lost())
-        if self._connecting is not None and not self._connecting.cancelled():
+        if not self._stopping:
             self._log.warning("keeper_lost", calls=lost_count)
             self._connecting = self._loop.create_task(self._connect())
 
@@ -270,9 +272,8 @@ class _KeeperProtocol(asyncio.Protocol):
         self._frames = Frames(FRAME_SIZE_BYTES_MAX)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._forwarder.attach(transport)
+        self._transport = cast("asyncio.Transport", transport)
+        self._forwarder.attach(self._transport)
 
     def data_received(self, data: bytes) -> None:
         try:

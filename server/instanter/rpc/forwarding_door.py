@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from google.protobuf.message import DecodeError, EncodeError
 from google.rpc import status_pb2
@@ -165,10 +165,9 @@ class _WorkerProtocol(asyncio.Protocol):
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._loop = asyncio.get_running_loop()
-        transport.set_write_buffer_limits(limits.WRITE_BUFFER_SIZE_BYTES_MAX)
+        self._transport.set_write_buffer_limits(limits.WRITE_BUFFER_SIZE_BYTES_MAX)
         self._door.visitors.add(self)
 
     def connection_lost(self, _: Exception | None) -> None:

@@ -1,0 +1,1 @@
+"""The processes of one server and their life: who starts, watches, replaces and ends them."""

@@ -1,0 +1,85 @@
+"""What a process is told to be, as it travels over the control channel."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from instanter.rpc.listening import Listening
+from instanter.rpc.tls import TlsFiles
+from instanter.supervisor.channel import Message
+
+
+class Role(StrEnum):
+    """What a process is."""
+
+    KEEPER = "keeper"
+    """It alone writes."""
+
+    WORKER = "worker"
+    """It decides and reads, and forwards what changes something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What one process is to be.
+
+    Attributes
+    ----------
+    role
+        Its role.
+    folder
+        The data folder.
+    listening
+        Where it serves; None for a keeper that has workers.
+    fresh_overlay
+        Whether a keeper begins with an empty overlay: no worker has the old one open.
+    """
+
+    role: Role
+    folder: Path
+    listening: Listening | None
+    fresh_overlay: bool = False
+
+    def to_message(self) -> Message:
+        """Return the assignment as a message."""
+        listening = None
+        if self.listening is not None:
+            tls = self.listening.tls
+            listening = {
+                "address": self.listening.address,
+                "port": self.listening.port,
+                "transport": self.listening.transport,
+                "tls": tls and [tls.key, tls.certificate, tls.client_authority],
+            }
+        return {
+            "do": "serve",
+            "role": str(self.role),
+            "folder": str(self.folder),
+            "listening": listening,
+            "fresh_overlay": self.fresh_overlay,
+        }
+
+    @classmethod
+    def from_message(cls, message: Message) -> Self:
+        """Return the assignment in a message."""
+        listening = None
+        told = message["listening"]
+        if told is not None:
+            tls = None
+            if told["tls"] is not None:
+                key, certificate, client_authority = told["tls"]
+                tls = TlsFiles(key=key, certificate=certificate, client_authority=client_authority)
+            listening = Listening(
+                address=told["address"],
+                port=told["port"],
+                tls=tls,
+                transport=told["transport"],
+                reuse_port=True,
+            )
+        return cls(
+            role=Role(message["role"]),
+            folder=Path(message["folder"]),
+            listening=listening,
+            fresh_overlay=message["fresh_overlay"],
+        )

@@ -1,0 +1,41 @@
+"""Starts processes of the server. Imports next to nothing, so that the first starts at once."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+COMMAND: Final = (sys.executable, "-P", "-m", "instanter.supervisor.child")
+"""What a process is started with; the control channel and our process id follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A process that was started, and our end of its control channel."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+
+
+def spawn(command: tuple[str, ...] = COMMAND) -> Spawned:
+    """Start a process. It is a program of its own, never a copy of this one.
+
+    Raises
+    ------
+    OSError
+        The operating system has no room for another process.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(  # noqa: S603 - our own program, with our own words
+            [*command, str(theirs.fileno()), str(os.getpid())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            # It finds the same modules as we do, wherever they lie.
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+    ours.setblocking(False)
+    return Spawned(process, ours)

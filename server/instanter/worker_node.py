@@ -1,0 +1,122 @@
+"""What a worker process consists of: it decides and reads, and forwards what changes something."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Final
+
+from instanter.clock import Clock, SystemClock
+from instanter.deciders import Deciders
+from instanter.events_log import EventsLog, make_events_log
+from instanter.fronts import make_front
+from instanter.keeper.compiler import ProcessCompiler
+from instanter.keeper.published import PublishedCatalogue
+from instanter.keeper.publishing import CataloguePublisher
+from instanter.limits import DRAIN_NS_MAX
+from instanter.metrics import Metrics
+from instanter.rpc.catalogue import CatalogueService
+from instanter.rpc.customers import READ_LANE, CustomerService
+from instanter.rpc.decisions import DecisionService
+from instanter.rpc.events import EventService
+from instanter.rpc.forwarding import Forwarder
+from instanter.rpc.front import Service
+from instanter.rpc.listening import Listening
+from instanter.store.state import State
+
+FORWARDED: Final = frozenset({"ApplyCatalogue", "ExplainDecision", "ReportUplift"})
+"""Methods that need the log or change something, beside those that are deferred."""
+
+
+class WorkerNode:
+    """One worker of a served data folder, whose keeper is another process. `close` it.
+
+    Parameters
+    ----------
+    folder
+        The data folder.
+    clock, log
+        As for `Node`.
+
+    Raises
+    ------
+    PreconditionError
+        There is no store, or a newer version wrote it.
+    """
+
+    def __init__(
+        self, folder: Path, *, clock: Clock | None = None, log: EventsLog | None = None
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._log = log or make_events_log(sys.stderr)
+        self.metrics = Metrics()
+        self._state = State.open(folder, writable=False)
+        self._forwarder = Forwarder(folder, log=self._log, metrics=self.metrics, clock=self._clock)
+        self._deciders = Deciders(
+            self._state, clock=self._clock, log=self._log, metrics=self.metrics
+        )
+        self._published = PublishedCatalogue()
+        self._deciders.refresh()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._state.close()
+
+    def list_services(self) -> tuple[Service, ...]:
+        """Return the services, whose writes are forwarded."""
+        publisher = CataloguePublisher(
+            self._state,
+            compiler=ProcessCompiler(),
+            submit=_submit_nothing,
+            published=self._published,
+            clock=self._clock,
+        )
+        services = (
+            CustomerService(self._state, submit=_submit_nothing, published=self._published),
+            CatalogueService(
+                self._state, published=self._published, publisher=publisher, lane=READ_LANE
+            ),
+            EventService(submit=_submit_nothing, lane=READ_LANE),
+            DecisionService(
+                self._deciders.engine,
+                self._deciders.batch_engine,
+                clock=self._clock,
+                metrics=self.metrics,
+            ),
+        )
+        return tuple(
+            self._forwarder.redirect(service.describe(), FORWARDED) for service in services
+        )
+
+    async def serve(
+        self, listening: Listening, stop: asyncio.Event, on_ready: Callable[[], None]
+    ) -> None:
+        """Serve until `stop` is set, then finish the calls in flight.
+
+        Raises
+        ------
+        UnavailableError
+            The port could not be opened.
+        """
+        await self._forwarder.start()
+        front = make_front(
+            listening,
+            self.list_services(),
+            log=self._log,
+            metrics=self.metrics,
+            clock=self._clock,
+        )
+        watch = asyncio.create_task(self._deciders.watch())
+        try:
+            await front.start(listening.address, listening.port)
+            on_ready()
+            await stop.wait()
+        finally:
+            watch.cancel()
+            await front.stop(DRAIN_NS_MAX)
+            self._forwarder.stop()
+
+
+def _submit_nothing(*_: Any, **__: Any) -> Future[Any]:
+    raise AssertionError("a worker forwards what changes something")
