@@ -24,6 +24,7 @@ from instanter.metrics import Metrics
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
 from instanter.rpc.decisions import DecisionService
+from instanter.rpc.events import EventService
 from instanter.rpc.fast.front import FastFront
 from instanter.rpc.front import Front, Service
 from instanter.rpc.grpcio_front import GrpcioFront
@@ -35,6 +36,7 @@ from instanter.v1.catalogue_service_pb2 import (
 from instanter.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
 from instanter.v1.customer_service_pb2_grpc import CustomerServiceStub
 from instanter.v1.decision_service_pb2_grpc import DecisionServiceStub
+from instanter.v1.event_service_pb2_grpc import EventServiceStub
 
 SHOP = {
     "shop.yaml": """\
@@ -53,6 +55,10 @@ attributes:
   - {name: weather, kind: category, source: context, values: [sunny, rainy]}
   - {name: hurry, kind: flag, source: context}
   - {name: opened, kind: instant, source: context}
+  - {name: visits, kind: number, source: derived,
+     derive: {event: visit, function: count, window: 30d}}
+events:
+  - {name: visit}
 """,
     "offers.yaml": """\
 offers:
@@ -171,11 +177,14 @@ class Shop:
         decisions = DecisionService(
             self.engine, self.batch_engine, clock=self.clock, metrics=self.metrics
         )
-        customers = CustomerService(state, submit=self.keeper.submit, published=self.published)
+        customers = CustomerService(
+            state, submit=self.keeper.submit, published=self.published, clock=self.clock
+        )
+        events = EventService(submit=self.keeper.submit, lane=READ_LANE)
         catalogue = CatalogueService(
             state, published=self.published, publisher=self.publisher, lane=READ_LANE
         )
-        self.services = tuple(s.describe() for s in (decisions, customers, catalogue))
+        self.services = tuple(s.describe() for s in (decisions, customers, catalogue, events))
 
     def connect(self, server: Server) -> None:
         """Make clients: unmodified ones of grpcio, with its defaults."""

@@ -45,7 +45,7 @@ def test_a_publication_says_what_is_new(shop: Shop) -> None:
     response = shop.apply(SHOP)
     assert response.catalogue.revision == 1
     assert response.catalogue.schema_revision == 1
-    assert response.catalogue.attribute_count == 9
+    assert response.catalogue.attribute_count == 10
     assert response.catalogue.offer_count == 3
     assert {change.action for change in response.changes} == {pb.CATALOGUE_ACTION_CREATE}
     assert "offers/espresso" in [change.resource for change in response.changes]

@@ -262,8 +262,8 @@ class CatalogueChange(_message.Message):
     action: Global___CatalogueAction.ValueType
     """What happened to it."""
     resource: _builtins.str
-    """What changed: `attributes/{attribute}`, `channels/{channel}`, `offers/{offer}` or
-    `policies/{policy}`.
+    """What changed: `attributes/{attribute}`, `channels/{channel}`, `events/{event}`,
+    `offers/{offer}` or `policies/{policy}`.
     """
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:

@@ -175,6 +175,7 @@ def answer_question(question: bytes) -> bytes:
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     bound = asked["memory_size_bytes_max"]
     bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+    exhausted = _pack({"mistake": _EXHAUSTED})  # now: later there may be no memory to say so
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     try:
         compiled = LocalCompiler().compile(
@@ -187,7 +188,7 @@ def answer_question(question: bytes) -> bytes:
         rows = [(p.file, p.line, p.field, p.text, p.message, p.suggestion) for p in error.problems]
         return _pack({"problems": rows})
     except MemoryError:
-        return _pack({"mistake": _EXHAUSTED})
+        return exhausted
     changes = [
         (
             change.action.value,
