@@ -273,7 +273,7 @@ def _receive(connection: socket.socket) -> dict[str, Any] | None:
     body = _receive_exactly(connection, size)
     if body is None:
         return None
-    message: dict[str, Any] = msgpack.unpackb(body, max_buffer_size=0)
+    message: dict[str, Any] = msgpack.unpackb(body)
     return message
 
 
