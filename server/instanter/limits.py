@@ -288,6 +288,9 @@ CONNECTION_AGE_NS_MAX: Final = 3_600_000_000_000
 """Age at which a connection is asked to move, give or take a tenth, so that clients spread over
 new workers and nodes."""
 
+CONNECTION_AGE_GRACE_NS_MAX: Final = 60_000_000_000
+"""Time that its calls then have to end, on the reference front, which cannot ask streams to."""
+
 KEEPALIVE_NS: Final = 60_000_000_000
 """Silence on a connection after which the server asks whether the client is still there."""
 

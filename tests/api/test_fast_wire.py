@@ -1,15 +1,19 @@
 """The words of gRPC on the wire, one by one."""
 
+import random
+import tracemalloc
+import zlib
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instanter.errors import NotFoundError
+from instanter.errors import ExhaustedError, InvalidFieldError, NotFoundError
 from instanter.rpc.fast.wire import (
     RESPONSE_HEADERS,
     RESPONSE_HEADERS_COUNT,
+    decompress,
     encode_message,
     is_grpc,
     make_encoding_refusal_headers,
@@ -74,3 +78,39 @@ def test_every_refusal_begins_with_the_headers_of_a_response() -> None:
     ):
         assert tuple(headers[:RESPONSE_HEADERS_COUNT]) == RESPONSE_HEADERS
         assert headers[RESPONSE_HEADERS_COUNT][0] == b"grpc-status"
+
+
+@pytest.mark.parametrize("wbits", [31, 15], ids=["gzip", "deflate"])
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32),
+    noise_bytes=st.integers(0, 200_000),
+    repeats=st.integers(1, 4),
+)
+def test_what_was_compressed_comes_back(
+    wbits: int, seed: int, noise_bytes: int, repeats: int
+) -> None:
+    whole = random.Random(seed).randbytes(noise_bytes) * repeats
+    packer = zlib.compressobj(1, zlib.DEFLATED, wbits)
+    raw = packer.compress(whole) + packer.flush()
+    encoding = b"gzip" if wbits == 31 else b"deflate"
+    assert decompress(raw, encoding, len(whole)) == whole
+    for broken in (raw[:-1], raw + b"x", raw + raw):
+        with pytest.raises(InvalidFieldError):
+            decompress(broken, encoding, 8 * len(whole) + 1_000)
+    if whole:
+        with pytest.raises(ExhaustedError):
+            decompress(raw, encoding, len(whole) - 1)
+
+
+def test_a_bomb_is_not_held_beyond_the_limit() -> None:
+    bomb = zlib.compress(bytes(64 << 20), 9)
+    limit = 4 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(ExhaustedError, match="4,194,304 bytes"):
+            decompress(bomb, b"deflate", limit)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < limit * 9 // 8 + (512 << 10)

@@ -14,10 +14,12 @@ from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from instanter import limits
 from instanter.errors import ExhaustedError, NotFoundError, UnavailableError
 from instanter.limits import MESSAGE_SIZE_BYTES_MAX, REPLY_SIZE_BYTES_MAX
 from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, Lane, Service
 from instanter.rpc.tls import TlsFiles
+from tests.api.interop.raw import RawClient
 from tests.api.refusals import read_refusal, refuse
 from tests.api.shop import FRONTS, Server, Shop, serve
 from tests.api.waiting import wait_until
@@ -330,6 +332,19 @@ def test_a_call_that_does_not_end_is_cut_off_after_the_grace(
     server.stop(grace_ns=50_000_000)
     assert held.exception(20) is not None
     assert read_refusal(held).code is grpc.StatusCode.UNAVAILABLE
+
+
+def test_an_old_connection_is_asked_to_move(
+    front_name: str, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(The fast front looks once a second.)"""
+    monkeypatch.setattr(limits, "CONNECTION_AGE_NS_MAX", 200_000_000)
+    with (
+        serve(front_name, [echo.describe()]) as server,
+        RawClient(("127.0.0.1", server.port)) as client,
+    ):
+        client.wait_for_end()
+        assert client.goaways[0].error_code == 0
 
 
 def test_an_encrypted_port_asks_for_the_right_certificate(front_name: str, echo: Echo) -> None:

@@ -94,13 +94,8 @@ class Dispatcher:
         self, method: BlockingMethod, request: Any, context: CallContext
     ) -> Any:
         """Answer one request on a thread of the method's lane: a response or a status."""
-        try:
-            threads = self._find_threads(method.lane)
-            threads.check_room()
-            work = partial(self._run, method, request, context)
-            return await asyncio.wrap_future(threads.submit(work))
-        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
-            return self.fail(method.name, error)
+        work = partial(self._run, method, request, context)
+        return await self.run_apart(method.name, method.lane, work)
 
     async def answer_deferred(
         self, method: DeferredMethod, request: Any, context: CallContext
@@ -113,6 +108,15 @@ class Dispatcher:
             return await asyncio.wrap_future(threads.submit(work))
         except Exception as error:  # noqa: BLE001 - the last line of defence of every call
             return self.fail(method.name, error)
+
+    async def run_apart(self, method_name: str, lane: Lane, work: Callable[[], Any]) -> Any:
+        """Do what takes too long for the event loop on a thread: its result, or a status."""
+        try:
+            threads = self._find_threads(lane)
+            threads.check_room()
+            return await asyncio.wrap_future(threads.submit(work))
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            return self.fail(method_name, error)
 
     def open_stream(
         self,

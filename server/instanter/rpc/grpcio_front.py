@@ -4,6 +4,11 @@ Messages are decoded and encoded here, not by grpcio, so that a request that can
 the caller's mistake with a clear status, and not a traceback in grpcio's own log.
 
 The process must never fork after this module is imported: grpcio's threads do not survive it.
+
+Two things it does in a way of its own. Calls that are on the way when it stops are answered with
+CANCELLED, by grpcio's core and before any code of ours sees them; the fast front answers them. And
+a connection that is old enough to move takes its streams along only after a grace, for grpcio does
+not tell which connection a stream belongs to.
 """
 
 import asyncio
@@ -291,6 +296,9 @@ def _list_options(*, reuse_port: bool) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", limits.STREAMS_PER_CONNECTION_MAX),
         ("grpc.server_handshake_timeout_ms", limits.HANDSHAKE_NS_MAX // 1_000_000),
         ("grpc.max_connection_idle_ms", limits.CONNECTION_IDLE_NS_MAX // 1_000_000),
+        # (Give or take a tenth, which is grpcio's own doing.)
+        ("grpc.max_connection_age_ms", limits.CONNECTION_AGE_NS_MAX // 1_000_000),
+        ("grpc.max_connection_age_grace_ms", limits.CONNECTION_AGE_GRACE_NS_MAX // 1_000_000),
         ("grpc.keepalive_time_ms", limits.KEEPALIVE_NS // 1_000_000),
         ("grpc.keepalive_timeout_ms", limits.KEEPALIVE_ANSWER_NS_MAX // 1_000_000),
         ("grpc.keepalive_permit_without_calls", 1),

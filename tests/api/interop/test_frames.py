@@ -2,19 +2,23 @@
 
 import gzip
 import itertools
+import random
 import threading
 import zlib
 from typing import Any
 
 import h2.settings
 import pytest
+from google.protobuf.wrappers_pb2 import BytesValue
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from instanter.limits import MESSAGE_SIZE_BYTES_MAX, STREAMS_PER_CONNECTION_MAX
+from instanter.rpc.fast.front import FastFront
 from tests.api.interop.echo import Echo
 from tests.api.interop.raw import HELLO, RawClient, message, value
 from tests.api.shop import Server
+from tests.api.waiting import wait_until
 
 OK, UNKNOWN, INVALID_ARGUMENT, DEADLINE, EXHAUSTED = "0", "2", "3", "4", "8"
 UNIMPLEMENTED, INTERNAL = "12", "13"
@@ -176,6 +180,59 @@ def test_a_message_that_swells_beyond_the_limit_is_refused(raw: RawClient) -> No
     raw.send(stream_id, body[:15_000])
     raw.send(stream_id, body[15_000:], end=True)
     assert raw.wait(stream_id).status == EXHAUSTED
+
+
+def test_a_bomb_is_opened_apart_and_no_further_than_allowed(
+    fast: None, server: Server, raw: RawClient, echo: Echo
+) -> None:
+    """A gigabyte in a megabyte: the loop answers others meanwhile, and memory stays bounded."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = bytes(1 << 20)
+    bomb = b"".join([packer.compress(zeros) for _ in range(1 << 10)] + [packer.flush()])
+    assert len(bomb) > 1_000_000
+    stream_id = raw.begin(grpc_encoding="gzip")
+    body = message(bomb, flag=1)
+    for at in range(0, len(body), 16_000):
+        raw.send(stream_id, body[at : at + 16_000], end=at + 16_000 >= len(body))
+        raw.flush()
+        while raw.h2.local_flow_control_window(stream_id) < 16_000:
+            raw.read()
+    assert raw.wait(stream_id).status == EXHAUSTED
+    assert raw.call().data == HELLO
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("size_bytes", [70_000, 65_531, 1 << 20])
+def test_long_compressed_requests_are_read(raw: RawClient, encoding: str, size_bytes: int) -> None:
+    noise = random.Random(size_bytes).randbytes(size_bytes // 2) * 2
+    pack = gzip.compress if encoding == "gzip" else zlib.compress
+    whole = BytesValue(value=noise).SerializeToString()
+    body = message(pack(whole), flag=1)
+    stream_id = raw.begin(grpc_encoding=encoding)
+    for at in range(0, len(body), 16_000):
+        raw.send(stream_id, body[at : at + 16_000], end=at + 16_000 >= len(body))
+        raw.flush()
+        while raw.h2.local_flow_control_window(stream_id) < 16_000:
+            raw.read()
+    reply = raw.wait(stream_id)
+    assert (reply.status, reply.data) == (OK, message(whole))
+
+
+def test_a_call_that_is_cancelled_while_it_is_opened_is_not_executed(
+    fast: None, server: Server, raw: RawClient, echo: Echo
+) -> None:
+    before = len(echo.said)
+    stream_id = raw.begin(grpc_encoding="gzip")
+    body = message(gzip.compress(value(b"x") + bytes(range(256)) * 10_000), flag=1)
+    raw.send(stream_id, body, end=True)
+    raw.h2.reset_stream(stream_id)
+    raw.flush()
+    assert raw.call().data == HELLO
+    assert isinstance(server.front, FastFront)
+    exchange = server.front.exchange
+    wait_until(lambda: not exchange.calls_count, "the call is forgotten")
+    assert exchange.unfinished_size_bytes == 0
+    assert len(echo.said) == before + 1
 
 
 def test_a_message_that_is_too_long_is_refused_by_its_prefix(raw: RawClient) -> None:

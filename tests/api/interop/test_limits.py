@@ -1,16 +1,21 @@
 """The limits of the fast front at work: each is lowered, met, and told."""
 
+import contextlib
+import errno
 import socket
 from collections.abc import Callable
 
 import pytest
+import trustme
 
 from instanter import limits
+from instanter.rpc.fast import encrypted_port
 from instanter.rpc.fast.exchange import Exchange
 from instanter.rpc.fast.front import FastFront
 from tests.api.interop.echo import Echo
 from tests.api.interop.raw import HELLO, RawClient, message, value
-from tests.api.shop import Server
+from tests.api.interop.test_connections import issue, trust
+from tests.api.shop import Server, serve
 from tests.api.waiting import wait_until
 
 DEADLINE, EXHAUSTED = "4", "8"
@@ -29,6 +34,14 @@ def exchange(fast: None, server: Server) -> Exchange:
     exchange = server.front.exchange
     wait_until(lambda: not exchange.connections, "the connections of earlier tests are gone")
     return exchange
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Wait until the server has closed a connection."""
+    with contextlib.suppress(ConnectionError):
+        while client.recv(1 << 12):
+            pass
+    return True
 
 
 def check(server: Server, exchange: Exchange) -> None:
@@ -150,3 +163,68 @@ def test_a_reader_that_stops_is_disconnected_in_the_end(
     check(server, exchange)
     raw.wait_for_end()
     assert exchange.closed_counts["reader_stopped"] == 1
+
+
+def test_a_handshake_counts_as_a_connection(
+    lower: Callable[[str, int], None], front_name: str, echo: Echo
+) -> None:
+    authority = trustme.CA()
+    with serve(front_name, [echo.describe()], tls=issue(authority)) as server:
+        assert isinstance(server.front, FastFront)
+        exchange = server.front.exchange
+        address = ("127.0.0.1", server.port)
+        lower("CONNECTIONS_MAX", 3)
+        silent = [socket.create_connection(address, timeout=20) for _ in range(3)]
+        wait_until(lambda: exchange.handshakes_count == 3, "three handshakes have begun")
+        with socket.create_connection(address, timeout=20) as refused:
+            assert is_closed(refused)
+        assert exchange.closed_counts == {"too_many_connections": 1}
+        silent.pop().close()
+        wait_until(lambda: exchange.handshakes_count == 2, "one handshake is given up")
+        with RawClient(address, tls=trust(authority, "h2")) as client:
+            assert client.call().data == HELLO
+            assert (len(exchange.connections), exchange.handshakes_count) == (1, 2)
+        for left in silent:
+            left.close()
+        wait_until(lambda: not exchange.handshakes_count, "all handshakes are given up")
+        assert exchange.closed_counts["handshake_failed"] == 3
+
+
+def test_a_handshake_that_is_not_made_ends_in_time(
+    lower: Callable[[str, int], None], front_name: str, echo: Echo
+) -> None:
+    with serve(front_name, [echo.describe()], tls=issue(trustme.CA())) as server:
+        assert isinstance(server.front, FastFront)
+        exchange = server.front.exchange
+        lower("HANDSHAKE_NS_MAX", 50_000_000)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as silent:
+            assert is_closed(silent)
+        wait_until(lambda: not exchange.handshakes_count, "the handshake is given up")
+        assert exchange.closed_counts == {"handshake_failed": 1}
+
+
+def test_a_server_without_descriptors_takes_connections_again_later(
+    fast: None, front_name: str, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    monkeypatch.setattr(encrypted_port, "_NO_ROOM_PAUSE_S", 0.01)
+    with serve(front_name, [echo.describe()], tls=issue(authority)) as server:
+        assert isinstance(server.front, FastFront)
+        (port,) = server.front._ports
+        assert isinstance(port, encrypted_port.EncryptedPort)
+        opened = port._opened
+
+        class Exhausted:
+            """The socket, which has no descriptor left for the first connection."""
+
+            def accept(self) -> None:
+                port._opened = opened
+                raise OSError(errno.EMFILE, "Too many open files")
+
+            def fileno(self) -> int:
+                return opened.fileno()
+
+        port._opened = Exhausted()  # type: ignore[assignment]
+        with RawClient(("127.0.0.1", server.port), tls=trust(authority, "h2")) as client:
+            assert client.call().data == HELLO
+        assert server.front.exchange.closed_counts == {"no_descriptors": 1}

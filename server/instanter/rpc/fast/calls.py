@@ -31,6 +31,10 @@ class Replies(Protocol):
     unfinished_size_bytes: int
     draining: bool
 
+    def take_message(self, call: "Call", message: bytes | bytearray) -> None:
+        """Take the message of a call that came in pieces and is complete."""
+        ...
+
     def reply(self, call: "Call", message: bytes) -> None:
         """End a call with its one message."""
         ...
@@ -155,7 +159,7 @@ class Route(Protocol):
         """Whether a request may have any number of messages."""
         ...
 
-    def accept(self, call: Call, message: bytes) -> None:
+    def accept(self, call: Call, message: bytes | bytearray) -> None:
         """Take a message of a call; unless it takes many, the whole request."""
         ...
 
@@ -246,7 +250,7 @@ class BatchedRoute:
         self._clock = clock
         self._waiting: list[Call] = []
 
-    def accept(self, call: Call, message: bytes) -> None:
+    def accept(self, call: Call, message: bytes | bytearray) -> None:
         """Take a call whose one message is complete; it is answered when the turn ends."""
         try:
             call.request = self._decode(message)
@@ -317,7 +321,7 @@ class SingleRoute:
         self._loop = loop
         self._clock = clock
 
-    def accept(self, call: Call, message: bytes) -> None:
+    def accept(self, call: Call, message: bytes | bytearray) -> None:
         """Take a call whose one message is complete, and begin to answer it."""
         if not start_timer(call, self._dispatcher, self._loop, self._clock):
             return

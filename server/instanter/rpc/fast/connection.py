@@ -168,6 +168,14 @@ class FastConnection(asyncio.Protocol):
             if self._inbox.unread:
                 self._exchange.turn.read(self)
 
+    def take_message(self, call: Call, message: bytes | bytearray) -> None:
+        """Take the message of a call that came in pieces and is complete."""
+        assert call.buffer is not None, "it came in pieces"
+        self.unfinished_size_bytes -= len(call.buffer)
+        self._exchange.unfinished_size_bytes -= len(call.buffer)
+        call.buffer = None
+        call.route.accept(call, message)
+
     def reply(self, call: Call, message: bytes) -> None:
         """End a call with its one message."""
         waiting_bytes = self._http2.queued_body_size()
@@ -413,8 +421,7 @@ class FastConnection(asyncio.Protocol):
             self.refuse(call, make_status_headers(status))
         else:
             if message is not None:
-                self._release_buffer(call)
-                call.route.accept(call, message)
+                self.take_message(call, message)
 
     def _take_messages(self, call: Call, data: bytes) -> None:
         """Hand on what is complete of a request of many messages."""
@@ -465,13 +472,6 @@ class FastConnection(asyncio.Protocol):
             self._last_told = True
             self._http2.send_goaway(ErrorCode.NO_ERROR)
             self.mark()
-
-    def _release_buffer(self, call: Call) -> None:
-        """Count a request as finished."""
-        assert call.buffer is not None, "it came in pieces"
-        self.unfinished_size_bytes -= len(call.buffer)
-        self._exchange.unfinished_size_bytes -= len(call.buffer)
-        call.buffer = None
 
     def _drop_calls(self) -> None:
         """Stop all work."""

@@ -1,5 +1,6 @@
 """What all connections of the fast front share: the routes, the turn, and the common limits."""
 
+import asyncio
 from typing import Protocol
 
 from ngh2 import ErrorCode
@@ -40,13 +41,15 @@ class Exchange:
     ----------
     routes
         From path, `/package.Service/Method`, to what answers it.
-    turn, dispatcher, clock, log
+    loop, turn, dispatcher, clock, log
         What connections work with.
 
     Attributes
     ----------
     connections
         Connections that are open.
+    handshakes_count
+        Connections that are being encrypted.
     calls_count
         Calls that have begun and not ended.
     unfinished_size_bytes
@@ -57,29 +60,38 @@ class Exchange:
 
     __slots__ = (
         "_closed_logged_count", "_closed_logged_ns", "calls_count", "clock", "closed_counts",
-        "connections", "dispatcher", "log", "routes", "turn", "unfinished_size_bytes",
+        "connections", "dispatcher", "handshakes_count", "log", "loop", "routes", "turn",
+        "unfinished_size_bytes",
     )  # fmt: skip
 
     def __init__(
         self,
         routes: dict[bytes, Route],
         *,
+        loop: asyncio.AbstractEventLoop,
         turn: Turn,
         dispatcher: Dispatcher,
         clock: Clock,
         log: EventsLog,
     ) -> None:
         self.routes = routes
+        self.loop = loop
         self.turn = turn
         self.dispatcher = dispatcher
         self.clock = clock
         self.log = log
         self.connections: set[Connected] = set()
+        self.handshakes_count = 0
         self.calls_count = 0
         self.unfinished_size_bytes = 0
         self.closed_counts: dict[str, int] = {}
         self._closed_logged_count = 0
         self._closed_logged_ns = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many connections as there may be."""
+        return len(self.connections) + self.handshakes_count >= limits.CONNECTIONS_MAX
 
     def count_closed(self, reason: str) -> None:
         """Count a connection that ends before its time, and why."""

@@ -37,7 +37,7 @@ class ForwardedRoute:
         self._loop = loop
         self._clock = clock
 
-    def accept(self, call: Call, message: bytes) -> None:
+    def accept(self, call: Call, message: bytes | bytearray) -> None:
         """Take a call whose one message is complete, and send it on."""
         if not start_timer(call, self._dispatcher, self._loop, self._clock):
             return

@@ -17,6 +17,7 @@ from instanter.metrics import Metrics
 from instanter.rpc.dispatch import Dispatcher
 from instanter.rpc.fast.calls import BatchedRoute, Route, SingleRoute, Turn
 from instanter.rpc.fast.connection import FastConnection
+from instanter.rpc.fast.encrypted_port import EncryptedPort
 from instanter.rpc.fast.exchange import Exchange
 from instanter.rpc.fast.forwarded import ForwardedRoute
 from instanter.rpc.fast.health import HEALTH_NAME, Health
@@ -64,7 +65,7 @@ class FastFront:
         self._dispatcher = Dispatcher(log=log, metrics=metrics, clock=clock)
         self._health = Health(service.name for service in services)
         self._exchange: Exchange | None = None
-        self._servers: list[asyncio.AbstractServer] = []
+        self._ports: list[asyncio.AbstractServer | EncryptedPort] = []
         self._unix_path: Path | None = None
         self._check_timer: asyncio.TimerHandle | None = None
 
@@ -96,7 +97,7 @@ class FastFront:
         exchange = self._exchange = self._make_exchange(loop)
         bound = 0
         for opened in open_sockets(address, port, reuse_port=self._reuse_port):
-            self._servers.append(await self._listen(loop, opened, exchange, context))
+            self._ports.append(await _listen(opened, exchange, context))
             bound = 0 if opened.family == socket.AF_UNIX else int(opened.getsockname()[1])
         if address.startswith(UNIX_SCHEME):
             self._unix_path = Path(address.removeprefix(UNIX_SCHEME))
@@ -107,13 +108,13 @@ class FastFront:
 
     async def stop(self, grace_ns: int) -> None:
         """Report unhealthy, take no new calls, let those in flight finish for `grace_ns`."""
-        if not self._servers:
+        if not self._ports:
             return
         exchange = self.exchange
         self._health.report(serving=False)
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for port in self._ports:
+            port.close()
+        self._ports.clear()
         if self._unix_path is not None:
             self._unix_path.unlink(missing_ok=True)
         for connection in tuple(exchange.connections):
@@ -155,7 +156,12 @@ class FastFront:
                 else:
                     routes[path] = SingleRoute(method, self._dispatcher, loop, self._clock)
         return Exchange(
-            routes, turn=turn, dispatcher=self._dispatcher, clock=self._clock, log=self._log
+            routes,
+            loop=loop,
+            turn=turn,
+            dispatcher=self._dispatcher,
+            clock=self._clock,
+            log=self._log,
         )
 
     def _make_tls_context(self) -> ssl.SSLContext | None:
@@ -170,23 +176,18 @@ class FastFront:
                 reason="CERTIFICATE_UNUSABLE",
             ) from error
 
-    async def _listen(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        opened: socket.socket,
-        exchange: Exchange,
-        context: ssl.SSLContext | None,
-    ) -> asyncio.AbstractServer:
-        """Take connections from a listening socket."""
-        create = loop.create_unix_server if opened.family == socket.AF_UNIX else loop.create_server
-        return await create(
-            lambda: FastConnection(exchange),
-            sock=opened,
-            ssl=context,
-            ssl_handshake_timeout=limits.HANDSHAKE_NS_MAX / 1e9 if context else None,
-        )
-
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look after the time limits, again and again."""
         self.exchange.check()
         self._check_timer = loop.call_later(_CHECK_S, self._check, loop)
+
+
+async def _listen(
+    opened: socket.socket, exchange: Exchange, context: ssl.SSLContext | None
+) -> asyncio.AbstractServer | EncryptedPort:
+    """Take connections from a listening socket."""
+    if context is not None:
+        return EncryptedPort(opened, exchange, context)
+    loop = exchange.loop
+    create = loop.create_unix_server if opened.family == socket.AF_UNIX else loop.create_server
+    return await create(lambda: FastConnection(exchange), sock=opened)

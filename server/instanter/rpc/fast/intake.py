@@ -1,9 +1,10 @@
 """What is not the usual way of a request: odd headers, messages in pieces, compressed ones."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
-from google.rpc import code_pb2
+from google.rpc import code_pb2, status_pb2
 from ngh2 import Header
 
 from instanter import limits
@@ -24,8 +25,13 @@ from instanter.rpc.fast.wire import (
     parse_timeout_ns,
     too_long,
 )
+from instanter.rpc.front import Lane
 
 _SHOWN_PATH_SIZE_MAX: Final = 200
+# What fits becomes a megabyte at the most, which takes less than a millisecond.
+_OPENED_AT_ONCE_SIZE_BYTES_MAX: Final = 1 << 10
+_OPENED_OF_MANY_SIZE_BYTES_MAX: Final = 64 << 10
+_OPENING_LANE: Final = Lane("decompress", threads=1, waiting_max=64)
 
 
 class ExcessError(Exception):
@@ -96,8 +102,10 @@ def find_refusal(
     return make_status_headers(status)
 
 
-def take_piece(call: Call, data: bytes, exchange: Exchange) -> bytes | None:
+def take_piece(call: Call, data: bytes, exchange: Exchange) -> bytes | bytearray | None:
     """Add a piece to a call's message; return the message when the caller has sent everything.
+
+    A long compressed message is opened on another thread, and taken by the connection then.
 
     Parameters
     ----------
@@ -132,7 +140,7 @@ def take_piece(call: Call, data: bytes, exchange: Exchange) -> bytes | None:
         raise _cut()
     flag, size_bytes = PREFIX.unpack_from(buffer)
     if size_bytes > limits.MESSAGE_SIZE_BYTES_MAX:
-        raise too_long(size_bytes)
+        raise too_long(size_bytes, limits.MESSAGE_SIZE_BYTES_MAX)
     missing_bytes = PREFIX_SIZE_BYTES + size_bytes - len(buffer)
     if missing_bytes < 0:
         raise RefusalError(
@@ -143,7 +151,13 @@ def take_piece(call: Call, data: bytes, exchange: Exchange) -> bytes | None:
         return None
     if missing_bytes:
         raise _cut()
-    return _open(bytes(memoryview(buffer)[PREFIX_SIZE_BYTES:]), flag, call.encoding)
+    raw = memoryview(buffer)[PREFIX_SIZE_BYTES:]
+    if not _is_compressed(flag, call.encoding):
+        return bytes(raw)
+    if size_bytes <= _OPENED_AT_ONCE_SIZE_BYTES_MAX:
+        return decompress(raw, call.encoding, limits.MESSAGE_SIZE_BYTES_MAX)
+    call.work = exchange.loop.create_task(_open_apart(call, raw, exchange))
+    return None
 
 
 def take_messages(call: Call, data: bytes, exchange: Exchange) -> list[bytes]:
@@ -161,12 +175,14 @@ def take_messages(call: Call, data: bytes, exchange: Exchange) -> list[bytes]:
     while len(buffer) - taken >= PREFIX_SIZE_BYTES:
         flag, size_bytes = PREFIX.unpack_from(buffer, taken)
         if size_bytes > limits.MESSAGE_SIZE_BYTES_MAX:
-            raise too_long(size_bytes)
+            raise too_long(size_bytes, limits.MESSAGE_SIZE_BYTES_MAX)
         end = taken + PREFIX_SIZE_BYTES + size_bytes
         if len(buffer) < end:
             break
         raw = bytes(memoryview(buffer)[taken + PREFIX_SIZE_BYTES : end])
-        messages.append(_open(raw, flag, call.encoding))
+        if _is_compressed(flag, call.encoding):
+            raw = bytes(decompress(raw, call.encoding, _OPENED_OF_MANY_SIZE_BYTES_MAX))
+        messages.append(raw)
         taken = end
     del buffer[:taken]
     exchange.unfinished_size_bytes += len(data) - taken
@@ -200,10 +216,24 @@ def refuse_unread(call: Call, waiting_bytes: int, exchange: Exchange) -> None:
     call.connection.refuse(call, make_status_headers(status))
 
 
-def _open(message: bytes, flag: int, encoding: bytes) -> bytes:
-    """Return a message as it was before its compression, if there was any."""
+async def _open_apart(call: Call, raw: memoryview, exchange: Exchange) -> None:
+    """Decompress a call's message on a thread, and let the connection take it."""
+    work = partial(decompress, raw, call.encoding, limits.MESSAGE_SIZE_BYTES_MAX)
+    answer = await exchange.dispatcher.run_apart(call.route.name, _OPENING_LANE, work)
+    # The task ends by itself from here on: nobody has to cancel it.
+    call.work = None
+    if not call.open:
+        return
+    if isinstance(answer, status_pb2.Status):
+        call.connection.refuse(call, make_status_headers(answer))
+    else:
+        call.connection.take_message(call, answer)
+
+
+def _is_compressed(flag: int, encoding: bytes) -> bool:
+    """Say whether a message is compressed; RefusalError when its prefix is not in order."""
     if flag == 0:
-        return message
+        return False
     if flag != 1:
         raise RefusalError(
             code_pb2.INTERNAL, f"the message's prefix begins with {flag}, not 0 or 1"
@@ -212,7 +242,7 @@ def _open(message: bytes, flag: int, encoding: bytes) -> bytes:
         raise RefusalError(
             code_pb2.INTERNAL, "the message is marked as compressed, but grpc-encoding names none"
         )
-    return decompress(message, encoding)
+    return True
 
 
 def _find_exhaustion(headers: tuple[Header, ...], exchange: Exchange) -> ExhaustedError | None:

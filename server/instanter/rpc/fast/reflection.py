@@ -57,7 +57,7 @@ class ReflectionRoute:
         self._loop = loop
         self._clock = clock
 
-    def accept(self, call: Call, message: bytes) -> None:
+    def accept(self, call: Call, message: bytes | bytearray) -> None:
         """Answer one message of a call."""
         if call.timer is None and not start_timer(call, self._dispatcher, self._loop, self._clock):
             return

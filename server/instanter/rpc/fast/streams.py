@@ -43,7 +43,7 @@ class StreamedRoute:
         self._loop = loop
         self._clock = clock
 
-    def accept(self, call: Call, message: bytes) -> None:
+    def accept(self, call: Call, message: bytes | bytearray) -> None:
         """Take a call whose one message is complete, and begin to stream."""
         dispatcher, loop = self._dispatcher, self._loop
         if not start_timer(call, dispatcher, loop, self._clock):

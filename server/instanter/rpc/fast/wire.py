@@ -14,7 +14,6 @@ from google.rpc import code_pb2, status_pb2
 from ngh2 import Header, NeverIndexedHeader
 
 from instanter.errors import ExhaustedError, InvalidFieldError
-from instanter.limits import MESSAGE_SIZE_BYTES_MAX
 
 PREFIX: Final = struct.Struct(">BI")
 """Before each message: whether it is compressed, and its size in bytes."""
@@ -51,6 +50,7 @@ _TIMEOUT_UNITS_NS: Final = {
     b"H": 3_600_000_000_000,
 }
 _TIMEOUT_DIGITS_MAX: Final = 8
+_PIECE_SIZE_BYTES: Final = 64 << 10
 _WINDOW_BITS: Final = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 # All of printable ASCII but the percent sign travels as it is.
 _MESSAGE_SAFE: Final = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
@@ -85,8 +85,11 @@ def is_known_encoding(encoding: bytes) -> bool:
     return encoding == b"identity" or encoding in _WINDOW_BITS
 
 
-def decompress(raw: bytes, encoding: bytes) -> bytes:
+def decompress(raw: bytes | memoryview, encoding: bytes, size_bytes_max: int) -> bytearray:
     """Return a message as it was before its compression.
+
+    Beside the compressed message no more is held than `size_bytes_max` and a piece of 64 kB (and
+    the eighth by which a growing `bytearray` is ahead).
 
     Parameters
     ----------
@@ -94,31 +97,52 @@ def decompress(raw: bytes, encoding: bytes) -> bytes:
         The compressed message.
     encoding
         A known `grpc-encoding` other than identity.
+    size_bytes_max
+        How long the message may be.
 
     Raises
     ------
     ExhaustedError
-        The message is longer than messages may be; no more than that was decompressed.
+        The message is longer; no more than that was decompressed.
     InvalidFieldError
         It is damaged or cut.
     """
     inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
-    try:
-        message = inflater.decompress(raw, MESSAGE_SIZE_BYTES_MAX + 1)
-    except zlib.error as error:
-        raise _undecompressable(encoding) from error
-    if len(message) > MESSAGE_SIZE_BYTES_MAX:
-        raise too_long(len(message))
-    if not inflater.eof or inflater.unused_data:
+    message = bytearray()
+    unread = memoryview(raw)
+    while unread:
+        # In pieces, for what is left of a piece is copied each time.
+        piece: bytes | memoryview = unread[:_PIECE_SIZE_BYTES]
+        unread = unread[_PIECE_SIZE_BYTES:]
+        # (Behind the end, zlib goes on naming what it did not consume.)
+        while piece and not inflater.eof:
+            try:
+                message += inflater.decompress(piece, _PIECE_SIZE_BYTES)
+            except zlib.error as error:
+                raise _undecompressable(encoding) from error
+            if len(message) > size_bytes_max:
+                raise too_long(len(message), size_bytes_max)
+            piece = inflater.unconsumed_tail
+        if inflater.eof:
+            break
+    # The last piece may have more to give than one piece's length.
+    while not inflater.eof:
+        more = inflater.decompress(b"", _PIECE_SIZE_BYTES)
+        if not more:
+            raise _undecompressable(encoding)
+        message += more
+        if len(message) > size_bytes_max:
+            raise too_long(len(message), size_bytes_max)
+    if unread or inflater.unused_data:
         raise _undecompressable(encoding)
     return message
 
 
-def too_long(size_bytes: int) -> ExhaustedError:
+def too_long(size_bytes: int, size_bytes_max: int) -> ExhaustedError:
     """Return the error of a message that is longer than messages may be."""
     return ExhaustedError(
         f"a message of {size_bytes:,} bytes or more is refused; the longest has"
-        f" {MESSAGE_SIZE_BYTES_MAX:,} bytes",
+        f" {size_bytes_max:,} bytes",
         reason="MESSAGE_TOO_LONG",
     )
 
