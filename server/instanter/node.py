@@ -135,7 +135,10 @@ class Node:
         )
         return (
             CustomerService(
-                self.state, submit=self.keeper.submit, published=self._published
+                self.state,
+                submit=self.keeper.submit,
+                published=self._published,
+                clock=self._clock,
             ).describe(),
             CatalogueService(
                 self.state,

@@ -73,7 +73,12 @@ class WorkerNode:
             clock=self._clock,
         )
         services = (
-            CustomerService(self._state, submit=_submit_nothing, published=self._published),
+            CustomerService(
+                self._state,
+                submit=_submit_nothing,
+                published=self._published,
+                clock=self._clock,
+            ),
             CatalogueService(
                 self._state, published=self._published, publisher=publisher, lane=READ_LANE
             ),

@@ -17,9 +17,9 @@ from instanter.decision.engine import DecisionEngine
 from instanter.decision.published import load_tables
 from instanter.events_log import DamagedRecords, make_events_log
 from instanter.keeper.compiler import LocalCompiler
+from instanter.keeper.opening import KeptStore
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
-from instanter.keeper.opening import KeptStore
 from instanter.metrics import Metrics
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
@@ -55,8 +55,8 @@ attributes:
   - {name: weather, kind: category, source: context, values: [sunny, rainy]}
   - {name: hurry, kind: flag, source: context}
   - {name: opened, kind: instant, source: context}
-  - {name: visits, kind: number, source: derived,
-     derive: {event: visit, function: count, window: 30d}}
+  - {name: since_visit, kind: number, unit: s, source: derived,
+     derive: {event: visit, function: time_since_last, window: 30d}}
 events:
   - {name: visit}
 """,
@@ -169,9 +169,7 @@ class Shop:
             log=make_events_log(self.log, as_json=True), metrics=self.metrics, clock=self.clock
         )
         self.engine, self.batch_engine = (
-            DecisionEngine(
-                state, self.clock, decision_id_prefix=prefix * 16, on_damaged=damaged
-            )
+            DecisionEngine(state, self.clock, decision_id_prefix=prefix * 16, on_damaged=damaged)
             for prefix in "ab"
         )
         decisions = DecisionService(
@@ -193,6 +191,7 @@ class Shop:
         self.decisions = DecisionServiceStub(self.channel)
         self.customers = CustomerServiceStub(self.channel)
         self.catalogue = CatalogueServiceStub(self.channel)
+        self.events = EventServiceStub(self.channel)
 
     def install(self) -> None:
         """Let the engines use what is published, as the node does when it polls."""

@@ -154,7 +154,7 @@ def test_a_missing_customer_is_created_only_when_allowed(
 BAD_ATTRIBUTES: dict[str, tuple[str, AttributeValue, str, str]] = {
     "unknown": ("agee", number(1), "ATTRIBUTE_UNKNOWN", "did you mean 'age'"),
     "context": ("basket_minor", number(1), "ATTRIBUTE_UNKNOWN", "given with each request"),
-    "derived": ("visits", number(1), "ATTRIBUTE_UNKNOWN", "derived from events"),
+    "derived": ("since_visit", number(1), "ATTRIBUTE_UNKNOWN", "derived from events"),
     "NaN": ("age", number(math.nan), "ATTRIBUTE_OUT_OF_RANGE", "nan"),
     "infinity": ("income_minor", number(math.inf), "ATTRIBUTE_OUT_OF_RANGE", "inf"),
     "beyond float32": ("income_minor", number(1e39), "ATTRIBUTE_OUT_OF_RANGE", "1e+39"),

@@ -58,20 +58,21 @@ class Customer(_message.Message):
     characters and without `/`. Anything else is refused with INVALID_ARGUMENT.
     """
     revision: _builtins.int
-    """How often this profile has been written, from 1."""
+    """How often this profile has been written, from 1; 0 without a profile."""
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, _attribute_value_pb2.AttributeValue]:
-        """The profile: attribute name to value. Attributes that are missing are absent. A name that is
-        not a loaded attribute of the catalogue's schema is refused with INVALID_ARGUMENT.
+        """The profile: attribute name to value, derived attributes as of now among them. Attributes that
+        are missing are absent. In an update a name that is not a loaded attribute of the catalogue's
+        schema is refused with INVALID_ARGUMENT: derived ones cannot be written.
         """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the customer was created, in whole milliseconds."""
+        """When the customer was created, in whole milliseconds; unset without a profile."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the profile was last written, in whole milliseconds."""
+        """When the profile was last written, in whole milliseconds; unset without a profile."""
 
     def __init__(
         self,

@@ -68,8 +68,9 @@ class CustomerServiceServicer:
     """
 
     def GetCustomer(self, request, context):
-        """Reads one customer. Fails with NOT_FOUND when there is none of that name and with DATA_LOSS
-        when its record is damaged.
+        """Reads one customer, with what is derived from events as of now. Fails with NOT_FOUND when
+        there is none of that name and with DATA_LOSS when its record is damaged. A customer without a
+        profile of whom events were recorded is one with revision 0.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,15 +93,15 @@ class CustomerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCustomer(self, request, context):
-        """Deletes one customer and the whole profile. Fails with NOT_FOUND when there is none, unless
-        `allow_missing` is set.
+        """Deletes one customer, the whole profile and what is derived from events. Fails with NOT_FOUND
+        when there is none, unless `allow_missing` is set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCustomers(self, request, context):
-        """Lists customers in the byte order of their names, a page at a time.
+        """Lists customers that have a profile in the byte order of their names, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

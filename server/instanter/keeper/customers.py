@@ -13,7 +13,7 @@ from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_
 from instanter.keeper.records import RecordKind
 from instanter.keeper.requests import RequestMark, find_answer, remember
 from instanter.limits import DECISION_INPUTS_KEPT_NS
-from instanter.store.activity import delete_activity
+from instanter.store.activity import NO_ACTIVITY, copy_activity, delete_activity
 from instanter.store.history import drop_customer, load_kept_profile
 from instanter.store.log.frames import LogRecord
 from instanter.store.profiles import Profile, delete_profile, load_profile, put_profile
@@ -260,8 +260,10 @@ def make_not_found(customer_id: str) -> NotFoundError:
 
 
 def _has_customer(transaction: Transaction, key: bytes) -> bool:
-    """Return whether there is a record, be it damaged."""
+    """Return whether anything is stored of a customer, be it damaged."""
     try:
-        return load_profile(transaction, key, 0) is not None
+        if load_profile(transaction, key, 0) is not None:
+            return True
     except DamagedError:
         return True
+    return copy_activity(transaction, key) is not NO_ACTIVITY

@@ -1,17 +1,21 @@
 """`CustomerService`: check the requests, call store and writer, translate the profiles."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from instanter.catalogue.schema import MISSING_CODE, Attribute, Schema
+from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.catalogue.schema import MISSING_CODE, SCHEMA_EMPTY, Attribute, Schema
 from instanter.catalogue.values import encode_value
+from instanter.clock import Clock
 from instanter.errors import ExhaustedError, InvalidFieldError
+from instanter.events.reading import DerivedReader
 from instanter.keeper.commands import Command
 from instanter.keeper.customers import (
     DeleteCustomer,
@@ -34,9 +38,10 @@ from instanter.rpc.front import BlockingMethod, CallContext, DeferredMethod, Lan
 from instanter.rpc.names import format_customer_name, parse_customer_name
 from instanter.rpc.page_tokens import format_page_token, parse_page_token
 from instanter.rpc.request_ids import read_request_mark
+from instanter.store.activity import DERIVED, copy_activity
 from instanter.store.profiles import Profile, list_profiles, load_profile
 from instanter.store.records import key_of
-from instanter.store.transaction import Readable
+from instanter.store.transaction import Readable, Transaction
 from instanter.v1.customer_service_pb2 import (
     BatchGetCustomersRequest,
     BatchGetCustomersResponse,
@@ -66,12 +71,18 @@ class CustomerService:
         Carries out a command, as `Keeper.submit` does.
     published
         Knows the schema in force.
+    clock
+        Tells the moment that derived attributes are evaluated at.
     """
 
-    def __init__(self, store: Readable, *, submit: Submit, published: PublishedCatalogue) -> None:
+    def __init__(
+        self, store: Readable, *, submit: Submit, published: PublishedCatalogue, clock: Clock
+    ) -> None:
         self._store = store
         self._submit = submit
         self._published = published
+        self._clock = clock
+        self._derived = DerivedReader()
 
     def describe(self) -> Service:
         """Return the service as fronts serve it."""
@@ -93,7 +104,7 @@ class CustomerService:
                     UpdateCustomerRequest,
                     Customer,
                     self.update_customer,
-                    _translate_written,
+                    self.translate_written,
                     READ_LANE,
                 ),
                 DeferredMethod(
@@ -127,9 +138,9 @@ class CustomerService:
         del context
         customer_id = parse_customer_name(request.name, "name")
         with self._store.read() as transaction:
-            schema = self._published.load_schema(transaction)
-            shown = _read_mask(request.read_mask, schema)
-            profile = load_profile(transaction, key_of(customer_id), schema.profile_slot_count)
+            catalogue = self._published.load(transaction)
+            shown = _read_mask(request.read_mask, catalogue)
+            profile = self._load_customer(transaction, catalogue, customer_id)
         if profile is None:
             raise make_not_found(customer_id)
         return _translate_profile(profile, shown)
@@ -161,10 +172,10 @@ class CustomerService:
         response = BatchGetCustomersResponse()
         size_bytes = 0
         with self._store.read() as transaction:
-            schema = self._published.load_schema(transaction)
-            shown = _read_mask(request.read_mask, schema)
+            catalogue = self._published.load(transaction)
+            shown = _read_mask(request.read_mask, catalogue)
             for customer_id in ids:
-                profile = load_profile(transaction, key_of(customer_id), schema.profile_slot_count)
+                profile = self._load_customer(transaction, catalogue, customer_id)
                 if profile is None:
                     response.not_found_names.append(format_customer_name(customer_id))
                     continue
@@ -197,6 +208,17 @@ class CustomerService:
             mark=read_request_mark(request, f"update {customer_id}"),
         )
         return self._submit(command, context.deadline_ns)
+
+    def translate_written(self, written: Written) -> Customer:
+        """Return a customer as a change left it, with what is derived from events now."""
+        profile, schema = written.profile, written.schema
+        with self._store.read() as transaction:
+            catalogue = self._published.load(transaction)
+            if catalogue is None or catalogue.schema.revision != schema.revision:
+                return _translate_profile(profile, schema.loaded.values())
+            sections = copy_activity(transaction, key_of(profile.customer_id))
+        self._write_derived(catalogue, sections, profile)
+        return _translate_profile(profile, (*schema.loaded.values(), *schema.derived.values()))
 
     def delete_customer(self, request: DeleteCustomerRequest, context: CallContext) -> Future[None]:
         """Queue the deletion of one customer.
@@ -235,12 +257,19 @@ class CustomerService:
         wanted = min(request.page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
         after = parse_page_token(request.page_token, "page_token")
         with self._store.read() as transaction:
-            schema = self._published.load_schema(transaction)
-            shown = _read_mask(request.read_mask, schema)
+            catalogue = self._published.load(transaction)
+            shown = _read_mask(request.read_mask, catalogue)
             # One more than wanted says whether there is a next page.
             rows = list_profiles(
-                transaction, key_of(after) if after else b"", wanted + 1, schema.profile_slot_count
+                transaction,
+                key_of(after) if after else b"",
+                wanted + 1,
+                0 if catalogue is None else catalogue.schema.profile_slot_count,
             )
+            for row in rows[:wanted]:
+                if catalogue is not None and row.profile is not None:
+                    sections = copy_activity(transaction, key_of(row.customer_id))
+                    self._write_derived(catalogue, sections, row.profile)
         response = ListCustomersResponse()
         size_bytes = 0
         last = ""
@@ -258,13 +287,41 @@ class CustomerService:
             response.next_page_token = format_page_token(last)
         return response
 
+    def _load_customer(
+        self, transaction: Transaction, catalogue: CompiledCatalogue | None, customer_id: str
+    ) -> Profile | None:
+        """Return a customer's profile with derived attributes, or None when there is nothing.
 
-def _read_mask(mask: FieldMask, schema: Schema) -> Iterable[Attribute]:
+        A customer without a profile of whom events were recorded has one of revision 0.
+        """
+        key = key_of(customer_id)
+        if catalogue is None:
+            return load_profile(transaction, key, 0)
+        schema = catalogue.schema
+        profile = load_profile(transaction, key, schema.profile_slot_count)
+        sections = copy_activity(transaction, key)
+        if profile is None and DERIVED in sections:
+            slots = np.full(schema.profile_slot_count, MISSING_CODE, np.uint32)
+            profile = Profile(customer_id, slots, schema.revision, 0, 0, 0)
+        if profile is not None:
+            self._write_derived(catalogue, sections, profile)
+        return profile
+
+    def _write_derived(
+        self, catalogue: CompiledCatalogue, sections: Mapping[int, bytes], profile: Profile
+    ) -> None:
+        """Write what is derived from a customer's events into the copy of the profile."""
+        self._derived.write(catalogue, sections, self._clock.now_ns(), profile.slots)
+
+
+def _read_mask(mask: FieldMask, catalogue: CompiledCatalogue | None) -> Iterable[Attribute]:
     """Return the attributes that a read mask asks for; all of them when it is unset."""
-    if not mask.paths:
-        return schema.loaded.values()
-    named = parse_attribute_mask(mask, schema, "read_mask")
-    return schema.loaded.values() if named is None else named
+    schema = SCHEMA_EMPTY if catalogue is None else catalogue.schema
+    if mask.paths:
+        named = parse_attribute_mask(mask, schema, "read_mask", with_derived=True)
+        if named is not None:
+            return named
+    return (*schema.loaded.values(), *schema.derived.values())
 
 
 def _read_change(request: UpdateCustomerRequest, schema: Schema) -> SlotChange:
@@ -325,11 +382,6 @@ def _too_long(count: int) -> ExhaustedError:
     )
 
 
-def _translate_written(written: Written) -> Customer:
-    """Return a customer as a change left it, with all attributes."""
-    return _translate_profile(written.profile, written.schema.loaded.values())
-
-
 def _translate_deleted(_: None) -> Empty:
     return Empty()
 
@@ -339,9 +391,10 @@ def _translate_profile(profile: Profile, shown: Iterable[Attribute]) -> Customer
     customer = Customer(
         name=format_customer_name(profile.customer_id),
         revision=profile.revision,
-        create_time=_translate_time(profile.create_time_ms),
-        update_time=_translate_time(profile.update_time_ms),
     )
+    if profile.revision:
+        customer.create_time.CopyFrom(_translate_time(profile.create_time_ms))
+        customer.update_time.CopyFrom(_translate_time(profile.update_time_ms))
     write_values(customer.attributes, shown, profile.slots)
     return customer
 

@@ -1,6 +1,6 @@
 """Field masks over a customer: which attributes are meant (AIP-157, AIP-161)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -14,7 +14,9 @@ _PREFIX: Final = "attributes."
 _PATHS_MAX: Final = PROFILE_SLOTS_MAX + CONTEXT_SLOTS_MAX
 
 
-def parse_attribute_mask(mask: FieldMask, schema: Schema, field: str) -> list[Attribute] | None:
+def parse_attribute_mask(
+    mask: FieldMask, schema: Schema, field: str, *, with_derived: bool = False
+) -> list[Attribute] | None:
     """Return the attributes that a mask names, or None when it means all of them.
 
     Parameters
@@ -25,6 +27,8 @@ def parse_attribute_mask(mask: FieldMask, schema: Schema, field: str) -> list[At
         Whose loaded attributes may be named.
     field
         Path of the mask in the request, for the error.
+    with_derived
+        Whether its derived attributes may be named too: they can be read, not written.
 
     Raises
     ------
@@ -36,6 +40,7 @@ def parse_attribute_mask(mask: FieldMask, schema: Schema, field: str) -> list[At
         raise InvalidFieldError(
             field, f"{len(paths)} paths", f"at most {_PATHS_MAX}", reason="MASK_PATH_INVALID"
         )
+    known = {**schema.loaded, **schema.derived} if with_derived else schema.loaded
     named: dict[str, Attribute] = {}
     means_all = False
     for path in paths:
@@ -43,9 +48,9 @@ def parse_attribute_mask(mask: FieldMask, schema: Schema, field: str) -> list[At
             means_all = True
             continue
         name = path.removeprefix(_PREFIX)
-        attribute = schema.loaded.get(name) if path.startswith(_PREFIX) else None
+        attribute = known.get(name) if path.startswith(_PREFIX) else None
         if attribute is None:
-            raise _path_error(path, schema, field)
+            raise _path_error(path, schema, field, known)
         named[name] = attribute
     return None if means_all else list(named.values())
 
@@ -56,11 +61,13 @@ def expect_attribute(name: str, names: Iterable[str]) -> str:
     return "a loaded attribute of the schema" + (f"; did you mean '{near}'?" if near else "")
 
 
-def _path_error(path: str, schema: Schema, field: str) -> InvalidFieldError:
+def _path_error(
+    path: str, schema: Schema, field: str, known: Mapping[str, Attribute]
+) -> InvalidFieldError:
     name = path.removeprefix(_PREFIX)
     expected = "'*', 'attributes' or 'attributes.{attribute}' with "
     if name in schema.derived:
         expected += "a loaded attribute; this one is derived from events"
     else:
-        expected += expect_attribute(name, schema.loaded)
+        expected += expect_attribute(name, known)
     return InvalidFieldError(field, path, expected, reason="MASK_PATH_INVALID")
