@@ -1,0 +1,189 @@
+"""A past decision made anew, stage by stage, so that each stage can be looked at."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instanter.catalogue.schema import MISSING_CODE
+from instanter.decision.contacts import (
+    EMPTY,
+    IN_DOUBT,
+    Contact,
+    is_whole,
+    read_contacts,
+    record_contact,
+    tag_of,
+)
+from instanter.decision.recording import RecordedDecision
+from instanter.decision.tables import DecisionTables
+from instanter.kernels.binning import select_rows
+from instanter.kernels.contact_policy import apply_policy, measure_room
+from instanter.kernels.decision import (
+    LISTED_COUNT,
+    check_offers,
+    list_offers,
+    score_offers,
+)
+from instanter.kernels.holdout import ARM_DECIDED
+from instanter.store.profiles import ProfileState
+
+_NO_POLICY: Final = np.zeros(0, np.int64)
+_NO_SEED: Final = np.uint64(0)
+_PACKED: Final = slice(6, 12)
+_ARGUMENT_POLICY: Final = 15
+"""Places in `DecisionTables.kernel_arguments`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """What a decision was made of.
+
+    Attributes
+    ----------
+    slots, context
+        uint32[S], uint32[X]: profile slots with the derived ones, and context slots.
+    known
+        Whether there was a profile.
+    contacts
+        Section of contacts, as it was at that moment.
+    """
+
+    slots: NDArray[np.uint32]
+    context: NDArray[np.uint32]
+    known: bool
+    contacts: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replay:
+    """What each stage found.
+
+    Attributes
+    ----------
+    surface
+        Index of the surface.
+    truths
+        uint8: truth of each literal of the rules.
+    reason
+        uint8[O]: the first reason that stopped each offer.
+    propensity, weight, priority
+        float64[O]: of the offers that stayed; 0 elsewhere.
+    rows
+        int32[n]: rows of the score table that differ from the modal bins.
+    """
+
+    surface: int
+    truths: NDArray[np.uint8]
+    reason: NDArray[np.uint8]
+    propensity: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    priority: NDArray[np.float64]
+    rows: NDArray[np.int32]
+
+
+def gather_inputs(
+    tables: DecisionTables,
+    decision: RecordedDecision,
+    profile: NDArray[np.uint32] | None,
+    section: bytes,
+) -> Inputs:
+    """Put together what a decision was made of.
+
+    Parameters
+    ----------
+    tables
+        Those of the catalogue that decided.
+    decision
+        As the log has it.
+    profile
+        uint32[≤ S]: the profile's slots of that revision; None when there was none.
+    section
+        The customer's contacts as they are now; what came later is left out.
+    """
+    slots = np.full(tables.profile_slot_count, MISSING_CODE, np.uint32)
+    if profile is not None:
+        count = min(len(slots), len(profile))
+        slots[:count] = profile[:count]
+    for slot, code in decision.derived.items():
+        slots[slot] = code
+    context = np.full(tables.context_slot_count, MISSING_CODE, np.uint32)
+    for slot, code in decision.context.items():
+        context[slot] = code
+    known = decision.profile_state == ProfileState.KNOWN
+    return Inputs(slots, context, known, _cut_off(section, decision))
+
+
+def list_contacts(inputs: Inputs) -> list[Contact]:
+    """Return the contacts and answers up to the decision."""
+    return read_contacts(inputs.contacts)
+
+
+def replay_decision(tables: DecisionTables, decision: RecordedDecision, inputs: Inputs) -> Replay:
+    """Decide anew by the rules, the policy and the scores of `tables`, without chance.
+
+    Parameters
+    ----------
+    tables
+        Those of the catalogue that decided.
+    decision
+        As the log has it; its surface is one of the catalogue's.
+    inputs
+        From `gather_inputs`.
+    """
+    surface = tables.surfaces[decision.channel, decision.placement]
+    scores = tables.score_table
+    packed = tables.kernel_arguments[_PACKED]
+    policy = tables.kernel_arguments[_ARGUMENT_POLICY]
+    offer_count, now_s = len(tables.offers), decision.time_ns / 1e9
+    program = tables.catalogue.program
+    truths = np.zeros(program.truth_count, np.uint8)
+    reason = np.zeros(offer_count, np.uint8)
+    room = np.zeros(measure_room(policy), np.int32)
+    propensity, weight = np.zeros(offer_count), np.zeros(offer_count)
+    priority, predictors = np.zeros(offer_count), len(scores.predictor_slot)
+    numbers, rows = np.zeros(predictors, np.float32), np.zeros(predictors, np.int32)
+    check_offers(
+        now_s, inputs.slots, inputs.context, surface, *packed, tables.catalogue.treatment_index,
+        np.zeros(program.value_count), truths, reason,
+    )  # fmt: skip
+    if len(policy):
+        held = np.frombuffer(inputs.contacts, np.uint32)
+        apply_policy(now_s, inputs.slots, surface, held, 0, 0, policy, reason, room)
+    score_offers(
+        inputs.slots, inputs.context, surface, inputs.known, scores.profile_predictor_count,
+        *packed, scores.edges, scores.weight, reason, numbers, rows,
+        np.zeros(scores.weight.shape[1], np.int32), propensity,
+    )  # fmt: skip
+    list_offers(
+        surface, offer_count, ARM_DECIDED, _NO_SEED, 0.0, *packed[:4], _NO_POLICY, truths,
+        propensity, reason, room, weight, np.zeros(offer_count, np.uint8), priority,
+        np.zeros(offer_count), np.zeros(offer_count, np.int32),
+        np.zeros((offer_count, LISTED_COUNT)),
+    )  # fmt: skip
+    count = select_rows(
+        inputs.slots, inputs.context, surface, inputs.known, scores.predictor_slot,
+        scores.predictor_source, scores.profile_predictor_count, scores.edge_start, scores.edges,
+        scores.bin_count, scores.row_start, scores.modal_bin, numbers, rows,
+    )  # fmt: skip
+    return Replay(surface, truths, reason, propensity, weight, priority, rows[:count])
+
+
+def _cut_off(section: bytes, decision: RecordedDecision) -> bytes:
+    """Return the contacts as they were before a decision, as far as they are still known.
+
+    Rows that later ones have pushed out cannot be brought back; what was recorded late counts as if
+    it had been on time.
+    """
+    if not section:
+        return EMPTY
+    if not is_whole(section):
+        return IN_DOUBT
+    own_tag = tag_of(decision.decision_id)
+    then = EMPTY
+    for contact in read_contacts(section):
+        before = (contact.time_s - 1) * 1_000_000_000 < decision.time_ns
+        if before and contact.tag != own_tag:
+            then = record_contact(then, contact)
+    return then
