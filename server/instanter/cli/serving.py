@@ -63,8 +63,7 @@ def _spawning(count: int) -> Iterator[list[Spawned]]:
         yield spawned
     except BaseException:
         for each in spawned:
-            each.process.kill()
-            each.process.wait()
+            each.discard()
         raise
 
 

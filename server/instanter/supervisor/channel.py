@@ -58,7 +58,8 @@ class Channel:
             self._transport.write(pack(message))
 
     def close(self) -> None:
-        """Close this end."""
+        """Close this end; that is nothing to be told of."""
+        self._on_end = _say_nothing
         if self._transport is not None:
             self._transport.close()
 
@@ -74,6 +75,10 @@ class Channel:
     def end(self) -> None:
         """Take note of the end. For the protocol."""
         self._on_end()
+
+
+def _say_nothing() -> None:
+    """Take an end that was meant."""
 
 
 class _ChannelProtocol(asyncio.Protocol):

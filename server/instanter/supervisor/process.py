@@ -88,15 +88,15 @@ class ChildProcess:
         self.failure: Message | None = None
         self.exit_code = 0
         self.counters: dict[str, Any] = {}
+        self._spawned = spawned
         self._popen = spawned.process
-        self._control = spawned.control
         self.pid = self._popen.pid
         self._descriptor = os.pidfd_open(self.pid)
 
     async def attach(self) -> None:
         """Begin to listen to it, on the running event loop."""
         asyncio.get_running_loop().add_reader(self._descriptor, self._bury)
-        self._channel = await Channel.open(self._control, self._take, lambda: None)
+        self._channel = await Channel.open(self._spawned.control, self._take, lambda: None)
 
     def assign(self, assignment: Assignment) -> None:
         """Give it its role."""
@@ -121,6 +121,18 @@ class ChildProcess:
         """Kill it; whatever it is doing, it ends."""
         if self.stage is not Stage.GONE:
             self._popen.kill()
+
+    def discard(self) -> None:
+        """Leave nothing behind of one that was not listened to, or no longer is."""
+        if self.stage is not Stage.GONE:
+            self._spawned.discard()
+            os.close(self._descriptor)
+            self.stage = Stage.GONE
+
+    @property
+    def attached(self) -> bool:
+        """Whether it is listened to."""
+        return self._channel is not None
 
     def note_silence(self, passed_ns: int) -> bool:
         """Take note that time has passed; return whether it has been silent for too long."""

@@ -18,6 +18,12 @@ class Spawned:
     process: subprocess.Popen[bytes]
     control: socket.socket
 
+    def discard(self) -> None:
+        """Kill the process, unless it is gone, and close the channel."""
+        self.process.kill()
+        self.process.wait()
+        self.control.close()
+
 
 def spawn(command: tuple[str, ...] = COMMAND) -> Spawned:
     """Start a process. It is a program of its own, never a copy of this one.

@@ -158,7 +158,7 @@ class Supervisor:
     def close(self) -> None:
         """Give port and folder back; whatever still runs is killed."""
         for child in self._children:
-            child.kill()
+            child.discard()
         self._port.release()
         self._lock.release()
 
@@ -294,7 +294,7 @@ class Supervisor:
         """Leave no process behind."""
         for child in self._children:
             child.kill()
-        while any(child.stage is not Stage.GONE for child in self._children):
+        while any(child.attached and child.stage is not Stage.GONE for child in self._children):
             await asyncio.sleep(_STOP_CHECK_S)
 
 
