@@ -195,3 +195,17 @@ def test_codes_that_differ_from_those_of_the_field_are_refused():
     late = other.replace("[a, b]", "[a, b, c, d]")
     (problem,) = problems_of(_files(late, PAGE.replace("[a, b]", "[a, b, d, c]")), previous)
     assert "list new values in the same order" in problem.message
+
+
+def test_another_field_is_another_derivation():
+    buy = BUY.replace("fields: [", "fields: [{name: tax, kind: number}, ")
+    changed = SUM.replace("field: amount", "field: tax")
+    assert _states(_publish((buy, SUM), (buy, changed))) == {"spent": 2}
+
+
+def test_a_field_that_is_gone_is_told_as_gone():
+    compilation = _publish((BUY,), (BUY.replace(", {name: online, kind: flag}", ""),))
+    (change,) = compilation.changes
+    (field,) = change.fields
+    assert "online" in field.old_value
+    assert "online" not in field.new_value

@@ -128,17 +128,19 @@ def test_a_catalogue_without_any_of_it_has_the_defaults():
 def test_what_is_left_out_of_a_section_has_its_default():
     files = {
         **_without("response.yaml"),
-        "response.yaml": "arms: {salt: x}\noutcomes: {wait: 1h}\nlearning: {exploration: 0.5}\n",
+        "response.yaml": "arms: {salt: x}\noutcomes: {wait: 30d}\nlearning: {exploration: 0.5}\n",
         "policy.yaml": "contact_policy:\n  caps: [{name: all, count: 9, window: 90d}]\n"
-        "  cool_off: [{after: ignored, for: 90s}]\n  time_zone: Asia/Tokyo\n",
+        "  cool_off: [{after: ignored, for: 90s}]\n  time_zone: Asia/Tokyo\n"
+        "  quiet_hours: [{from: 12:30, to: '23:59'}]\n",
     }
     catalogue = compile_files(files).catalogue
     assert catalogue.arms == Arms(0.0, "x")
-    assert catalogue.outcome_rules == OutcomeRules(3_600, 30 * DAY_S)
+    assert catalogue.outcome_rules == OutcomeRules(30 * DAY_S, 30 * DAY_S)
     assert catalogue.learning_rules == LearningRules(True, 0, 0.5)
     assert catalogue.contact_policy == ContactPolicy(
         caps=(Cap("all", ContactScope.CUSTOMER, 9, 90 * DAY_S),),
         cool_offs=(CoolOff(CoolOffCause.IGNORED, ContactScope.OFFER, 90),),
+        quiet_hours=(QuietHours((), 12 * 60 + 30, 23 * 60 + 59),),
         time_zone="Asia/Tokyo",
     )
 
