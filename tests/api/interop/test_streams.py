@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from instanter import limits
@@ -380,3 +381,55 @@ def test_a_bug_at_the_end_of_a_stream_is_logged_and_hurts_nobody(
     events = [json.loads(line) for line in server.log.getvalue().splitlines()]
     (bug,) = [event for event in events if event["event"] == "call_failed_by_bug"]
     assert (bug["method"], "ZeroDivisionError" in bug["exception"]) == ("Tell", True)
+
+
+@pytest.fixture(scope="session")
+def uploads() -> str:
+    """The name of a service whose methods take streams of requests, as descriptors know it."""
+    name = "instanter.test.Uploads"
+    file = descriptor_pb2.FileDescriptorProto(
+        name="instanter/test/uploads.proto",
+        package="instanter.test",
+        dependency=["google/protobuf/wrappers.proto"],
+    )
+    service = file.service.add(name="Uploads")
+    for method, server_streaming in (("Upload", False), ("Chat", True)):
+        service.method.add(
+            name=method,
+            input_type=".google.protobuf.BytesValue",
+            output_type=".google.protobuf.BytesValue",
+            client_streaming=True,
+            server_streaming=server_streaming,
+        )
+    descriptor_pool.Default().Add(file)
+    return name
+
+
+@pytest.mark.parametrize("name", ["Upload", "Chat"])
+def test_streams_of_requests_are_refused_and_the_way_is_shown(
+    front_name: str, channel: grpc.Channel, uploads: str, name: str
+) -> None:
+    path = f"/{uploads}/{name}"
+    call = (
+        channel.stream_unary(path).future(iter([b""]), timeout=20)
+        if name == "Upload"
+        else channel.stream_stream(path)(iter([b""]), timeout=20)
+    )
+    refusal = read_refusal(call)
+    assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
+    if front_name == "fast":
+        assert path in refusal.message
+        assert "--transport grpcio" in refusal.message
+
+
+def test_a_known_method_that_is_not_served_is_told_from_an_unknown_one(
+    fast: None, channel: grpc.Channel
+) -> None:
+    for path, words in [
+        ("/instanter.v1.DecisionService/DecideOffers", "known, but not served"),
+        ("/instanter.v1.DecisionService/DecideOffer", "there is no method"),
+        ("/", "there is no method"),
+        ("/a.b", "there is no method"),
+    ]:
+        refusal = read_refusal(channel.unary_unary(path).future(b"", timeout=20))
+        assert (refusal.code, words in refusal.message) == (grpc.StatusCode.UNIMPLEMENTED, True)

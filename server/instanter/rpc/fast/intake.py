@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from google.protobuf import descriptor_pool
 from google.rpc import code_pb2, status_pb2
 from ngh2 import Header
 
@@ -78,8 +79,7 @@ def find_refusal(
         return NOT_POST_HEADERS
     path = fields.get(b":path", b"")
     if path not in exchange.routes:
-        shown = path[:_SHOWN_PATH_SIZE_MAX].decode("ascii", "backslashreplace")
-        return make_refusal_headers(code_pb2.UNIMPLEMENTED, f"there is no method '{shown}' here")
+        return make_refusal_headers(code_pb2.UNIMPLEMENTED, _explain_absence(path))
     if b"te" not in fields:
         return make_refusal_headers(
             code_pb2.INTERNAL,
@@ -214,6 +214,21 @@ def refuse_unread(call: Call, waiting_bytes: int, exchange: Exchange) -> None:
     )
     status = exchange.dispatcher.fail(call.route.name, error)
     call.connection.refuse(call, make_status_headers(status))
+
+
+def _explain_absence(path: bytes) -> str:
+    """Say why there is no method of this path."""
+    shown = path[:_SHOWN_PATH_SIZE_MAX].decode("ascii", "backslashreplace")
+    try:
+        found = descriptor_pool.Default().FindMethodByName(shown[1:].replace("/", "."))
+    except KeyError:
+        return f"there is no method '{shown}' here"
+    if found.client_streaming:
+        return (
+            f"the method '{shown}' takes a stream of requests, which the fast front does not read;"
+            " only the reference front can: serve with --transport grpcio"
+        )
+    return f"the method '{shown}' is known, but not served here"
 
 
 async def _open_apart(call: Call, raw: memoryview, exchange: Exchange) -> None:
