@@ -11,11 +11,12 @@ import lmdb
 import numpy as np
 import pytest
 
-from instanter.errors import PreconditionError, UnavailableError
+from instanter.errors import DamagedError, PreconditionError, UnavailableError
 from instanter.store import profiles, records
 from instanter.store.databases import META, META_KEY_FORMAT, STORE_FORMAT
 from instanter.store.environment import Environment, ServerLock
 from instanter.store.gate import ReadGate
+from instanter.store.server_lock import KeeperLock
 
 MIB = 1 << 20
 
@@ -343,3 +344,43 @@ def test_a_second_server_on_a_folder_is_refused_and_told_who_holds_it(tmp_path: 
     ServerLock.acquire(folder).release()
     with Environment.open(folder) as environment:
         assert count_profiles(environment) == 0
+
+
+HOLD_AS_KEEPER = HOLD.replace("ServerLock", "KeeperLock").replace("environment", "server_lock")
+
+
+def test_a_keeper_waits_for_the_one_before_it_to_die(tmp_path: Path) -> None:
+    with python(HOLD_AS_KEEPER, str(tmp_path)) as other:
+        assert answer(other) == "held"
+        # The server's lock is another one.
+        ServerLock.acquire(tmp_path).release()
+        with pytest.raises(PreconditionError, match=f"another keeper, process {other.pid},"):
+            KeeperLock.acquire(tmp_path, wait_ns=20_000_000)
+        killer = threading.Timer(0.1, other.kill)
+        killer.start()
+        lock = KeeperLock.acquire(tmp_path, wait_ns=60_000_000_000)
+        killer.join()
+    with pytest.raises(PreconditionError, match=f"process {os.getpid()}"):
+        KeeperLock.acquire(tmp_path)
+    lock.release()
+    lock.release()
+    KeeperLock.acquire(tmp_path).release()
+
+
+def test_what_lmdb_raises_in_the_middle_of_a_read_is_said_clearly(tmp_path: Path) -> None:
+    with Environment.open(tmp_path) as environment:
+        with pytest.raises(DamagedError, match="is damaged"), environment.read():
+            raise lmdb.CorruptedError("located page was wrong type")
+        with pytest.raises(DamagedError):
+            environment.write(lambda _: (_ for _ in ()).throw(lmdb.PageNotFoundError("5")))
+        assert count_profiles(environment) == 0
+
+
+def test_slots_of_dead_readers_are_freed_on_request(tmp_path: Path) -> None:
+    with Environment.open(tmp_path) as environment:
+        assert environment.clear_dead_readers() == 0
+        with python(READ_MUCH, str(tmp_path), "5") as other:
+            assert answer(other) == "reading"
+            assert environment.clear_dead_readers() == 0
+            other.kill()
+        assert environment.clear_dead_readers() == 5

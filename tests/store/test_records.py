@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instanter.errors import InvalidFieldError
+from instanter.errors import DamagedError, InvalidFieldError
 from instanter.store import records
 
 CONTROL = ["\x00", "\n", "\x1f", "\x7f", "\x80", "\x9f"]
@@ -116,3 +116,26 @@ def test_a_block_holds_the_same_bytes_as_records_made_one_by_one(slot_count: int
     assert [bytes(row) for row in block] == [
         make_record(key, row) for key, row in zip(keys, slots, strict=True)
     ]
+
+
+@given(key=st.binary(min_size=1, max_size=24), value=st.binary(max_size=40))
+def test_a_sealed_value_opens_under_its_own_key_only(key: bytes, value: bytes) -> None:
+    sealed = records.seal(key, value)
+    assert len(sealed) % 8 == 0
+    assert records.unseal(key, memoryview(sealed)) == value
+    for other in (key + b"\0", key[:-1], bytes([key[0] ^ 1]) + key[1:]):
+        with pytest.raises(DamagedError, match="damaged in the store"):
+            records.unseal(other, sealed)
+
+
+@pytest.mark.parametrize("value", [b"", b"1234567", b"12345678" * 3])
+def test_a_sealed_value_with_any_bit_flipped_or_cut_off_is_damaged(value: bytes) -> None:
+    sealed = records.seal(b"key", value)
+    broken = [sealed[:size] for size in range(len(sealed))]
+    for bit in range(8 * len(sealed)):
+        flipped = bytearray(sealed)
+        flipped[bit >> 3] ^= 1 << (bit & 7)
+        broken.append(bytes(flipped))
+    for each in broken:
+        with pytest.raises(DamagedError):
+            records.unseal(b"key", each)

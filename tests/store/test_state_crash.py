@@ -17,7 +17,7 @@ from instanter.store.state import State
 from instanter.store.transaction import Transaction
 from tests.store.state_workload import Oracle, apply, read, workload
 
-KILLS = 8
+KILLS = 5
 
 
 def last_line(process: subprocess.Popen[str], seconds: float) -> int:
@@ -73,8 +73,7 @@ def write_until_full(state: State) -> int:
     for number in range(1000):
         try:
             state.write(lambda t, number=number: put_many(t, number), sequence=number + 2)
-        except ExhaustedError as error:
-            assert "full" in error.message
+        except ExhaustedError:
             return number
     raise AssertionError("the disk is too large")
 

@@ -31,13 +31,13 @@ class Check(IntEnum):
 
     `BY_KEY`: it ends with a CRC-32C over its key and itself. `BY_CUSTOMER_KEY`: the same, but over
     the key without its last 8 bytes (a record that was moved with its checksum). `MARKER`: it is
-    `records.MARKER`. `BY_READER`: whoever reads it checks it in a way of its own.
+    `records.MARKER`. `META`: by key, the format excepted, which programs of format 1 read too.
     """
 
     BY_KEY = 1
     BY_CUSTOMER_KEY = 2
     MARKER = 3
-    BY_READER = 4
+    META = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ META: Final = Database(
     name="meta",
     key_form="name in ASCII, padded with NUL to 16 bytes",
     value_form="`format`: uint64, the store format; all others sealed",
-    check=Check.BY_READER,
+    check=Check.META,
     owner="store/environment, store/state",
     since_format=1,
 )

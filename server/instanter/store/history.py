@@ -8,14 +8,19 @@ the records of the log, so that a replay keeps and drops exactly the same.
 from typing import Final
 
 from instanter.errors import DamagedError, show
-from instanter.store.databases import HISTORY_EXPIRY, PROFILE_HISTORY
-from instanter.store.records import MARKER, Profile, decode_header, decode_profile
+from instanter.store.databases import HISTORY_EXPIRY, META, PROFILE_HISTORY, meta_key
+from instanter.store.records import MARKER, Profile, decode_header, decode_profile, seal, unseal
 from instanter.store.transaction import Transaction
 
 HOUR_S: Final = 3_600
 """Width of one bucket of expiry: what is kept stays up to this much longer."""
 
-_REVISION_MAX: Final = (1 << 64) - 1
+_REVISION_END: Final = 1 << 56
+"""More than any revision. Its first byte is 1, so it also stands before the keys of customers whose
+ids go on where this one ends: an id has no byte that small."""
+
+_META_KEY_DROPPED: Final = meta_key("history-dropped")
+"""Name in `meta` of the last entry that was dropped."""
 
 
 def keep_profile(transaction: Transaction, key: bytes, record: bytes, until_s: int) -> None:
@@ -30,7 +35,8 @@ def keep_profile(transaction: Transaction, key: bytes, record: bytes, until_s: i
     record
         The record as it stands, undamaged.
     until_s
-        Seconds since 1970 until which it must be kept.
+        Seconds since 1970 until which it must be kept: later than any time that `drop_expired`
+        was given so far.
     """
     header = decode_header(key, record)
     assert header is not None, "a damaged record is not worth keeping"
@@ -81,7 +87,7 @@ def last_kept_revision(transaction: Transaction, key: bytes) -> int:
     A profile that is made anew goes on from it: a revision names one content, as long as anybody
     can ask for it.
     """
-    for found, _ in transaction.scan_back(PROFILE_HISTORY, _key(key, _REVISION_MAX)):
+    for found, _ in transaction.scan_back(PROFILE_HISTORY, _key(key, _REVISION_END)):
         if found[:-8] == key:
             return int.from_bytes(found[-8:], "big")
         break
@@ -90,6 +96,9 @@ def last_kept_revision(transaction: Transaction, key: bytes) -> int:
 
 def drop_expired(transaction: Transaction, now_s: int, limit: int) -> int:
     """Drop what needs to be kept no longer, the oldest first, and return how many records went.
+
+    The place that was reached is written down: a scan from the beginning would walk, each time,
+    over all that was deleted since the overlay was last folded.
 
     Parameters
     ----------
@@ -102,13 +111,15 @@ def drop_expired(transaction: Transaction, now_s: int, limit: int) -> int:
     """
     end = (now_s // HOUR_S + 1).to_bytes(8, "big")
     expired: list[bytes] = []
-    for entry, _ in transaction.scan(HISTORY_EXPIRY):
+    for entry, _ in transaction.scan(HISTORY_EXPIRY, _find_dropped(transaction)):
         if entry >= end or len(expired) == limit:
             break
         expired.append(entry)
     for entry in expired:
         transaction.delete(HISTORY_EXPIRY, entry)
         transaction.delete(PROFILE_HISTORY, entry[8:])
+    if expired:
+        transaction.put(META, _META_KEY_DROPPED, seal(_META_KEY_DROPPED, expired[-1]))
     return len(expired)
 
 
@@ -121,6 +132,15 @@ def drop_customer(transaction: Transaction, key: bytes) -> None:
         gone.append(found)
     for found in gone:
         transaction.delete(PROFILE_HISTORY, found)
+
+
+def _find_dropped(transaction: Transaction) -> bytes:
+    """Return where to go on; a damaged note only costs a longer scan."""
+    found = transaction.get(META, _META_KEY_DROPPED)
+    try:
+        return b"" if found is None else unseal(_META_KEY_DROPPED, found)
+    except DamagedError:
+        return b""
 
 
 def _key(key: bytes, revision: int) -> bytes:
