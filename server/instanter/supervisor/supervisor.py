@@ -175,6 +175,7 @@ class Supervisor:
                 checked_ns = now_ns
                 self._bury()
                 await self._fill(now_ns)
+                self._tell_serving()
                 if not self._announced_ns and all(place.serves for place in self._places):
                     self._announced_ns = now_ns
                     on_ready()
@@ -213,6 +214,14 @@ class Supervisor:
             ):
                 raise _make_error(child)
 
+    def _tell_serving(self) -> None:
+        """Log each process that has begun to serve."""
+        assert self._log is not None
+        for place in self._places:
+            if place.child is not None and place.serves and not place.told:
+                place.told = True
+                self._log.info("process_serves", role=str(place.role), pid=place.child.pid)
+
     def _note_failed_warm_up(self, child: ChildProcess) -> None:
         """Wait a while before the next process is started; give up when none ever served."""
         if child.ready_ns or child.stage is not Stage.GONE:
@@ -232,6 +241,8 @@ class Supervisor:
 
     async def _fill(self, now_ns: int) -> None:
         """Give every empty place a warm process, and start what is missing."""
+        if self._places[0].serves:
+            self._keeper_served = True
         unfilled_count = 0
         for place in self._places:
             if place.child is not None or (place.role is Role.WORKER and not self._keeper_served):
@@ -242,9 +253,12 @@ class Supervisor:
                     unfilled_count += 1
                 else:
                     self._assign(warm, place)
-        self._keeper_served = self._keeper_served or self._places[0].serves
         if self._announced_ns and now_ns - self._announced_ns >= STANDBY_DELAY_NS:
-            unfilled_count += 1
+            # One that takes a keeper's place and, where there are workers, one that takes theirs:
+            # what kills one of them may well kill the other.
+            standby_count = min(len(self._places), 2)
+            if all(place.serves for place in self._places):
+                unfilled_count = standby_count
         spare_count = sum(child.assignment is None for child in self._children)
         if unfilled_count > spare_count and now_ns >= self._spawn_retry_ns:
             child = ChildProcess(spawn(), self._clock, self._changed)
