@@ -5,10 +5,13 @@ from typing import Any, Final
 from instanter.errors import PreconditionError
 from instanter.keeper.commands import Apply, ApplyContext
 from instanter.keeper.customers import apply_delete, apply_update
+from instanter.keeper.decisions import apply_decisions
 from instanter.keeper.events import apply_events
 from instanter.keeper.loading import apply_load_block
+from instanter.keeper.outcomes import apply_outcomes
 from instanter.keeper.publishing import apply_catalogue, apply_models
 from instanter.keeper.records import RecordKind
+from instanter.keeper.ticking import apply_plan, apply_tick
 from instanter.keeper.voiding import apply_void
 from instanter.store.log.frames import LogRecord
 from instanter.store.transaction import Transaction
@@ -20,6 +23,10 @@ APPLY: Final[dict[int, Apply]] = {
     RecordKind.PUBLISH_MODELS: apply_models,
     RecordKind.LOAD_BLOCK: apply_load_block,
     RecordKind.EVENTS: apply_events,
+    RecordKind.DECISIONS: apply_decisions,
+    RecordKind.OUTCOMES: apply_outcomes,
+    RecordKind.TICK: apply_tick,
+    RecordKind.PLAN: apply_plan,
     RecordKind.VOID: apply_void,
 }
 

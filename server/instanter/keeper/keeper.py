@@ -13,7 +13,7 @@ away and filled anew at every start, so nothing depends on what of it had reache
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -77,6 +77,9 @@ class Keeper:
         Told of what operators should know.
     collect
         As in `Folder`.
+    on_written
+        Called with the records of each group once they are written into the log, heavy ones once
+        they are applied; for whoever follows the log.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Keeper:
         metrics: Metrics,
         events_log: EventsLog,
         collect: Collect | None = None,
+        on_written: Callable[[Sequence[LogRecord]], object] | None = None,
     ) -> None:
         self._state = state
         self._log = log
@@ -96,12 +100,14 @@ class Keeper:
         self._clock = clock
         self._metrics = metrics
         self._events_log = events_log
+        self._on_written = on_written
+        self._fresh: list[LogRecord] = []
         self._folder = Folder(
             state,
             log,
             context=context,
             clock=clock,
-            wait_synced=self._wait_synced,
+            wait_synced=self.wait_synced,
             events_log=events_log,
             collect=collect,
         )
@@ -253,6 +259,7 @@ class Keeper:
         def change(transaction: Transaction) -> list[Any]:
             # It may run again, when the map has to grow: what the last try appended is dropped.
             self._log.rollback(mark)
+            self._fresh = []
             return [self._carry_out_one(w.command, transaction, now_ns) for w in group]
 
         try:
@@ -277,6 +284,7 @@ class Keeper:
             except ExhaustedError as error:
                 self._undo(group, error)
                 return
+        self._hand_over(self._fresh)
         self._metrics.writes_count += sum(not isinstance(o, InstanterError) for o in outcomes)
         self._metrics.write_groups_count += 1
         self._answer(group, outcomes, self._log.written_sequence)
@@ -290,6 +298,7 @@ class Keeper:
         if isinstance(body, Answered):
             return body.result
         record = self._log.append(command.kind, now_ns, body)
+        self._fresh.append(record)
         result = apply_record(transaction, record, self._context)
         transaction.set_applied(record.sequence)
         return result
@@ -344,9 +353,15 @@ class Keeper:
             self._carry_out([_Waiting(VoidRecord(record.sequence), None, False, Future())])
             future.set_exception(error)
             return
+        self._hand_over([record])
         self._metrics.writes_count += 1
         self._metrics.write_groups_count += 1
         future.set_result(result)
+
+    def _hand_over(self, records: Sequence[LogRecord]) -> None:
+        """Tell whoever follows the log what has been written."""
+        if self._on_written is not None and records:
+            self._on_written(records)
 
     def _write_and_wait(self, record: LogRecord) -> None:
         """Write a record's frame and wait until it is on disk."""
@@ -354,7 +369,7 @@ class Keeper:
         with self._sync_wake:
             self._written.append(_Unsynced(record.sequence, ()))
             self._sync_wake.notify()
-        self._wait_synced(record.sequence)
+        self.wait_synced(record.sequence)
 
     def _advance_time(self) -> int:
         """Return the time of the next records, which never goes back."""
@@ -402,7 +417,7 @@ class Keeper:
         wanted = self._wanted_sequence > self._log.synced_sequence
         return wanted or any(unsynced.answers for unsynced in self._written)
 
-    def _wait_synced(self, sequence: int) -> None:
+    def wait_synced(self, sequence: int) -> None:
         """Wait until the log is on disk up to `sequence`.
 
         Raises

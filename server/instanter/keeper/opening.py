@@ -9,7 +9,11 @@ from instanter.clock import Clock
 from instanter.events_log import EventsLog
 from instanter.keeper.commands import ApplyContext
 from instanter.keeper.keeper import Keeper
+from instanter.keeper.learner import Learner
+from instanter.keeper.live_scores import LiveScores
 from instanter.keeper.published import PublishedCatalogue
+from instanter.keeper.response import ResponseDesk
+from instanter.keeper.ticking import Ticker
 from instanter.metrics import Metrics
 from instanter.store.log.log import Log
 from instanter.store.log.survey import TornTail
@@ -28,13 +32,26 @@ class KeptStore:
 
     Attributes
     ----------
-    state, log, keeper
+    state, log, keeper, learner
         The parts.
+    response
+        Records decisions and their outcomes.
+    ticker
+        Looks for what time alone brings about.
     published
         The catalogue as the keeper knows it.
     """
 
-    __slots__ = ("_lock", "keeper", "log", "published", "state")
+    __slots__ = (
+        "_lock",
+        "keeper",
+        "learner",
+        "log",
+        "published",
+        "response",
+        "state",
+        "ticker",
+    )
 
     def __init__(
         self,
@@ -43,12 +60,18 @@ class KeptStore:
         log: Log,
         keeper: Keeper,
         published: PublishedCatalogue,
+        learner: Learner,
+        response: ResponseDesk,
+        ticker: Ticker,
     ) -> None:
         self._lock = lock
         self.state = state
         self.log = log
         self.keeper = keeper
         self.published = published
+        self.learner = learner
+        self.response = response
+        self.ticker = ticker
 
     @classmethod
     def open(
@@ -102,6 +125,7 @@ class KeptStore:
                 read_from=state.folded_sequence() + 1,
             )
             published = PublishedCatalogue()
+            learner = Learner(audience=LiveScores(folder, state), events_log=events_log)
             keeper = Keeper(
                 state,
                 log,
@@ -109,8 +133,20 @@ class KeptStore:
                 clock=clock,
                 metrics=metrics,
                 events_log=events_log,
+                collect=learner.collect,
+                on_written=learner.take,
             )
+            response = ResponseDesk(keeper.submit, log.reader.read_at, clock=clock)
+            ticker = Ticker(
+                state,
+                keeper.submit,
+                make_tick=response.make_tick,
+                clock=clock,
+                events_log=events_log,
+            )
+            _begin_learning(learner, keeper, state, log)
             replayed_count = keeper.start()
+            learner.start()
         except BaseException:
             for part in (log, state):
                 if part is not None:
@@ -119,7 +155,9 @@ class KeptStore:
             raise
         if replayed_count:
             events_log.info("log_replayed", record_count=replayed_count)
-        return cls(lock, state, log, keeper, published)
+        response.start()
+        ticker.start()
+        return cls(lock, state, log, keeper, published, learner, response, ticker)
 
     def __enter__(self) -> Self:
         """Return the store itself."""
@@ -140,4 +178,23 @@ class KeptStore:
             parts.callback(self._lock.release)
             parts.callback(self.state.close)
             parts.callback(self.log.close)
-            self.keeper.stop()
+            # The last fold takes what has been learned with it.
+            parts.callback(self.learner.stop)
+            parts.callback(self.keeper.stop)
+            self.ticker.stop()
+            self.response.stop()
+
+
+def _begin_learning(learner: Learner, keeper: Keeper, state: State, log: Log) -> None:
+    """Take up what has been learned, and hand over what there is still to be learned of the log.
+
+    The state's own replay does not serve for that: it knows nothing of what the learner lacks.
+    """
+    folded_sequence = state.folded_sequence()
+    with state.base.read() as transaction:
+        learned = learner.begin(transaction, folded_sequence)
+    learner.wait_synced = keeper.wait_synced
+    last = log.next_sequence - 1
+    start = max(learned + 1, log.reader.first_sequence())
+    if start <= last:
+        learner.catch_up(log.read(start, last), last)

@@ -245,8 +245,11 @@ META_KEY_BOOT: Final = meta_key("boot")
 META_KEY_EVENT_IDS_EXPIRED: Final = meta_key("event_ids_gone")
 """Key of the last entry in `event_id_expiry` that was acted upon, sealed."""
 
+META_KEY_LEARNED: Final = meta_key("learned")
+"""Base only: up to which record of the log, and on top of which models, learners have learned."""
+
 LAYER_META_KEYS: Final = frozenset(
-    {META_KEY_FORMAT, META_KEY_FOLDED, META_KEY_APPLIED, META_KEY_BOOT}
+    {META_KEY_FORMAT, META_KEY_FOLDED, META_KEY_APPLIED, META_KEY_BOOT, META_KEY_LEARNED}
 )
 """Keys of `meta` that say something about one layer; a fold leaves them where they are."""
 

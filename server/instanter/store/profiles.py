@@ -57,6 +57,9 @@ class ProfileState(IntEnum):
     DAMAGED = 3
 
 
+_SAMPLE_RUNS = 64
+"""Runs of a sample: neighbours in the order of ids are often alike."""
+
 # Enum members are looked up through their class at 0.03 µs each; the hot path has them at hand.
 _KNOWN, _UNKNOWN, _DAMAGED = ProfileState.KNOWN, ProfileState.UNKNOWN, ProfileState.DAMAGED
 
@@ -294,6 +297,56 @@ def list_profiles(
         if len(found) == limit:
             break
     return found
+
+
+def sample_profiles(transaction: Transaction, count: int, slot_count: int) -> NDArray[np.uint32]:
+    """Return the slots of profiles from all over the store: all of them when they are few.
+
+    They stand in runs whose beginnings share out the keys evenly; the same store gives the same
+    sample. Damaged profiles are left out.
+
+    Parameters
+    ----------
+    transaction
+        An open read or write transaction.
+    count
+        At most this many.
+    slot_count
+        Slots of the present schema.
+
+    Returns
+    -------
+    ndarray
+        uint32[≤ count, slot_count]; missing is all bits set.
+    """
+    found: dict[bytes, NDArray[np.uint32]] = {}
+    run = -(-count // _SAMPLE_RUNS)
+    # The last run begins anew, and fills up what the others have not found.
+    for start, wanted in (*((s, run) for s in _spread_keys(transaction)), (b"", count)):
+        stop = min(len(found) + wanted, count)
+        for key, record in transaction.scan(PROFILES, start):
+            if len(found) >= stop:
+                break
+            if key not in found:
+                profile = decode_profile(key, record, slot_count)
+                if profile is not None:
+                    found[key] = profile.slots
+    return np.array(list(found.values()), np.uint32).reshape(len(found), slot_count)
+
+
+def _spread_keys(transaction: Transaction) -> list[bytes]:
+    """Return keys, not all of which exist, that share out those of the store evenly."""
+    first = next((key for key, _ in transaction.scan(PROFILES)), b"")
+    last = next((key for key, _ in transaction.scan_back(PROFILES, b"\xff" * 8)), b"")
+    alike = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
+    shared = first[:alike]
+    low, high = (
+        int.from_bytes(key[len(shared) :][:6].ljust(6, b"\0"), "big") for key in (first, last)
+    )
+    return [
+        shared + (low + (high - low) * number // _SAMPLE_RUNS).to_bytes(6, "big")
+        for number in range(_SAMPLE_RUNS)
+    ]
 
 
 def put_block(

@@ -1,0 +1,163 @@
+"""Decisions in the log: how a turn gets there, and how one decision is found again."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgpack
+
+from instanter.decision.recording import RecordedDecision, RecordedTurn, decode_turn
+from instanter.decision.recording import parse_decision_id as parse
+from instanter.errors import DamagedError, NotFoundError
+from instanter.keeper.commands import Answered, ApplyContext
+from instanter.keeper.records import RecordKind
+from instanter.limits import EXPIRED_KEYS_PER_RECORD, TURNS_REMEMBERED_MAX
+from instanter.store.arm_figures import add_figures
+from instanter.store.decision_index import (
+    drop_expired,
+    expiry_hour,
+    find_name,
+    find_turn,
+    put_name,
+    put_turn,
+)
+from instanter.store.log.frames import LogPosition, LogRecord
+from instanter.store.transaction import Transaction
+
+DAY_NS = 86_400_000_000_000
+S_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordDecisions:
+    """Writes down what one turn decided.
+
+    Attributes
+    ----------
+    body
+        What `decision/recording.encode_turn` made.
+    archive
+        Remembers it for the outcomes that follow at once.
+    """
+
+    body: bytes
+    archive: "DecisionArchive"
+
+    @property
+    def kind(self) -> RecordKind:
+        """Kind of its record."""
+        return RecordKind.DECISIONS
+
+    def prepare(
+        self, transaction: Transaction, now_ns: int, context: ApplyContext
+    ) -> bytes | Answered:
+        """Return the body of the record: the turn, and from which hour on it may be forgotten.
+
+        Raises
+        ------
+        DamagedError
+            The turn cannot be read.
+        """
+        del now_ns
+        turn = decode_turn(self.body)
+        if find_turn(transaction, turn.prefix, turn.turn) is not None:
+            return Answered(None)
+        catalogue = context.published.load(transaction)
+        accept_s = catalogue.outcome_rules.accept_s if catalogue is not None else 0
+        self.archive.remember(turn)
+        hour = expiry_hour(turn.time_ns + accept_s * S_NS)
+        packed: bytes = msgpack.packb((hour, self.body))
+        return packed
+
+
+def read_turn(record: LogRecord) -> tuple[int, RecordedTurn]:
+    """Return the hour of expiry and the turn of a record of decisions.
+
+    Raises
+    ------
+    DamagedError
+        The record cannot be read.
+    """
+    try:
+        hour, body = msgpack.unpackb(record.body)
+    except (msgpack.UnpackException, ValueError, TypeError) as error:
+        raise DamagedError(f"record {record.sequence} cannot be read: {error}") from error
+    return hour, decode_turn(body)
+
+
+def apply_decisions(transaction: Transaction, record: LogRecord, context: ApplyContext) -> None:
+    """Write down where the turn stands, and count its decisions by arm."""
+    del context
+    hour, turn = read_turn(record)
+    put_turn(
+        transaction,
+        turn.prefix,
+        turn.turn,
+        sequence=record.sequence,
+        position=record.position,
+        hour=hour,
+    )
+    counts: Counter[int] = Counter()
+    for row, (arm, request_id) in enumerate(zip(turn.arms(), turn.request_ids, strict=True)):
+        # A retry is the same decision once more: the last one stands, and it counts once.
+        if not request_id or put_name(
+            transaction, turn.id_of(row), turn.prefix, turn.turn, row, hour
+        ):
+            counts[arm] += 1
+    day = turn.time_ns // DAY_NS
+    for arm in sorted(counts):
+        add_figures(transaction, day, arm, "", decisions=counts[arm])
+    drop_expired(transaction, record.time_ns, EXPIRED_KEYS_PER_RECORD)
+
+
+class DecisionArchive:
+    """Finds decisions of the past. Belongs to one thread.
+
+    Parameters
+    ----------
+    read_at
+        Reads a record of the log, see `store/log`.
+    """
+
+    def __init__(self, read_at: Callable[[LogPosition], LogRecord]) -> None:
+        self._read_at = read_at
+        self._recent: OrderedDict[tuple[bytes, int], RecordedTurn] = OrderedDict()
+
+    def remember(self, turn: RecordedTurn) -> None:
+        """Hold a turn in memory; it need not be in the log's files yet."""
+        self._recent[turn.prefix, turn.turn] = turn
+        if len(self._recent) > TURNS_REMEMBERED_MAX:
+            self._recent.popitem(last=False)
+
+    def find(self, transaction: Transaction, decision_id: bytes) -> RecordedDecision | None:
+        """Return a decision, or None when it was never made or is no longer known.
+
+        Parameters
+        ----------
+        transaction
+            What is known is what it sees.
+        decision_id
+            16 bytes.
+
+        Raises
+        ------
+        DamagedError, LogDamagedError
+            The index or the log is damaged there.
+        """
+        name = find_name(transaction, decision_id)
+        prefix, number, row = name if name is not None else parse(decision_id)
+        position = find_turn(transaction, prefix, number)
+        if position is None:
+            return None
+        turn = self._recent.get((prefix, number))
+        if turn is None:
+            try:
+                record = self._read_at(position)
+            except NotFoundError:
+                # The log keeps records for a time only, whatever the catalogue wishes.
+                return None
+            _, turn = read_turn(record)
+            self.remember(turn)
+        if row >= turn.rows or turn.id_of(row) != decision_id:
+            return None
+        return turn.decision(row)

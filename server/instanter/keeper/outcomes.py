@@ -1,0 +1,306 @@
+"""Outcomes in the log: each attributed to its decision, with the inputs as they were then.
+
+What a record says is complete: marks, waits, figures, and the bins that a model learns from. So
+its effect needs no look-up, and what models learn is a function of the log alone.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.decision.contacts import make_contact
+from instanter.decision.recording import ARM_HOLDOUT, ListedOffer, RecordedDecision
+from instanter.errors import InvalidFieldError, PreconditionError
+from instanter.keeper.attribution import (
+    LABEL_NONE,
+    Effect,
+    OutcomeKind,
+    OutcomeState,
+    take_outcome,
+)
+from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
+from instanter.keeper.contacts import CONTACT_OF, note_contact
+from instanter.keeper.decisions import DAY_NS, S_NS, DecisionArchive
+from instanter.keeper.learning_inputs import LearningInputs
+from instanter.keeper.records import RecordKind
+from instanter.limits import EXPIRED_KEYS_PER_RECORD, OUTCOME_FUTURE_NS_MAX
+from instanter.store.arm_figures import add_figures
+from instanter.store.databases import OUTCOME_MARKS
+from instanter.store.decision_index import drop_expired, expire_key, expiry_hour
+from instanter.store.log.frames import LogRecord
+from instanter.store.outcomes import (
+    Mark,
+    Waiting,
+    delete_waiting,
+    load_mark,
+    mark_key,
+    put_mark,
+    put_waiting,
+)
+from instanter.store.transaction import Transaction
+
+_EFFECT = slice(9, 16)
+"""Where an entry has its effect; see `_Attribution`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one offer of one decision.
+
+    Attributes
+    ----------
+    decision_id
+        16 bytes.
+    customer_id
+        Whose decision it is said to be.
+    offer
+        Name of the offer; empty for a conversion in the holdout.
+    kind
+        What happened.
+    time_ns
+        When, nanoseconds since 1970; None for now.
+    value_minor
+        Its worth in minor units; None for what the offer was worth in the decision.
+    """
+
+    decision_id: bytes
+    customer_id: str
+    offer: str
+    kind: OutcomeKind
+    time_ns: int | None
+    value_minor: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordOutcomes:
+    """Records outcomes; its result is their states, in order.
+
+    Attributes
+    ----------
+    outcomes
+        What is recorded, in this order.
+    archive
+        Finds the decisions.
+    inputs
+        Finds what there was to learn from.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    archive: DecisionArchive
+    inputs: LearningInputs
+
+    @property
+    def kind(self) -> RecordKind:
+        """Kind of its record."""
+        return RecordKind.OUTCOMES
+
+    def prepare(
+        self, transaction: Transaction, now_ns: int, context: ApplyContext
+    ) -> bytes | Answered:
+        """Attribute each outcome, and return the body of the record when one of them counts.
+
+        Raises
+        ------
+        PreconditionError
+            No catalogue has been published.
+        InvalidFieldError
+            An outcome is too far in the future.
+        """
+        catalogue = context.published.load(transaction)
+        if catalogue is None:
+            raise PreconditionError(
+                "no catalogue has been published yet; publish one with `instanter apply -f FOLDER`",
+                reason="CATALOGUE_MISSING",
+            )
+        for index, outcome in enumerate(self.outcomes):
+            _check_time(outcome, now_ns, index)
+        attribution = _Attribution(transaction, now_ns, catalogue, self.archive, self.inputs)
+        states = [attribution.take(outcome) for outcome in self.outcomes]
+        if not attribution.entries:
+            return Answered(tuple(states))
+        return pack_body(
+            {
+                "states": bytes(states),
+                "hour": expiry_hour(now_ns + catalogue.outcome_rules.accept_s * S_NS),
+                "plan": attribution.plan_digest,
+                "half_life": catalogue.learning_rules.half_life_labels,
+                "entries": attribution.entries,
+            }
+        )
+
+
+def _check_time(outcome: Outcome, now_ns: int, index: int) -> None:
+    if outcome.time_ns is not None and outcome.time_ns > now_ns + OUTCOME_FUTURE_NS_MAX:
+        raise InvalidFieldError(
+            f"outcomes[{index}].outcome_time",
+            f"{(outcome.time_ns - now_ns) / S_NS:,.0f} s ahead of the server's clock",
+            f"at most {OUTCOME_FUTURE_NS_MAX // S_NS} s ahead",
+            reason="OUTCOME_TIME_INVALID",
+        )
+
+
+class _Attribution:
+    """Attributes the outcomes of one command, each knowing those before it."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        now_ns: int,
+        catalogue: CompiledCatalogue,
+        archive: DecisionArchive,
+        inputs: LearningInputs,
+    ) -> None:
+        self._transaction = transaction
+        self._now_ns = now_ns
+        self._catalogue = catalogue
+        self._archive = archive
+        self._inputs = inputs
+        learns = catalogue.learning_rules.enabled
+        self._plan = inputs.load_plan(transaction) if learns else None
+        self._decisions: dict[bytes, RecordedDecision | None] = {}
+        self._marks: dict[tuple[bytes, str], Mark] = {}
+        self._bins: dict[bytes, bytes | None] = {}
+        self.entries: list[list[Any]] = []
+
+    @property
+    def plan_digest(self) -> bytes:
+        """Names the plan that the entries' bins are of; empty when there are none."""
+        return b"" if self._plan is None else self._plan[1]
+
+    def take(self, outcome: Outcome) -> OutcomeState:
+        """Return whether an outcome counts, and add an entry for one that does."""
+        decision_id = outcome.decision_id
+        if decision_id not in self._decisions:
+            self._decisions[decision_id] = self._archive.find(self._transaction, decision_id)
+        decision = self._decisions[decision_id]
+        if decision is None:
+            return OutcomeState.DECISION_UNKNOWN
+        if decision.customer_id != outcome.customer_id:
+            return OutcomeState.CUSTOMER_MISMATCH
+        offer = decision.find_offer(outcome.offer)
+        if offer is None and not _is_holdout_conversion(outcome, decision):
+            return OutcomeState.OFFER_MISMATCH
+        time_ns = self._now_ns if outcome.time_ns is None else outcome.time_ns
+        if time_ns < decision.time_ns:
+            return OutcomeState.TOO_EARLY
+        if self._now_ns > decision.time_ns + self._catalogue.outcome_rules.accept_s * S_NS:
+            return OutcomeState.TOO_LATE
+        mark = self._load_mark(decision_id, outcome.offer)
+        if mark.has(outcome.kind):
+            return OutcomeState.DUPLICATE
+        self._add(outcome, decision, offer, time_ns, mark)
+        return OutcomeState.RECORDED
+
+    def _load_mark(self, decision_id: bytes, offer: str) -> Mark:
+        found = self._marks.get((decision_id, offer))
+        return load_mark(self._transaction, decision_id, offer) if found is None else found
+
+    def _add(
+        self,
+        outcome: Outcome,
+        decision: RecordedDecision,
+        offer: ListedOffer | None,
+        time_ns: int,
+        mark: Mark,
+    ) -> None:
+        """Add the entry of an outcome that counts."""
+        value_minor = outcome.value_minor
+        if value_minor is None:
+            value_minor = 0 if offer is None else offer.value_minor
+        # Later than now in any case: what is due can be read out of the log.
+        wait_ns = self._catalogue.outcome_rules.wait_s * S_NS
+        due_ns = max(time_ns + wait_ns, self._now_ns + 1)
+        effect = take_outcome(mark, outcome.kind, value_minor, due_ns)
+        self._marks[decision.decision_id, outcome.offer] = effect.mark
+        teaches = effect.label != LABEL_NONE or effect.begun_wait_ns
+        bins = self._find_bins(decision) if teaches and offer is not None else None
+        declared = self._inputs.find_offer(self._catalogue, outcome.offer)
+        self.entries.append(
+            [
+                decision.decision_id,
+                decision.customer_id,
+                outcome.offer,
+                int(outcome.kind),
+                time_ns,
+                decision.time_ns // DAY_NS,
+                decision.arm,
+                decision.channel,
+                "" if declared is None else declared.group,
+                *_pack_effect(effect),
+                0.5 if declared is None else declared.prior_propensity,
+                bins,
+            ]
+        )
+
+    def _find_bins(self, decision: RecordedDecision) -> bytes | None:
+        decision_id = decision.decision_id
+        if decision_id not in self._bins:
+            self._bins[decision_id] = (
+                None
+                if self._plan is None
+                else self._inputs.find_bins(
+                    self._transaction, self._plan[0], self._catalogue.schema, decision
+                )
+            )
+        return self._bins[decision_id]
+
+
+def _is_holdout_conversion(outcome: Outcome, decision: RecordedDecision) -> bool:
+    return (
+        not outcome.offer and decision.arm == ARM_HOLDOUT and outcome.kind == OutcomeKind.CONVERTED
+    )
+
+
+def _pack_effect(effect: Effect) -> tuple[bytes, int, int, int, int, int, int]:
+    return (
+        effect.mark.to_bytes(),
+        effect.label,
+        effect.presented,
+        effect.accepted,
+        effect.value_minor,
+        effect.ended_wait_ns,
+        effect.begun_wait_ns,
+    )
+
+
+def apply_outcomes(
+    transaction: Transaction, record: LogRecord, context: ApplyContext
+) -> tuple[OutcomeState, ...]:
+    """Write marks, waits, contacts and figures of a record of outcomes; return their states."""
+    del context
+    body = unpack_body(record)
+    for index, entry in enumerate(body["entries"]):
+        decision_id, _, offer, *_ = entry
+        mark, _, presented, accepted, value_minor, ended_ns, begun_ns = entry[_EFFECT]
+        put_mark(transaction, decision_id, offer, mark)
+        known = Mark.from_bytes(mark)
+        if known.is_first:
+            expire_key(transaction, OUTCOME_MARKS, mark_key(decision_id, offer), body["hour"])
+        if ended_ns:
+            delete_waiting(transaction, ended_ns, decision_id, offer)
+        if begun_ns:
+            put_waiting(transaction, Waiting(begun_ns, decision_id, offer, record.position, index))
+        if presented or accepted or value_minor:
+            _, _, _, _, _, day, arm, *_ = entry
+            new_value = known.value_minor
+            add_figures(
+                transaction,
+                day,
+                arm,
+                offer,
+                presented=presented,
+                accepted=accepted,
+                value_minor=value_minor,
+                value_squares=new_value**2 - (new_value - value_minor) ** 2,
+            )
+        _note_contact(transaction, entry)
+    drop_expired(transaction, record.time_ns, EXPIRED_KEYS_PER_RECORD)
+    return tuple(map(OutcomeState, body["states"]))
+
+
+def _note_contact(transaction: Transaction, entry: list[Any]) -> None:
+    decision_id, customer_id, offer, kind, time_ns, _, _, channel, group, *_ = entry
+    contact_kind = CONTACT_OF.get(OutcomeKind(kind))
+    if offer and contact_kind is not None:
+        contact = make_contact(time_ns, offer, group, channel, contact_kind, decision_id)
+        note_contact(transaction, customer_id, contact)

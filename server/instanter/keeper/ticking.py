@@ -1,0 +1,255 @@
+"""What happens because time passes: presentations that nobody answered, and a plan to learn by."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from instanter.clock import Clock
+from instanter.decision.binning_plan import BinningPlan, make_plan
+from instanter.decision.contacts import ContactKind, make_contact
+from instanter.decision.models import digest_of, plan_from_bytes, plan_to_bytes
+from instanter.errors import InstanterError, NotFoundError
+from instanter.events_log import EventsLog
+from instanter.keeper.attribution import LABEL_NONE, OutcomeKind, end_wait
+from instanter.keeper.commands import Answered, ApplyContext, Command, pack_body, unpack_body
+from instanter.keeper.contacts import note_contact
+from instanter.keeper.learning_inputs import LearningInputs
+from instanter.keeper.records import RecordKind
+from instanter.limits import PLAN_SAMPLE_ROWS, TICK_ENTRIES_MAX, TICK_NS
+from instanter.store.log.frames import LogPosition, LogRecord
+from instanter.store.model_states import load_plan, put_plan
+from instanter.store.outcomes import (
+    Mark,
+    Waiting,
+    delete_waiting,
+    is_due,
+    load_mark,
+    put_mark,
+    scan_due,
+)
+from instanter.store.profiles import sample_profiles
+from instanter.store.publications import MODELS, current_revision
+from instanter.store.transaction import Readable, Transaction
+
+_ENTRY_CUSTOMER, _ENTRY_CHANNEL, _ENTRY_GROUP = 1, 7, 8
+_ENTRY_PRIOR, _ENTRY_BINS = 16, 17
+"""Where an entry of a record of outcomes has what a tick repeats; see `keeper/outcomes`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tick:
+    """Ends the wait of presentations that nobody answered in time.
+
+    Attributes
+    ----------
+    read_at
+        Reads a record of the log.
+    inputs
+        Knows the plan in force.
+    """
+
+    read_at: Callable[[LogPosition], LogRecord]
+    inputs: LearningInputs
+
+    @property
+    def kind(self) -> RecordKind:
+        """Kind of its record."""
+        return RecordKind.TICK
+
+    def prepare(
+        self, transaction: Transaction, now_ns: int, context: ApplyContext
+    ) -> bytes | Answered:
+        """Return the body of the record: what was ignored, with what there is to learn from it."""
+        catalogue = context.published.load(transaction)
+        learns = catalogue is not None and catalogue.learning_rules.enabled
+        found = self.inputs.load_plan(transaction) if learns else None
+        plan = b"" if found is None else found[1]
+        records: dict[LogPosition, dict[str, Any] | None] = {}
+        entries = []
+        for waiting in scan_due(transaction, now_ns):
+            if waiting.position not in records:
+                records[waiting.position] = self._read(waiting.position)
+            entries.append(_make_entry(transaction, waiting, records[waiting.position], plan))
+            if len(entries) == TICK_ENTRIES_MAX:
+                break
+        if not entries:
+            return Answered(0)
+        half_life = 0 if catalogue is None else catalogue.learning_rules.half_life_labels
+        return pack_body({"plan": plan, "half_life": half_life, "entries": entries})
+
+    def _read(self, position: LogPosition) -> dict[str, Any] | None:
+        """Return the body of a record, or None when the log does not keep it any more."""
+        try:
+            return unpack_body(self.read_at(position))
+        except NotFoundError:
+            return None
+
+
+def _make_entry(
+    transaction: Transaction, waiting: Waiting, body: dict[str, Any] | None, plan: bytes
+) -> list[Any]:
+    """Return the entry of a presentation whose wait has ended."""
+    known = load_mark(transaction, waiting.decision_id, waiting.offer)
+    mark, label = end_wait(known)
+    customer, channel, group, prior, bins = "", "", "", 0.5, None
+    if body is not None:
+        entry = body["entries"][waiting.entry]
+        customer, channel, group = (
+            entry[at] for at in (_ENTRY_CUSTOMER, _ENTRY_CHANNEL, _ENTRY_GROUP)
+        )
+        if body["plan"] == plan and plan:
+            prior, bins = entry[_ENTRY_PRIOR], entry[_ENTRY_BINS]
+    # Who looked closer has not ignored it, but has not answered either.
+    ignored = bool(customer) and not known.has(OutcomeKind.CLICKED)
+    return [
+        waiting.due_ns,
+        waiting.decision_id,
+        waiting.offer,
+        mark.to_bytes(),
+        customer,
+        channel,
+        group,
+        ignored,
+        label if bins is not None else LABEL_NONE,
+        prior,
+        bins,
+    ]
+
+
+def apply_tick(transaction: Transaction, record: LogRecord, context: ApplyContext) -> int:
+    """End the waits of a record, and return how many there were."""
+    del context
+    entries = unpack_body(record)["entries"]
+    for due_ns, decision_id, offer, mark, customer, channel, group, ignored, *_ in entries:
+        delete_waiting(transaction, due_ns, decision_id, offer)
+        if Mark.from_bytes(mark).kinds:
+            put_mark(transaction, decision_id, offer, mark)
+        if ignored:
+            contact = make_contact(due_ns, offer, group, channel, ContactKind.IGNORED, decision_id)
+            note_contact(transaction, customer, contact)
+    return len(entries)
+
+
+@dataclass(frozen=True, slots=True)
+class MakePlan:
+    """Makes a binning plan from stored profiles, while no models have been published."""
+
+    @property
+    def kind(self) -> RecordKind:
+        """Kind of its record."""
+        return RecordKind.PLAN
+
+    def prepare(
+        self, transaction: Transaction, now_ns: int, context: ApplyContext
+    ) -> bytes | Answered:
+        """Return the body of the record, the whole plan, unless there is no use for one."""
+        del now_ns
+        catalogue = context.published.load(transaction)
+        if catalogue is None or not needs_plan(transaction):
+            return Answered(None)
+        schema = catalogue.schema
+        slots = sample_profiles(transaction, PLAN_SAMPLE_ROWS, schema.profile_slot_count)
+        no_context = np.zeros((len(slots), 0), np.uint32)
+        plan = make_plan(schema, slots, no_context, channels=tuple(catalogue.channels))
+        packed = plan_to_bytes(plan)
+        known = load_plan(transaction)
+        return Answered(None) if known == packed else pack_body({"plan": packed})
+
+
+def apply_plan(transaction: Transaction, record: LogRecord, context: ApplyContext) -> bytes:
+    """Put a plan into force, and return its digest."""
+    del context
+    plan: bytes = unpack_body(record)["plan"]
+    digest = digest_of(plan)
+    put_plan(transaction, plan, digest)
+    return digest
+
+
+def needs_plan(transaction: Transaction) -> bool:
+    """Return whether a plan is to be made: there is none, or it has seen next to no profiles.
+
+    A plan that was made before the profiles were loaded tells their values from missing only.
+    """
+    if current_revision(transaction, MODELS):
+        return False
+    packed = load_plan(transaction)
+    if packed is None:
+        return True
+    seen = _count_sample(plan_from_bytes(packed))
+    few = PLAN_SAMPLE_ROWS // 4
+    return seen < few and len(sample_profiles(transaction, few, 0)) > 2 * seen
+
+
+def _count_sample(plan: BinningPlan) -> int:
+    """Return how many profiles a plan was made from: each is in one bin of each predictor."""
+    if not plan.predictor_count:
+        return 0
+    return int(plan.frequency[: plan.bin_count[0]].sum())
+
+
+class Ticker:
+    """Looks once a second for what is due, on a thread of its own.
+
+    Parameters
+    ----------
+    state
+        What is read.
+    submit
+        Hands a command to the keeper.
+    make_tick
+        Makes a `Tick`.
+    clock, events_log
+        Tells the time; is told of what went wrong.
+    """
+
+    def __init__(
+        self,
+        state: Readable,
+        submit: Callable[[Command[Any]], Future[Any]],
+        *,
+        make_tick: Callable[[], Command[Any]],
+        clock: Clock,
+        events_log: EventsLog,
+    ) -> None:
+        self._state = state
+        self._submit = submit
+        self._make_tick = make_tick
+        self._clock = clock
+        self._events_log = events_log
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tick", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; before the keeper stops."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def tick(self) -> bool:
+        """Hand over what is due now, wait for it, and return whether there was something."""
+        with self._state.read() as transaction:
+            due = is_due(transaction, self._clock.now_ns())
+            plan = needs_plan(transaction)
+        if plan:
+            self._submit(MakePlan()).result()
+        if due:
+            self._submit(self._make_tick()).result()
+        return due
+
+    def _run(self) -> None:
+        while not self._stopping.wait(TICK_NS / 1e9):
+            try:
+                while self.tick() and not self._stopping.is_set():
+                    pass
+            except InstanterError as error:
+                self._events_log.error("tick_failed", reason=error.reason, message=error.message)
+            except Exception as error:  # noqa: BLE001 - the ticker outlives every bug it meets
+                self._events_log.error("tick_failed", exc_info=error)

@@ -1,0 +1,296 @@
+"""Outcomes: attributed to the decision's own inputs, counted once, late or out of order."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from instanter.decision.contacts import ContactKind, read_contacts
+from instanter.decision.learner import LearnerSettings, learn, new_model
+from instanter.decision.models import ModelSet
+from instanter.decision.online_models import OnlineModels
+from instanter.errors import InvalidFieldError
+from instanter.keeper.attribution import OutcomeKind, OutcomeState, end_wait, take_outcome
+from instanter.keeper.learner import read_labels
+from instanter.keeper.outcomes import Outcome
+from instanter.keeper.records import RecordKind
+from instanter.limits import OUTCOME_FUTURE_NS_MAX
+from instanter.store.activity import CONTACTS, load_activity
+from instanter.store.arm_figures import read_figures
+from instanter.store.databases import DECISION_NAMES, DECISIONS, OUTCOME_MARKS
+from instanter.store.outcomes import NO_MARK, is_due
+from instanter.store.records import key_of
+from tests.keeper.answers import SHOP, START_NS, Answers, MovingClock, open_answers
+
+PRESENTED, CLICKED, ACCEPTED, REJECTED, CONVERTED = OutcomeKind
+RECORDED, DUPLICATE = OutcomeState.RECORDED, OutcomeState.DUPLICATE
+FORGOTTEN = (DECISIONS, DECISION_NAMES, OUTCOME_MARKS)
+AGES = [float(age) for age in range(20, 60)]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Answers]:
+    with open_answers(tmp_path / "store") as answers:
+        answers.publish()
+        answers.publish_plan(AGES)
+        answers.put("anna", 33, 0)
+        yield answers
+
+
+def labels_of(answers: Answers) -> list[tuple[str, int, bytes]]:
+    """Return all labels that the log holds: offer, truth, bins."""
+    found = []
+    answers.wait_learned()
+    for record in answers.kept.log.read(1):
+        if record.kind in (RecordKind.OUTCOMES, RecordKind.TICK):
+            found += [(one.offer, one.truth, one.bins) for one in read_labels(record).labels]
+    return found
+
+
+def figures_of(answers: Answers) -> dict[str, tuple[int, int, int, int, int]]:
+    """Return decisions, presentations, acceptances, value and squares of each offer, in sum."""
+    found: dict[str, tuple[int, int, int, int, int]] = {}
+    with answers.kept.state.read() as transaction:
+        for one in read_figures(transaction, 0, 1 << 30):
+            own = (one.decisions, one.presented, one.accepted, one.value_minor, one.value_squares)
+            before = found.get(one.offer, (0, 0, 0, 0, 0))
+            found[one.offer] = tuple(a + b for a, b in zip(before, own, strict=True))  # type: ignore[assignment]
+    return found
+
+
+def contacts_of(answers: Answers, customer: str) -> list[int]:
+    """Return the kinds of a customer's contacts and answers."""
+    with answers.kept.state.read() as transaction:
+        sections = load_activity(transaction, key_of(customer)) or {}
+    return [contact.kind for contact in read_contacts(sections.get(CONTACTS, b""))]
+
+
+def test_an_acceptance_teaches_the_inputs_of_its_decision(shop: Answers) -> None:
+    plan = shop.publish_plan(AGES)
+    decision = shop.decide("anna", basket=5.0)
+    assert shop.answer(decision, "anna", "tea", PRESENTED, ACCEPTED) == (RECORDED, RECORDED)
+    ((offer, truth, bins),) = labels_of(shop)
+    schema = shop.catalogue.schema
+    slots = np.array([[np.float32(33).view(np.uint32), 0]], np.uint32)
+    context = np.array([[np.float32(5).view(np.uint32)]], np.uint32)
+    assert slots.shape[1] == schema.profile_slot_count
+    rows = plan.bin_customers(slots, context, "web")
+    assert (offer, truth) == ("tea", 1)
+    np.testing.assert_array_equal(plan.find_rows(bins), rows)
+    model = new_model(plan, LearnerSettings(), 0.2)
+    learn(plan, LearnerSettings(), model, rows, np.ones(1, np.uint8))
+    fresh = OnlineModels(shop_models(plan))
+    fresh._models["tea"] = model
+    assert shop.wait_learned() == {"tea": fresh.pack_state("tea")}
+
+
+def shop_models(plan):  # type: ignore[no-untyped-def]
+    """Return the models that `publish_plan` publishes."""
+    return ModelSet(plan, LearnerSettings(), {})
+
+
+def test_a_profile_that_was_overwritten_since_teaches_what_it_was(shop: Answers) -> None:
+    decision = shop.decide("anna")
+    other = shop.decide("anna")
+    shop.answer(decision, "anna", "tea", REJECTED)
+    shop.put("anna", 58, 1)
+    shop.answer(other, "anna", "tea", ACCEPTED)
+    (_, no, before), (_, yes, after) = labels_of(shop)
+    assert (no, yes) == (0, 1)
+    assert before == after
+    shop.answer(shop.decide("anna"), "anna", "tea", ACCEPTED)
+    assert labels_of(shop)[2][2] != before
+
+
+def test_a_profile_that_was_deleted_teaches_nothing_not_even_as_another(shop: Answers) -> None:
+    decisions = [shop.decide("anna") for _ in range(2)]
+    shop.desk.delete("anna").result(20)
+    assert shop.answer(decisions[0], "anna", "tea", ACCEPTED) == (RECORDED,)
+    shop.clock.move(1)
+    shop.put("anna", 58, 1)
+    assert shop.answer(decisions[1], "anna", "tea", ACCEPTED) == (RECORDED,)
+    assert labels_of(shop) == []
+
+
+def test_a_decision_without_a_profile_teaches_its_context_alone(shop: Answers) -> None:
+    decision = shop.decide("nobody", basket=3.0)
+    shop.answer(decision, "nobody", "cake", ACCEPTED)
+    ((_, _, bins),) = labels_of(shop)
+    assert len(bins) == 2, "basket and channel"
+
+
+@pytest.mark.parametrize("kind", OutcomeKind)
+def test_the_same_outcome_counts_once(shop: Answers, kind: OutcomeKind) -> None:
+    decision = shop.decide("anna")
+    assert shop.answer(decision, "anna", "tea", kind, kind) == (RECORDED, DUPLICATE)
+    assert shop.answer(decision, "anna", "tea", kind) == (DUPLICATE,)
+    assert shop.answer(decision, "anna", "cake", kind) == (RECORDED,)
+    assert len(labels_of(shop)) == 2 * (kind in (ACCEPTED, REJECTED, CONVERTED))
+
+
+def test_what_cannot_count_is_refused_and_holds_nothing_up(shop: Answers) -> None:
+    decision = shop.decide("anna", count=1)
+    other = {"tea": "cake", "cake": "tea"}[decision.offers[0].offer]
+    first = decision.offers[0].offer
+    assert shop.answer(decision, "bert", first, ACCEPTED) == (OutcomeState.CUSTOMER_MISMATCH,)
+    assert shop.answer(decision, "anna", other, ACCEPTED) == (OutcomeState.OFFER_MISMATCH,)
+    assert shop.answer(decision, "anna", "", CONVERTED) == (OutcomeState.OFFER_MISMATCH,)
+    assert shop.answer(decision, "anna", first, ACCEPTED, at_ns=START_NS - 1) == (
+        OutcomeState.TOO_EARLY,
+    )
+    too_far = START_NS + OUTCOME_FUTURE_NS_MAX + 1
+    with pytest.raises(InvalidFieldError, match=r"outcomes\[0\]\.outcome_time"):
+        shop.answer(decision, "anna", first, ACCEPTED, at_ns=too_far)
+    shop.clock.move(30 * 86_400 + 1)
+    assert shop.answer(decision, "anna", first, ACCEPTED) == (OutcomeState.TOO_LATE,)
+    assert labels_of(shop) == []
+    assert figures_of(shop) == {"": (1, 0, 0, 0, 0)}
+
+
+def test_a_decision_that_was_never_made_is_told_after_a_second(shop: Answers) -> None:
+    decision = shop.decide("anna")
+    wrong_row = decision.decision_id[:-4] + "0007"
+    given = [wrong_row, "f" * 32, decision.decision_id]
+    shop.clock.move(2)
+    # The clock stands: each of them waits until it is moved, and then it is too late at once.
+    states = []
+    for name in given:
+        shop.kept.response._running = False
+        states += shop.answer(name, "anna", "tea", ACCEPTED)
+    assert states == [OutcomeState.DECISION_UNKNOWN] * 2 + [RECORDED]
+
+
+def test_an_outcome_that_comes_before_its_decision_waits_for_it(shop: Answers) -> None:
+    shop.held_back = []
+    decision = shop.decide("anna")
+    outcome = (bytes.fromhex(decision.decision_id), "anna", "tea", ACCEPTED, None, None)
+    future = shop.kept.response.record_outcomes((Outcome(*outcome), Outcome(*outcome)))
+    shop.desk.put("bert").result(20)
+    assert not future.done()
+    shop.kept.response.record_decisions(shop.held_back[0])
+    assert future.result(20) == (RECORDED, DUPLICATE)
+
+
+def test_an_unanswered_presentation_is_ignored_after_the_wait(shop: Answers) -> None:
+    decision = shop.decide("anna")
+    shop.answer(decision, "anna", "tea", PRESENTED)
+    shop.answer(decision, "anna", "cake", PRESENTED, CLICKED)
+    shop.clock.move(3599)
+    assert not shop.kept.ticker.tick()
+    assert labels_of(shop) == []
+    shop.clock.move(2)
+    while shop.kept.ticker.tick():
+        pass
+    found = labels_of(shop)
+    assert sorted((offer, truth) for offer, truth, _ in found) == [("cake", 0), ("tea", 0)]
+    kinds = contacts_of(shop, "anna")
+    assert sorted(kinds) == [ContactKind.PRESENTED, ContactKind.PRESENTED, ContactKind.IGNORED]
+    with shop.kept.state.read() as transaction:
+        assert not is_due(transaction, 1 << 62)
+    # A late answer still counts; a late refusal has been learned already.
+    assert shop.answer(decision, "anna", "tea", ACCEPTED) == (RECORDED,)
+    assert shop.answer(decision, "anna", "cake", REJECTED) == (RECORDED,)
+    assert [truth for _, truth, _ in labels_of(shop)] == [0, 0, 1]
+
+
+def test_an_answer_ends_the_wait(shop: Answers) -> None:
+    for kind in (ACCEPTED, REJECTED, CONVERTED):
+        decision = shop.decide("anna")
+        shop.answer(decision, "anna", "tea", PRESENTED, kind)
+        # Told before the presentation, it lets no wait begin.
+        shop.answer(decision, "anna", "cake", kind, PRESENTED)
+    with shop.kept.state.read() as transaction:
+        assert not is_due(transaction, 1 << 62)
+
+
+def test_figures_count_each_offer_of_a_decision_once(shop: Answers) -> None:
+    decision = shop.decide("anna")
+    shop.answer(decision, "anna", "tea", ACCEPTED)
+    assert figures_of(shop)["tea"] == (0, 0, 0, 200, 40_000)
+    shop.answer(decision, "anna", "tea", PRESENTED)
+    shop.answer(decision, "anna", "tea", CONVERTED, value_minor=750)
+    assert figures_of(shop) == {"": (1, 0, 0, 0, 0), "tea": (0, 1, 1, 750, 562_500)}
+
+
+def test_a_retry_of_a_decision_counts_once_and_the_last_stands(shop: Answers) -> None:
+    first = shop.decide("anna", request_id="once")
+    again = shop.decide("anna", count=1, request_id="once")
+    assert first.decision_id == again.decision_id
+    assert figures_of(shop)[""] == (1, 0, 0, 0, 0)
+    states = [shop.answer(again, "anna", name, PRESENTED)[0] for name in ("tea", "cake")]
+    assert sorted(states) == [RECORDED, OutcomeState.OFFER_MISMATCH]
+
+
+def test_an_offer_that_is_gone_from_the_catalogue_can_still_be_answered(shop: Answers) -> None:
+    decision = shop.decide("anna")
+    files = {"shop.yaml": "\n".join(SHOP["shop.yaml"].splitlines()[:-1])}
+    shop.publish(files)
+    assert [offer.name for offer in shop.catalogue.offers] == ["tea"]
+    assert shop.answer(decision, "anna", "cake", CONVERTED) == (RECORDED,)
+    assert figures_of(shop)["cake"] == (0, 0, 0, 300, 90_000)
+    assert [offer for offer, _, _ in labels_of(shop)] == ["cake"]
+    assert "cake" in shop.wait_learned()
+
+
+def test_a_presentation_of_an_older_plan_teaches_nothing(shop: Answers) -> None:
+    decision = shop.decide("anna")
+    shop.answer(decision, "anna", "tea", PRESENTED)
+    shop.publish_plan([1.0, 2.0, 3.0])
+    shop.clock.move(3601)
+    while shop.kept.ticker.tick():
+        pass
+    assert labels_of(shop) == []
+    assert ContactKind.IGNORED in contacts_of(shop, "anna")
+
+
+def test_conversions_in_the_holdout_count_without_an_offer(tmp_path: Path) -> None:
+    files = {"shop.yaml": SHOP["shop.yaml"] + "holdout: {rate: 0.99, salt: s}\n"}
+    with open_answers(tmp_path / "store") as shop:
+        shop.publish(files)
+        decision = next(d for n in range(99) if (d := shop.decide("held")).in_holdout or n == 98)
+        assert decision.in_holdout
+        assert shop.answer(decision, "held", "tea", CONVERTED) == (OutcomeState.OFFER_MISMATCH,)
+        assert shop.answer(decision, "held", "", PRESENTED) == (OutcomeState.OFFER_MISMATCH,)
+        assert shop.answer(decision, "held", "", CONVERTED, value_minor=70) == (RECORDED,)
+        assert shop.answer(decision, "held", "", CONVERTED, value_minor=70) == (DUPLICATE,)
+        assert figures_of(shop)[""][3] == 70
+        assert contacts_of(shop, "held") == []
+
+
+def test_the_order_of_outcomes_makes_no_difference() -> None:
+    """All orders of the five outcomes leave the same marks, figures and labels."""
+    found = set()
+    for order in itertools.permutations(OutcomeKind):
+        mark, sums, labels = NO_MARK, [0, 0, 0], []
+        for kind in order:
+            value = {ACCEPTED: 200, CONVERTED: 750}.get(kind, 0)
+            effect = take_outcome(mark, kind, value, 99)
+            mark = effect.mark
+            sums[0] += effect.presented
+            sums[1] += effect.accepted
+            sums[2] += effect.value_minor
+            labels.append(effect.label)
+        found.add((mark, tuple(sums), tuple(sorted(labels))))
+    ((mark, sums_found, labels_found),) = found
+    assert sums_found == (1, 1, 750)
+    assert labels_found == (-1, -1, -1, 0, 1)
+    assert mark.due_ns == 0
+    assert end_wait(mark) == (mark, -1)
+
+
+def test_old_decisions_and_marks_are_forgotten_in_time(tmp_path: Path) -> None:
+    clock = MovingClock()
+    with open_answers(tmp_path / "store", clock) as shop:
+        shop.publish()
+        old = shop.decide("anna", request_id="r")
+        shop.answer(old, "anna", "tea", PRESENTED, ACCEPTED)
+        with shop.kept.state.read() as transaction:
+            before = {d.name: transaction.count(d) for d in FORGOTTEN}
+        assert min(before.values()) >= 1
+        clock.move(31 * 86_400)
+        shop.decide("bert")
+        with shop.kept.state.read() as transaction:
+            after = {d.name: transaction.count(d) for d in FORGOTTEN}
+        assert after == {"decisions": 1, "decision_names": 0, "outcome_marks": 0}
