@@ -137,6 +137,10 @@ BAD_REQUESTS: dict[str, tuple[pb.DecideOffersRequest, str, str, str]] = {
     "loaded attribute": (
         ask(context={"age": number(1)}), 'context["age"]', "ATTRIBUTE_UNKNOWN", "loaded",
     ),
+    "derived attribute": (
+        ask(context={"since_visit": number(1)}), 'context["since_visit"]', "ATTRIBUTE_UNKNOWN",
+        "derived from events",
+    ),
     "NaN": (
         ask(context={"basket_minor": number(math.nan)}), 'context["basket_minor"]',
         "ATTRIBUTE_OUT_OF_RANGE", "nan",

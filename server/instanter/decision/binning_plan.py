@@ -250,7 +250,7 @@ class Binner:
             plan.row_start,
             self._rows,
         )
-        bins = (self._rows[0] - plan.row_start).astype(np.uint8)
+        bins: NDArray[np.uint8] = (self._rows[0] - plan.row_start).astype(np.uint8)
         return (bins[self._profile_count :] if slots is None else bins).tobytes()
 
 

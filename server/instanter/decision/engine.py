@@ -374,6 +374,8 @@ def _context_error(tables: DecisionTables, name: str, field: str) -> InvalidFiel
     expected = _expect("a context attribute of the schema", name, tables.context)
     if name in tables.catalogue.schema.loaded:
         expected = "a context attribute; this one is loaded and cannot be given in a request"
+    elif name in tables.catalogue.schema.derived:
+        expected = "a context attribute; this one is derived from events"
     return InvalidFieldError(field, name, expected, reason="ATTRIBUTE_UNKNOWN")
 
 

@@ -125,7 +125,8 @@ def _lay_out_zones(catalogue: CompiledCatalogue) -> dict[str, list[int]]:
     """Return the time zones' part of the policy; nothing but UTC where nothing needs a zone."""
     policy = catalogue.contact_policy
     names = [policy.time_zone]
-    for attribute in catalogue.schema.loaded.values():
+    schema = catalogue.schema
+    for attribute in (*schema.loaded.values(), *schema.derived.values()):
         if attribute.slot == policy.time_zone_slot:
             names += attribute.values
     zones = [_find_offsets(name, policy.time_zone) for name in names] if policy.quiet_hours else []
