@@ -28,8 +28,6 @@ class Place:
     ----------
     child
         Who has it, or None.
-    told
-        Whether it was logged that its holder serves.
     failures_count
         Holders in a row that did not serve for a second.
     retry_ns
@@ -40,7 +38,6 @@ class Place:
         self._clock = clock
         self.role = role
         self.child: ChildProcess | None = None
-        self.told = False
         self.failures_count = 0
         self.retry_ns = 0
 
@@ -59,7 +56,6 @@ class Place:
     def fill(self, child: ChildProcess) -> None:
         """Give it to a process."""
         self.child = child
-        self.told = False
 
     def empty(self) -> None:
         """Take note that its holder has ended."""

@@ -61,6 +61,8 @@ class ChildProcess:
         Its process id.
     stage
         How far it has come.
+    stage_told
+        How far it had come when that was last logged.
     assignment
         Its role, or None.
     ready
@@ -82,6 +84,7 @@ class ChildProcess:
         self._channel: Channel | None = None
         self._counted: asyncio.Event | None = None
         self.stage = Stage.WARMING
+        self.stage_told = Stage.WARMING
         self.assignment: Assignment | None = None
         self.ready: Message = {}
         self.ready_ns = 0

@@ -175,7 +175,7 @@ class Supervisor:
                 checked_ns = now_ns
                 self._bury()
                 await self._fill(now_ns)
-                self._tell_serving()
+                self._tell_stages()
                 if not self._announced_ns and all(place.serves for place in self._places):
                     self._announced_ns = now_ns
                     on_ready()
@@ -214,13 +214,16 @@ class Supervisor:
             ):
                 raise _make_error(child)
 
-    def _tell_serving(self) -> None:
-        """Log each process that has begun to serve."""
+    def _tell_stages(self) -> None:
+        """Log each process that has begun to serve, or to stand by."""
         assert self._log is not None
-        for place in self._places:
-            if place.child is not None and place.serves and not place.told:
-                place.told = True
-                self._log.info("process_serves", role=str(place.role), pid=place.child.pid)
+        for child in self._children:
+            if child.stage is not child.stage_told:
+                child.stage_told = child.stage
+                if child.stage is Stage.SERVING:
+                    self._log.info("process_serves", role=_name_role(child), pid=child.pid)
+                elif child.stage is Stage.WARM and self._announced_ns:
+                    self._log.info("process_stands_by", pid=child.pid)
 
     def _note_failed_warm_up(self, child: ChildProcess) -> None:
         """Wait a while before the next process is started; give up when none ever served."""

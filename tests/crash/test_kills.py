@@ -1,0 +1,220 @@
+"""Killed, frozen and stopped processes of a server, while others write to it and ask it.
+
+`INSTANTER_KILLS=100` is the long version, which measures; the suite's takes a dozen.
+"""
+
+import json
+import os
+import random
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from instanter.client import ClientError, Timeouts
+from instanter.store.environment import Environment
+from tests.crash.killable import (
+    SHOP,
+    Server,
+    Writers,
+    connect,
+    is_alive,
+    measure_outage_s,
+    probe,
+)
+
+KILLS = int(os.environ.get("INSTANTER_KILLS", "12"))
+OUTAGE_S_MAX = 2.0
+LOADED_OUTAGE_S_MAX = 2.0 if KILLS > 50 else 8.0
+"""Other tests run beside these in the suite, and want the same two cores."""
+
+STRANGERS = 40
+"""Slots of the reader table that processes which live may need."""
+
+
+@pytest.fixture(params=[1], ids=lambda workers: f"{workers} workers")
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    yield from serve(tmp_path, request.param)
+
+
+def serve(tmp_path: Path, workers: int) -> Iterator[Server]:
+    server = Server(tmp_path / "store", workers)
+    server.start()
+    try:
+        with connect(server.address, Timeouts()) as client:
+            client.apply_catalogue({"shop.yaml": SHOP})
+        server.wait_warm()
+        yield server
+    finally:
+        assert server.process is not None
+        if server.process.poll() is None:
+            server.kill()
+
+
+def count_readers(server: Server) -> int:
+    with Environment.open(server.folder, writable=False) as environment:
+        return environment.figures().reader_count
+
+
+def list_processes_of(parents: set[int]) -> list[int]:
+    """All processes of servers with these supervisors, whoever is their parent by now."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"instanter.supervisor.child" in words and int(words[-2]) in parents:
+                found.append(int(folder.name))
+    return found
+
+
+def kill(server: Server, victims: str) -> None:
+    """Kill processes by what they are; a killed supervisor is followed by a new one at once."""
+    if victims == "supervisor":
+        server.kill()
+        server.start()
+        return
+    roles = ["keeper", "worker"] if victims == "all" else [victims]
+    for pid in [pid for role in roles for pid in server.find_pids(role)[:1]]:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180 + 20 * KILLS)
+def test_random_kills_lose_nothing_and_leave_nothing(server: Server) -> None:
+    choose = random.Random(4)
+    readers = count_readers(server)
+    outages: dict[str, list[float]] = {}
+    supervisors = set()
+    with Writers(server.address, 3) as writers:
+        for number in range(KILLS):
+            assert server.process is not None
+            supervisors.add(server.process.pid)
+            time.sleep(choose.uniform(0.0, 0.4))
+            roles = ["keeper", "worker", "all", "supervisor"]
+            victims = roles[number] if number < 4 else choose.choice(roles[:3] * 3 + roles[3:])
+            begun = time.monotonic()
+            kill(server, victims)
+            outages.setdefault(victims, []).append(measure_outage_s(server.address, begun))
+            server.wait_warm()
+    lost = writers.find_lost()
+    print(json.dumps({"acknowledged": len(writers.acknowledged), "lost": len(lost)}))
+    for victims, seconds in sorted(outages.items()):
+        shown = [round(each, 2) for each in sorted(seconds)]
+        print(victims, "median", round(statistics.median(seconds), 2), "s of", shown)
+    assert len(writers.acknowledged) > 20 * KILLS, "there was a load"
+    assert not lost
+    time.sleep(1.5)  # the keeper frees slots of dead readers once a second
+    assert count_readers(server) <= readers + STRANGERS
+    assert server.process is not None
+    supervisors.add(server.process.pid)
+    assert server.stop() == 0
+    assert list_processes_of(supervisors) == []
+    for victims in ("keeper", "worker", "all"):
+        assert max(outages[victims]) <= LOADED_OUTAGE_S_MAX, victims
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["keeper", "worker"])
+def test_a_frozen_process_is_replaced(server: Server, role: str) -> None:
+    (frozen,) = server.find_pids(role)
+    begun = time.monotonic()
+    os.kill(frozen, signal.SIGSTOP)
+    longest_s = 0.0
+    while is_alive(frozen):
+        asked = time.monotonic()
+        probe(server.address, timeout_s=10.0)
+        longest_s = max(longest_s, time.monotonic() - asked)
+        assert time.monotonic() - begun < 20.0
+    replaced_s = time.monotonic() - begun
+    outage_s = measure_outage_s(server.address, begun)
+    print(f"{role}: killed after {replaced_s:.2f} s, back after {outage_s:.2f} s")
+    print(f"the longest call took {longest_s:.2f} s")
+    assert max(replaced_s, outage_s, longest_s) <= LOADED_OUTAGE_S_MAX
+
+
+@pytest.mark.slow
+def test_decisions_go_on_while_the_keeper_is_replaced(server: Server) -> None:
+    (keeper,) = server.find_pids("keeper")
+    os.kill(keeper, signal.SIGSTOP)
+    with connect(server.address, Timeouts(decision_s=1.0)) as client:
+        for _ in range(50):
+            assert client.decide_offers("c", "web").catalogue_revision == 1
+    assert is_alive(keeper), "all of that happened while it was frozen"
+
+
+@pytest.mark.slow
+def test_a_write_waits_for_a_new_keeper(server: Server) -> None:
+    with connect(server.address, Timeouts(write_s=10.0)) as client:
+        client.update_customer("before", {"age": 1})
+        (keeper,) = server.find_pids("keeper")
+        os.kill(keeper, signal.SIGKILL)
+        while is_alive(keeper):
+            time.sleep(0.001)
+        time.sleep(0.02)  # the worker has noticed
+        client.update_customer("after", {"age": 2})
+        assert client.get_customer("after").attributes == {"age": 2.0}
+        assert client.get_customer("before").attributes == {"age": 1.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", [0, 1], indirect=True, ids=["alone", "with a worker"])
+def test_sigterm_under_load_finishes_what_was_begun(server: Server) -> None:
+    with Writers(server.address, 4) as writers:
+        while len(writers.acknowledged) < 200:
+            time.sleep(0.01)
+        begun = time.monotonic()
+        code = server.stop()
+        took_s = time.monotonic() - begun
+    assert code == 0
+    assert took_s <= 5.0
+    server.start()
+    assert writers.find_lost() == []
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_it_at_once(server: Server) -> None:
+    process = server.process
+    assert process is not None
+    (keeper,) = server.find_pids("keeper")
+    os.kill(keeper, signal.SIGSTOP)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    assert process.wait(10) == 130
+    assert time.monotonic() - begun < 3.0
+    assert list_processes_of({process.pid}) == []
+
+
+@pytest.mark.slow
+def test_an_outcome_that_is_not_known_is_said_to_be(server: Server) -> None:
+    """Writers that are under way when the keeper dies are told what to do."""
+    told: list[str] = []
+
+    def write() -> None:
+        with connect(server.address, Timeouts(write_s=10.0)) as client:
+            for number in range(100_000):
+                try:
+                    client.update_customer(f"u-{number}", {"age": number})
+                except ClientError as error:
+                    told.append(f"{error.reason} {error}")
+                    return
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    while any(thread.is_alive() for thread in threads):
+        for keeper in server.find_pids("keeper"):
+            os.kill(keeper, signal.SIGKILL)
+        for thread in threads:
+            thread.join(0.5)
+    assert len(told) == len(threads)
+    assert all("retry with the same id" in each for each in told), told
