@@ -46,11 +46,12 @@ NO_ACTIVITY: Final[Mapping[int, bytes]] = MappingProxyType({})
 DAMAGED_ACTIVITY: Final[Mapping[int, bytes]] = MappingProxyType({})
 """What `copy_activity` returns instead of a damaged record; compare with `is`."""
 
-_HEADER = struct.Struct("<HHIQ")
-_TAIL = struct.Struct("<II")
-_MAGIC, _FORMAT = 0x4149, 1
-_FIXED_SIZE_BYTES = _HEADER.size + _TAIL.size
-_TABLES = tuple(struct.Struct(f"<{2 * count}I") for count in range(SECTIONS_MAX + 1))
+_HEADS = tuple(struct.Struct(f"<IIQ{2 * count}I") for count in range(SECTIONS_MAX + 1))
+"""Magic and format, number of sections, reserve and table, for each number of sections."""
+
+_FORM = 1 << 16 | 0x4149
+_HEADER_SIZE_BYTES = _HEADS[0].size
+_TAIL_SIZE_BYTES = 8
 _PADDING = tuple(b"\0" * (-size % 8) for size in range(8))
 
 
@@ -72,23 +73,23 @@ def copy_activity(transaction: Transaction, key: bytes) -> Mapping[int, bytes]:
         return NO_ACTIVITY
     record = b"".join((key, view))
     start = len(key)
-    end = len(record)
-    if end - start < _FIXED_SIZE_BYTES or google_crc32c.value(record) != RESIDUE:
+    end = len(record) - _TAIL_SIZE_BYTES
+    if end - start < _HEADER_SIZE_BYTES or google_crc32c.value(record) != RESIDUE:
         return DAMAGED_ACTIVITY
-    magic, record_format, count, _ = _HEADER.unpack_from(record, start)
-    if magic != _MAGIC or record_format != _FORMAT or count > SECTIONS_MAX:
+    # The lowest byte of the count, which is small: what is read with it shows if it is not.
+    count = record[start + 4]
+    if count > SECTIONS_MAX or start + _HEADER_SIZE_BYTES + 8 * count > end:
         return DAMAGED_ACTIVITY
-    start += _HEADER.size
-    table = _TABLES[count]
-    if start + table.size > end:
+    head = _HEADS[count].unpack_from(record, start)
+    if head[0] != _FORM or head[1] != count:
         return DAMAGED_ACTIVITY
-    numbers = iter(table.unpack_from(record, start))
-    start += table.size
+    start += _HEADER_SIZE_BYTES + 8 * count
     sections = {}
-    for number, size in zip(numbers, numbers, strict=True):
-        sections[number] = record[start : start + size]
-        start += size + (-size & 7)
-    return sections if start + _TAIL.size == end else DAMAGED_ACTIVITY
+    for at in range(3, 3 + 2 * count, 2):
+        stop = start + head[at + 1]
+        sections[head[at]] = record[start:stop]
+        start = stop + (start - stop & 7)
+    return sections if start == end else DAMAGED_ACTIVITY
 
 
 def load_activity(transaction: Transaction, key: bytes) -> dict[int, bytes] | None:
@@ -129,14 +130,14 @@ def put_activity(transaction: Transaction, key: bytes, sections: Mapping[int, by
         return
     assert len(sections) <= SECTIONS_MAX
     numbers = sorted(sections)
-    parts = [_HEADER.pack(_MAGIC, _FORMAT, len(numbers), 0), b""]
+    parts = [b""]
     table: list[int] = []
     for number in numbers:
         payload = sections[number]
         size = len(payload)
         table += (number, size)
         parts += (payload, _PADDING[size & 7])
-    parts[1] = _TABLES[len(numbers)].pack(*table)
+    parts[0] = _HEADS[len(numbers)].pack(_FORM, len(numbers), 0, *table)
     parts.append(b"\0\0\0\0")
     body = b"".join(parts)
     checksum = google_crc32c.extend(google_crc32c.value(key), body)

@@ -224,11 +224,17 @@ class Environment:
             The store is closed, or all slots of the reader table are taken.
         """
         while True:
-            self.gate.enter(thread)
+            gate = self.gate
+            # `gate.enter` and, below, `gate.leave` without the 0.1 µs that a call costs each read.
+            reading = gate.reading
+            assert thread not in reading, "a thread has one read transaction at a time"
+            reading.add(thread)
+            if gate.closed:
+                gate.wait(thread)
             try:
-                return self._raw.begin(self.handles[PROFILES.index], buffers=True)
+                return self._raw.begin(self.handles[0], buffers=True)
             except lmdb.Error as error:
-                self.gate.leave(thread)
+                gate.leave(thread)
                 self._recover_read(error)
 
     def end_read(self, raw: Any, thread: int) -> None:
@@ -236,7 +242,10 @@ class Environment:
         try:
             raw.abort()
         finally:
-            self.gate.leave(thread)
+            gate = self.gate
+            gate.reading.discard(thread)
+            if gate.closed:
+                gate.leave(thread)
 
     def figures(self) -> StoreFigures:
         """Return how large the store is."""

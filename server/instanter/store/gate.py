@@ -43,7 +43,7 @@ class ReadGate:
         assert thread not in self.reading, "a thread has one read transaction at a time"
         self.reading.add(thread)
         if self.closed:
-            self._wait(thread)
+            self.wait(thread)
 
     def leave(self, thread: int) -> None:
         """Let a thread out."""
@@ -71,7 +71,8 @@ class ReadGate:
                     self.closed = False
                     self._changed.notify_all()
 
-    def _wait(self, thread: int) -> None:
+    def wait(self, thread: int) -> None:
+        """Step back, as one who has come in while the gate is closed, until it opens."""
         with self._changed:
             while self.closed:
                 self.reading.discard(thread)

@@ -8,7 +8,7 @@ reader begins again, now having seen it. Nothing is purged before the base that 
 committed, so the base, taken later, has all that the overlay lacks.
 """
 
-import threading
+from threading import get_ident
 from types import TracebackType
 
 import lmdb
@@ -28,19 +28,19 @@ class LayeredReading:
         self._overlay = overlay
 
     def __enter__(self) -> Transaction:
-        thread = self._thread = threading.get_ident()
+        thread = self._thread = get_ident()
         base, overlay = self._base, self._overlay
         while True:
             seen = base.seen_id
-            self._overlay_raw = overlay.begin_read(thread)
+            overlay_raw = self._overlay_raw = overlay.begin_read(thread)
             try:
-                self._base_raw = base.begin_read(thread)
+                base_raw = self._base_raw = base.begin_read(thread)
             except BaseException:
-                overlay.end_read(self._overlay_raw, thread)
+                overlay.end_read(overlay_raw, thread)
                 raise
-            base_id = self._base_raw.id()
+            base_id = base_raw.id()
             if base_id == seen:
-                return Transaction(self._base_raw, base.handles, self._overlay_raw, overlay.handles)
+                return Transaction(base_raw, base.handles, overlay_raw, overlay.handles)
             # It may have been committed after the overlay's snapshot was taken.
             base.seen_id = base_id
             self._end()
