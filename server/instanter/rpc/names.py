@@ -1,16 +1,20 @@
 """Resource names: the one module that parses and formats them (AIP-122)."""
 
+import re
 import unicodedata
 from typing import Final
 
 from instanter.errors import InvalidFieldError
-from instanter.limits import CUSTOMER_ID_SIZE_BYTES_MAX
+from instanter.limits import CUSTOMER_ID_SIZE_BYTES_MAX, NAME_SIZE_MAX
 
 CATALOGUE_NAME: Final = "catalogue"
 """The one catalogue."""
 
 _CUSTOMERS: Final = "customers/"
 _CUSTOMERS_SIZE: Final = len(_CUSTOMERS)
+_OFFERS: Final = "offers/"
+_DECISIONS: Final = "decisions/"
+_DECISION: Final = re.compile("decisions/[0-9a-f]{32}")
 _ASCII_SIZE_MAX: Final = CUSTOMER_ID_SIZE_BYTES_MAX
 _EXPECTED: Final = (
     f"customers/{{customer}}, the id 1 to {CUSTOMER_ID_SIZE_BYTES_MAX} bytes of UTF-8 without"
@@ -64,12 +68,49 @@ def format_customer_name(customer_id: str) -> str:
 
 def format_offer_name(offer: str) -> str:
     """Return the resource name of an offer."""
-    return f"offers/{offer}"
+    return _OFFERS + offer
 
 
 def format_decision_name(decision_id: str) -> str:
     """Return the resource name of a decision."""
-    return f"decisions/{decision_id}"
+    return _DECISIONS + decision_id
+
+
+def parse_offer_name(name: str, field: str) -> str:
+    """Return the offer's name within its resource name, `offers/{offer}`.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is not of that form; reason `OFFER_NAME_INVALID`.
+    """
+    offer = name.removeprefix(_OFFERS)
+    if not name.startswith(_OFFERS) or not 1 <= len(offer) <= NAME_SIZE_MAX or "/" in offer:
+        raise InvalidFieldError(
+            field,
+            name,
+            f"offers/{{offer}}, the offer's name of 1 to {NAME_SIZE_MAX} characters",
+            reason="OFFER_NAME_INVALID",
+        )
+    return offer
+
+
+def parse_decision_name(name: str, field: str) -> bytes:
+    """Return the id of 16 bytes within a decision's resource name, `decisions/{decision}`.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is not of that form; reason `DECISION_NAME_INVALID`.
+    """
+    if not _DECISION.fullmatch(name):
+        raise InvalidFieldError(
+            field,
+            name,
+            "decisions/{decision}, the id 32 hex digits as a response gave them",
+            reason="DECISION_NAME_INVALID",
+        )
+    return bytes.fromhex(name.removeprefix(_DECISIONS))
 
 
 def check_catalogue_name(name: str, field: str) -> None:
