@@ -1,9 +1,14 @@
 """Event kinds and derived attributes that change: numbers in the log and in states stay."""
 
+from dataclasses import astuple, replace
+
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from instanter import limits
 from instanter.catalogue.schema import AttributeSource
+from instanter.errors import CatalogueInvalidError
 from tests.catalogue.worlds import compile_files, problems_of
 
 VISIT = "  - {name: visit, fields: [{name: page, kind: category, values: [a, b]}]}\n"
@@ -209,3 +214,63 @@ def test_a_field_that_is_gone_is_told_as_gone():
     (field,) = change.fields
     assert "online" in field.old_value
     assert "online" not in field.new_value
+
+
+_KINDS = {"a": "number", "b": "flag", "c": "category, values: [x, y]"}
+_derive = st.sampled_from(
+    [
+        "{event: e1, function: count, window: 1d}",
+        "{event: e2, function: count, half_life: 1d}",
+        "{event: e1, function: count, window: 1d, where: has(event.b)}",
+        "{event: e2, function: distinct, field: b, window: 1d}",
+        "{event: e2, function: distinct, field: c, window: 1d}",
+    ]
+)
+_versions = st.fixed_dictionaries(
+    {
+        "events": st.dictionaries(
+            st.sampled_from(["e1", "e2", "e3"]),
+            st.lists(st.sampled_from(sorted(_KINDS)), unique=True),
+            min_size=1,
+        ),
+        "derived": st.dictionaries(st.sampled_from(["d1", "d2"]), _derive),
+        "loaded": st.lists(st.sampled_from(["l1", "l2"]), unique=True),
+    }
+)
+
+
+def _write(version):
+    events = "".join(
+        f"  - name: {name}\n    fields: ["
+        + ", ".join(f"{{name: {field}, kind: {_KINDS[field]}}}" for field in fields)
+        + "]\n"
+        for name, fields in version["events"].items()
+    )
+    attributes = "".join(f"  - {{name: {name}, kind: number}}\n" for name in version["loaded"])
+    attributes += "".join(
+        f"  - {{name: {name}, kind: number, source: derived, derive: {derive}}}\n"
+        for name, derive in version["derived"].items()
+    )
+    return _files(events, attributes or AGE)
+
+
+@hypothesis.settings(max_examples=60)
+@hypothesis.given(st.lists(_versions, min_size=2, max_size=8))
+def test_no_number_ever_means_something_else(versions):
+    meanings = {}
+    previous = None
+    for version in versions:
+        try:
+            previous = compile_files(_write(version), previous).catalogue
+        except CatalogueInvalidError:
+            continue
+        found = {("event", e.code): e.name for e in previous.events}
+        for event in previous.events:
+            found.update({("field", event.name, f.index): f.name for f in event.fields})
+            assert [f.index for f in event.fields] == list(range(len(event.fields)))
+        found.update({("slot", a.slot): a.name for a in previous.schema})
+        for d in previous.derivations:
+            found["state", d.state_id] = (d.attribute, *astuple(replace(d, condition_literal=0)))
+            assert d.state_id < previous.state_id_next
+        for number, meaning in found.items():
+            assert meanings.setdefault(number, meaning) == meaning
