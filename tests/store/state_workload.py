@@ -169,12 +169,13 @@ def main() -> None:
             map_size_bytes=MAP_SIZE_BYTES,
             overlay_map_size_bytes=MAP_SIZE_BYTES,
         ) as state:
-            folded = state.folded_sequence()
+            # Where the log would end.
+            folded, applied = state.folded_sequence(), state.applied_sequence()
             state.rebuild(
-                lambda t: [apply(t, number) for number in range(folded + 1, folded + 20)],
-                sequence=folded + 19,
+                lambda t: [apply(t, number) for number in range(folded + 1, applied + 1)],
+                sequence=applied,
             )
-            for sequence in Keeping(state, folded + 19).steps():
+            for sequence in Keeping(state, applied).steps():
                 print(sequence, flush=True)
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set())).start()

@@ -51,6 +51,23 @@ def test_a_writer_killed_between_any_two_instructions_leaves_what_it_acknowledge
     assert folded_before > 100
 
 
+def test_a_reader_that_lives_on_sees_every_writer_take_over_whole(tmp_path: Path) -> None:
+    State.open(tmp_path, writable=True).close()
+    with workload("read", tmp_path) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "open\n"
+        acknowledged = 0
+        for seconds in (0.2, 0.05, 0.3, 0.1):
+            with workload("write", tmp_path) as process:
+                acknowledged = last_line(process, seconds)
+            assert reader.poll() is None, reader.communicate()[1]
+        output, errors = reader.communicate("")
+    assert reader.returncode == 0, errors
+    count, sequence = map(int, output.split())
+    assert count > 20
+    assert 0 < sequence <= acknowledged + 1
+
+
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
     folder.mkdir()
