@@ -267,6 +267,23 @@ def test_the_change_says_itself_up_to_where_it_goes(tmp_path: Path) -> None:
         assert state.folded_sequence() == 12
 
 
+def test_readers_see_the_old_overlay_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    seen: list[bytes | None] = []
+
+    def change(transaction: Transaction) -> None:
+        reader = threading.Thread(target=lambda: seen.append(get(state, KEYS[0])))
+        reader.start()
+        reader.join()
+        assert transaction.get(PROFILES, KEYS[0]) is None
+        transaction.put(PROFILES, KEYS[0], b"new")
+
+    with State.open(tmp_path, writable=True) as state:
+        put(state, KEYS[0], b"old")
+        state.rebuild(change)
+        assert seen == [b"old"]
+        assert get(state, KEYS[0]) == b"new"
+
+
 def test_a_fold_that_may_not_go_on_changes_nothing(tmp_path: Path) -> None:
     def refuse(sequence: int) -> None:
         raise UnavailableError("the log has failed")
