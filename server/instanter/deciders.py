@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import threading
+from pathlib import Path
 from typing import Final
 
 from instanter.clock import Clock
@@ -36,6 +37,8 @@ class Deciders:
         Time, the events log, and what counts.
     record
         Takes what each turn leaves in the log; None when decisions are not recorded.
+    live_folder
+        Where the live tables of what is being learned are; None to follow none.
 
     Attributes
     ----------
@@ -51,6 +54,7 @@ class Deciders:
         log: EventsLog,
         metrics: Metrics,
         record: Recorder | None = None,
+        live_folder: Path | None = None,
     ) -> None:
         self._store = store
         self._log = log
@@ -58,6 +62,8 @@ class Deciders:
         self._revisions = NOTHING_PUBLISHED
         self._refused = NOTHING_PUBLISHED
         self._refreshing = threading.Lock()
+        self._live_folder = live_folder
+        self._live_path: Path | None = None
         reservations = Reservations()
         self.engine, self.batch_engine = (
             DecisionEngine(
@@ -90,7 +96,7 @@ class Deciders:
             self._metrics.kernels_compiled_late_count = count_compiled() - compiled_count
             try:
                 # Looking costs microseconds; laying out new tables takes a thread's while.
-                if find_revisions(self._store) != self._revisions:
+                if find_revisions(self._store) != self._revisions or self._has_live():
                     await asyncio.to_thread(self.refresh)
             except InstanterError as error:
                 self._log.error("publication_unreadable", message=error.message)
@@ -100,15 +106,16 @@ class Deciders:
     def _refresh(self) -> bool:
         """Do what `refresh` promises; only one thread at a time does."""
         revisions = find_revisions(self._store)
-        if revisions in (self._revisions, self._refused):
+        if revisions in (self._revisions, self._refused) and not self._has_live():
             return False
         try:
-            tables = load_tables(self._store, self._log_refused)
+            tables = load_tables(self._store, self._log_refused, self._live_folder)
         except InstanterError as error:
             self._refused = revisions
             self._log_refused(error)
             return False
         if tables is not None:
+            self._live_path = tables.live_path
             self.engine.install(tables)
             self.batch_engine.install(tables)
             self._metrics.catalogue_revision = tables.catalogue.revision
@@ -117,6 +124,10 @@ class Deciders:
             self._log.info("publication_installed", catalogue=found.catalogue, models=found.models)
         self._revisions = revisions
         return True
+
+    def _has_live(self) -> bool:
+        """Return whether there is now a live table that was not there when tables were made."""
+        return self._live_path is not None and self._live_path.exists()
 
     def _log_refused(self, error: InstanterError) -> None:
         self._log.error("publication_refused", reason=error.reason, message=error.message)

@@ -74,6 +74,16 @@ class InvalidFieldError(InstanterError):
         self.expected = expected
 
 
+def place_field(error: InvalidFieldError, path: str) -> InvalidFieldError:
+    """Return the error of a part of a request, with the path of that part before its field.
+
+    So what checks many alike makes paths only when there is an error.
+    """
+    return InvalidFieldError(
+        f"{path}.{error.field}", error.value, error.expected, reason=error.reason
+    )
+
+
 class NotFoundError(InstanterError):
     """What the request names does not exist."""
 

@@ -18,6 +18,8 @@ from instanter.errors import InstanterError
 from instanter.events_log import EventsLog, make_events_log
 from instanter.fronts import make_front
 from instanter.keeper.compiler import ProcessCompiler
+from instanter.keeper.explaining import DecisionExplainer
+from instanter.keeper.live_scores import LIVE_FOLDER_NAME
 from instanter.keeper.opening import KeptStore
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
@@ -26,11 +28,14 @@ from instanter.limits import DRAIN_NS_MAX
 from instanter.metrics import Metrics, MetricsDoor
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
+from instanter.rpc.decision_reports import DecisionReports
 from instanter.rpc.decisions import DecisionService
 from instanter.rpc.events import EventService
+from instanter.rpc.forwarding import DECISIONS_TOPIC
 from instanter.rpc.forwarding_door import ForwardingDoor
 from instanter.rpc.front import Service
 from instanter.rpc.listening import Listening, Transport
+from instanter.rpc.outcomes import OutcomeDesk
 from instanter.store.opening import check_folder
 from instanter.store.server_lock import ServerLock
 
@@ -91,7 +96,14 @@ class Node:
             raise
         self.state = self._kept.state
         self.keeper = self._kept.keeper
-        self.deciders = Deciders(self.state, clock=self._clock, log=self._log, metrics=self.metrics)
+        self.deciders = Deciders(
+            self.state,
+            clock=self._clock,
+            log=self._log,
+            metrics=self.metrics,
+            record=self._record_decisions,
+            live_folder=folder / LIVE_FOLDER_NAME,
+        )
         self.engine = self.deciders.engine
         self._compiler = ProcessCompiler()
         self._published = PublishedCatalogue()
@@ -133,6 +145,12 @@ class Node:
             clock=self._clock,
             on_published=self.refresh,
         )
+        explainer = DecisionExplainer(
+            self.state,
+            self._kept.log.reader.read_at,
+            current_tables=lambda: self.engine.tables,
+        )
+        reports = DecisionReports(self.state, published=self._published, explain=explainer.explain)
         return (
             CustomerService(
                 self.state,
@@ -152,6 +170,10 @@ class Node:
                 self.deciders.batch_engine,
                 clock=self._clock,
                 metrics=self.metrics,
+                further=(
+                    OutcomeDesk(self._kept.response.record_outcomes, lane=READ_LANE).describe(),
+                    *reports.describe(),
+                ),
             ).describe(),
         )
 
@@ -208,7 +230,7 @@ class Node:
         """
         door = ForwardingDoor(
             self.list_services(),
-            hearers={},
+            hearers={DECISIONS_TOPIC: self._record_decisions},
             log=self._log,
             metrics=self.metrics,
             clock=self._clock,
@@ -220,6 +242,13 @@ class Node:
                 await stop.wait()
         finally:
             await door.stop(DRAIN_NS_MAX)
+
+    def _record_decisions(self, body: bytes) -> None:
+        """Record what a turn decided; what the keeper does not take is dropped and counted."""
+        try:
+            self._kept.response.record_decisions(body)
+        except InstanterError:
+            self.metrics.decision_records_dropped_count += 1
 
     @contextlib.asynccontextmanager
     async def _watching(self) -> AsyncIterator[None]:

@@ -4,25 +4,30 @@ import asyncio
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from instanter.clock import Clock, SystemClock
 from instanter.deciders import Deciders
+from instanter.decision.explanation import Explanation
 from instanter.events_log import EventsLog, make_events_log
 from instanter.fronts import make_front
 from instanter.keeper.compiler import ProcessCompiler
+from instanter.keeper.live_scores import LIVE_FOLDER_NAME
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
 from instanter.limits import DRAIN_NS_MAX
 from instanter.metrics import Metrics
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
+from instanter.rpc.decision_reports import DecisionReports
 from instanter.rpc.decisions import DecisionService
 from instanter.rpc.events import EventService
-from instanter.rpc.forwarding import Forwarder
+from instanter.rpc.forwarding import DECISIONS_TOPIC, Forwarder
 from instanter.rpc.front import Service
 from instanter.rpc.listening import Listening
+from instanter.rpc.outcomes import OutcomeDesk
 from instanter.store.state import State
 
 FORWARDED: Final = frozenset({"ApplyCatalogue", "ExplainDecision", "ReportUplift"})
@@ -54,7 +59,12 @@ class WorkerNode:
         self._state = State.open(folder, writable=False)
         self._forwarder = Forwarder(folder, log=self._log, metrics=self.metrics, clock=self._clock)
         self._deciders = Deciders(
-            self._state, clock=self._clock, log=self._log, metrics=self.metrics
+            self._state,
+            clock=self._clock,
+            log=self._log,
+            metrics=self.metrics,
+            record=partial(self._forwarder.tell, DECISIONS_TOPIC),
+            live_folder=folder / LIVE_FOLDER_NAME,
         )
         self._published = PublishedCatalogue()
         self._deciders.refresh()
@@ -72,6 +82,7 @@ class WorkerNode:
             published=self._published,
             clock=self._clock,
         )
+        reports = DecisionReports(self._state, published=self._published, explain=_explain_nothing)
         services = (
             CustomerService(
                 self._state,
@@ -88,6 +99,10 @@ class WorkerNode:
                 self._deciders.batch_engine,
                 clock=self._clock,
                 metrics=self.metrics,
+                further=(
+                    OutcomeDesk(_submit_nothing, lane=READ_LANE).describe(),
+                    *reports.describe(),
+                ),
             ),
         )
         return tuple(
@@ -121,6 +136,10 @@ class WorkerNode:
             watch.cancel()
             await front.stop(DRAIN_NS_MAX)
             self._forwarder.stop()
+
+
+def _explain_nothing(_: bytes) -> Explanation:
+    raise AssertionError("a worker forwards what needs the log")
 
 
 def _submit_nothing(*_: Any, **__: Any) -> Future[Any]:

@@ -28,6 +28,7 @@ from instanter.rpc.events import EventService
 from instanter.rpc.fast.front import FastFront
 from instanter.rpc.front import Front, Service
 from instanter.rpc.grpcio_front import GrpcioFront
+from instanter.rpc.outcomes import OutcomeDesk
 from instanter.v1.catalogue_service_pb2 import (
     ApplyCatalogueRequest,
     ApplyCatalogueResponse,
@@ -169,11 +170,21 @@ class Shop:
             log=make_events_log(self.log, as_json=True), metrics=self.metrics, clock=self.clock
         )
         self.engine, self.batch_engine = (
-            DecisionEngine(state, self.clock, decision_id_prefix=prefix * 16, on_damaged=damaged)
+            DecisionEngine(
+                state,
+                self.clock,
+                decision_id_prefix=prefix * 16,
+                on_damaged=damaged,
+                record=self.kept.response.record_decisions,
+            )
             for prefix in "ab"
         )
         decisions = DecisionService(
-            self.engine, self.batch_engine, clock=self.clock, metrics=self.metrics
+            self.engine,
+            self.batch_engine,
+            clock=self.clock,
+            metrics=self.metrics,
+            further=(OutcomeDesk(self.kept.response.record_outcomes, lane=READ_LANE).describe(),),
         )
         customers = CustomerService(
             state, submit=self.keeper.submit, published=self.published, clock=self.clock

@@ -1,14 +1,19 @@
 """What is published in the store, laid out for decisions; read again when it has changed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from instanter.catalogue import serialization
 from instanter.catalogue.compiled import CompiledCatalogue
-from instanter.decision.models import ModelSet
-from instanter.decision.scoring import build_score_table
+from instanter.decision.learner import LearnerSettings
+from instanter.decision.live_table import LiveTable, live_path
+from instanter.decision.models import ModelSet, digest_of, plan_from_bytes, plan_to_bytes
+from instanter.decision.online_models import OnlineModels
+from instanter.decision.scoring import build_score_table, make_blank_table
 from instanter.decision.tables import DecisionTables, make_tables
 from instanter.errors import DamagedError, InstanterError, PreconditionError
+from instanter.store.model_states import load_plan, load_plan_digest, load_states
 from instanter.store.publications import (
     CATALOGUE,
     MODELS,
@@ -25,10 +30,14 @@ OnRefused = Callable[[InstanterError], None]
 
 @dataclass(frozen=True, slots=True)
 class Revisions:
-    """Revisions of the catalogue and of the models; 0 where nothing has been published."""
+    """Revisions of the catalogue and of the models; 0 where nothing has been published.
+
+    `plan` is the digest of the plan that the keeper made while no models are; empty for none.
+    """
 
     catalogue: int
     models: int
+    plan: bytes = b""
 
 
 NOTHING_PUBLISHED = Revisions(0, 0)
@@ -38,9 +47,9 @@ NOTHING_PUBLISHED = Revisions(0, 0)
 def find_revisions(environment: Readable) -> Revisions:
     """Return the revisions that are published now. Costs a few µs, so it can be polled."""
     with environment.read() as transaction:
-        return Revisions(
-            current_revision(transaction, CATALOGUE), current_revision(transaction, MODELS)
-        )
+        models = current_revision(transaction, MODELS)
+        plan = b"" if models else load_plan_digest(transaction)
+        return Revisions(current_revision(transaction, CATALOGUE), models, plan)
 
 
 def load_catalogue(environment: Readable) -> CompiledCatalogue | None:
@@ -93,15 +102,61 @@ def load_models(
 
 
 def load_tables(
-    environment: Readable, on_refused: OnRefused | None = None
+    environment: Readable, on_refused: OnRefused | None = None, live_folder: Path | None = None
 ) -> DecisionTables | None:
     """Read what is published and lay it out; None while there is no catalogue.
 
     Takes tens of milliseconds, so it is not for the event loop. Models that cannot be read are
     told to `on_refused`, see `load_models`; a catalogue that cannot be read is raised.
+
+    Parameters
+    ----------
+    environment
+        The store.
+    on_refused
+        As in `load_models`.
+    live_folder
+        Where live tables are. When the one of this catalogue and these models is there, the tables
+        follow it; otherwise they say where it will be. None for tables that follow nothing: they
+        know what had been learned when the store was last folded.
     """
     catalogue = load_catalogue(environment)
     if catalogue is None:
         return None
     revision, models = load_models(environment, on_refused)
-    return make_tables(catalogue, build_score_table(models, catalogue, revision=revision))
+    states: dict[str, bytes] = {}
+    try:
+        with environment.read() as transaction:
+            plan = load_plan(transaction) if models is None else None
+            states = load_states(transaction)
+        if plan is not None:
+            models = ModelSet(plan_from_bytes(plan), LearnerSettings(), {})
+    except DamagedError as error:
+        # What was published decides without what has been learned since.
+        if on_refused is None:
+            raise
+        on_refused(error)
+    path = None
+    if models is not None and live_folder is not None:
+        digest = digest_of(plan_to_bytes(models.plan))
+        path = live_path(live_folder, catalogue.revision, revision, digest)
+        table, _ = make_blank_table(models.plan, catalogue, revision=revision)
+        live = LiveTable.find(path, table)
+        if live is not None:
+            return replace(make_tables(catalogue, table), live=live)
+    if models is not None and states:
+        models = _restore(models, states, on_refused)
+    tables = make_tables(catalogue, build_score_table(models, catalogue, revision=revision))
+    return replace(tables, live_path=path)
+
+
+def _restore(models: ModelSet, states: dict[str, bytes], on_refused: OnRefused | None) -> ModelSet:
+    """Return models with what has been learned since they were published."""
+    online = OnlineModels(models)
+    try:
+        online.restore(states)
+    except DamagedError as error:
+        if on_refused is None:
+            raise
+        on_refused(error)
+    return ModelSet(models.plan, models.settings, online.models)

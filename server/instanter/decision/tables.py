@@ -5,6 +5,7 @@ catalogue revision and one model revision, never a mixture.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,8 @@ class DecisionTables:
     live
         Where newer scores of the same layout come from while the server learns; None when nothing
         does.
+    live_path
+        Where such a table will be; None when there is one already, or will be none.
     kernel_arguments
         The arguments of `decide_batch` that do not change from call to call, in its order.
     """
@@ -79,6 +82,7 @@ class DecisionTables:
     draws_choices: bool
     kernel_arguments: tuple[Any, ...]
     live: LiveTable | None = None
+    live_path: Path | None = None
 
 
 def make_tables(catalogue: CompiledCatalogue, score_table: ScoreTable) -> DecisionTables:

@@ -14,7 +14,14 @@ from instanter.limits import (
 )
 from instanter.metrics import Metrics
 from instanter.rpc.attribute_values import PlainValue, read_values
-from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, Lane, Service
+from instanter.rpc.front import (
+    BatchedMethod,
+    BlockingMethod,
+    CallContext,
+    Lane,
+    Method,
+    Service,
+)
 from instanter.rpc.names import format_decision_name, format_offer_name, parse_customer_name
 from instanter.rpc.request_ids import check_request_id
 from instanter.v1.decision_service_pb2 import (
@@ -50,6 +57,8 @@ class DecisionService:
         Measures how long a decision takes.
     metrics
         Counts decisions.
+    further
+        Methods about decisions of the past, which need the keeper or the log.
     """
 
     def __init__(
@@ -59,9 +68,11 @@ class DecisionService:
         *,
         clock: Clock,
         metrics: Metrics,
+        further: Sequence[Method] = (),
     ) -> None:
         self._single = _Desk(engine, clock, metrics)
         self._batch = _Desk(batch_engine, clock, metrics)
+        self._further = tuple(further)
 
     def describe(self) -> Service:
         """Return the service as fronts serve it."""
@@ -81,6 +92,7 @@ class DecisionService:
                     self.batch_decide_offers,
                     BATCH_LANE,
                 ),
+                *self._further,
             ),
         )
 

@@ -43,6 +43,9 @@ from instanter.rpc.front import (
 SOCKET_NAME: Final = "keeper.sock"
 """The socket's name in the data folder."""
 
+DECISIONS_TOPIC: Final = "decisions"
+"""What workers tell of their decisions, a turn each."""
+
 FRAME_SIZE_BYTES_MAX: Final = limits.REPLY_SIZE_BYTES_MAX + (1 << 16)
 """Bytes of the longest message: a reply with what comes around it."""
 
