@@ -17,12 +17,15 @@ from instanter.cli.bench_command import bench
 from instanter.cli.config_command import config_app
 from instanter.cli.decide_command import decide
 from instanter.cli.demo_command import demo
+from instanter.cli.explain_command import explain
 from instanter.cli.failures import EXIT_INTERRUPTED, report
 from instanter.cli.fit_command import fit
 from instanter.cli.get_command import get
 from instanter.cli.help_text import add_command
 from instanter.cli.load_command import load_app
 from instanter.cli.log_command import log_app
+from instanter.cli.record_command import record_app
+from instanter.cli.report_command import report_app
 from instanter.cli.schema_command import schema_app
 from instanter.cli.serve_command import serve
 from instanter.cli.version_command import version
@@ -54,8 +57,11 @@ app = typer.Typer(
 add_command(app, serve)
 add_command(app, apply)
 app.add_typer(load_app, name="load")
+app.add_typer(record_app, name="record")
 add_command(app, fit)
 add_command(app, decide)
+add_command(app, explain)
+app.add_typer(report_app, name="report")
 add_command(app, get)
 app.add_typer(schema_app, name="schema")
 app.add_typer(log_app, name="log")

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -12,6 +13,7 @@ import grpc
 from instanter.client.calls import METHODS, Call, Calls, Timeouts
 from instanter.client.connection import CHANNEL_OPTIONS, Tls
 from instanter.client.errors import translate
+from instanter.client.reports import Explanation, UpliftReport
 from instanter.client.retrying import Attempts, RetryPolicy
 from instanter.client.values import (
     AttributeValue,
@@ -20,6 +22,8 @@ from instanter.client.values import (
     CustomerPage,
     Decision,
     DecisionRequest,
+    Event,
+    EventCounts,
     Publication,
 )
 
@@ -147,6 +151,29 @@ class AsyncClient:
         """
         return await self._run(self._calls.decide_offers_batch(questions, timeout_s))
 
+    async def explain_decision(
+        self, decision: str, *, timeout_s: float | None = None
+    ) -> Explanation:
+        """Say why a decision of the past was made.
+
+        Arguments, result and errors are those of `Client.explain_decision`.
+        """
+        return await self._run(self._calls.explain_decision(decision, timeout_s))
+
+    async def report_uplift(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        offer: str = "",
+        *,
+        timeout_s: float | None = None,
+    ) -> UpliftReport:
+        """Report acceptance and value of each arm, with confidence intervals.
+
+        Arguments, result and errors are those of `Client.report_uplift`.
+        """
+        return await self._run(self._calls.report_uplift(start, end, offer, timeout_s))
+
     async def get_customer(
         self,
         customer: str,
@@ -201,6 +228,21 @@ class AsyncClient:
         """
         await self._run(
             self._calls.delete_customer(customer, allow_missing=allow_missing, timeout_s=timeout_s)
+        )
+
+    async def record_events(
+        self,
+        events: Iterable[Event],
+        *,
+        relaxed: bool = False,
+        timeout_s: float | None = None,
+    ) -> EventCounts:
+        """Record what customers did, 1 to 1000 events, all of them or none.
+
+        Arguments, result and errors are those of `Client.record_events`.
+        """
+        return await self._run(
+            self._calls.record_events(events, relaxed=relaxed, timeout_s=timeout_s)
         )
 
     async def list_customer_page(

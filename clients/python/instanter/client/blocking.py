@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -11,6 +12,7 @@ import grpc
 from instanter.client.calls import METHODS, Call, Calls, Timeouts
 from instanter.client.connection import CHANNEL_OPTIONS, Tls
 from instanter.client.errors import translate
+from instanter.client.reports import Explanation, UpliftReport
 from instanter.client.retrying import Attempts, RetryPolicy
 from instanter.client.values import (
     AttributeValue,
@@ -19,6 +21,8 @@ from instanter.client.values import (
     CustomerPage,
     Decision,
     DecisionRequest,
+    Event,
+    EventCounts,
     Publication,
 )
 
@@ -166,6 +170,56 @@ class Client:
         """
         return self._run(self._calls.decide_offers_batch(questions, timeout_s))
 
+    def explain_decision(self, decision: str, *, timeout_s: float | None = None) -> Explanation:
+        """Say why a decision of the past was made, decided anew with the inputs of that moment.
+
+        Parameters
+        ----------
+        decision
+            Id or resource name, as the decision had it.
+        timeout_s
+            Seconds for all attempts together; None takes `Timeouts.batch_s`.
+
+        Raises
+        ------
+        NotFoundError
+            When it was never made, or the server does not know it any longer.
+        PreconditionError
+            When the profile or catalogue of that moment is no longer kept.
+        ClientError
+            Or another of its kinds.
+        """
+        return self._run(self._calls.explain_decision(decision, timeout_s))
+
+    def report_uplift(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        offer: str = "",
+        *,
+        timeout_s: float | None = None,
+    ) -> UpliftReport:
+        """Report acceptance and value of each arm, with confidence intervals.
+
+        Parameters
+        ----------
+        start, end
+            Decisions from the day of `start` to the day of `end`, both included, in UTC; aware
+            datetimes. None for all.
+        offer
+            Id or resource name of the only offer to report; empty for all together.
+        timeout_s
+            Seconds for all attempts together; None takes `Timeouts.batch_s`.
+
+        Raises
+        ------
+        NotFoundError
+            When there is no such offer.
+        ClientError
+            Or another of its kinds.
+        """
+        return self._run(self._calls.report_uplift(start, end, offer, timeout_s))
+
     def get_customer(
         self,
         customer: str,
@@ -255,6 +309,37 @@ class Client:
         self._run(
             self._calls.delete_customer(customer, allow_missing=allow_missing, timeout_s=timeout_s)
         )
+
+    def record_events(
+        self,
+        events: Iterable[Event],
+        *,
+        relaxed: bool = False,
+        timeout_s: float | None = None,
+    ) -> EventCounts:
+        """Record what customers did, 1 to 1000 events, all of them or none.
+
+        The next decision of each customer, on every worker, knows of it.
+
+        Parameters
+        ----------
+        events
+            In any order; late ones count as if they had come in time.
+        relaxed
+            Return when a killed server would not lose them, but a power cut might: for clicks.
+        timeout_s
+            Seconds for all attempts together; None takes `Timeouts.write_s`.
+
+        Raises
+        ------
+        InvalidRequestError
+            When an event is wrong, the violation names its index; nothing was recorded.
+        ConflictError
+            When the id of an event was recorded with another content; nothing was recorded.
+        ClientError
+            Or another of its kinds.
+        """
+        return self._run(self._calls.record_events(events, relaxed=relaxed, timeout_s=timeout_s))
 
     def list_customer_page(
         self,

@@ -5,6 +5,7 @@ The synchronous and the asynchronous client differ only in how they wait for wha
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +13,7 @@ from google.protobuf import empty_pb2
 from google.protobuf.message import Message
 
 from instanter.client import replies, requests
+from instanter.client.reports import Explanation, UpliftReport
 from instanter.client.values import (
     AttributeValue,
     Catalogue,
@@ -19,11 +21,14 @@ from instanter.client.values import (
     CustomerPage,
     Decision,
     DecisionRequest,
+    Event,
+    EventCounts,
     Publication,
 )
 from instanter.v1 import catalogue_service_pb2 as catalogue_messages
 from instanter.v1 import customer_service_pb2 as customer_messages
 from instanter.v1 import decision_service_pb2 as decision_messages
+from instanter.v1 import event_service_pb2 as event_messages
 
 _Result = TypeVar("_Result")
 
@@ -39,7 +44,8 @@ class Timeouts:
         packet (Linux retransmits after 200 ms at the earliest) or a reconnect, and still end
         before a page would be felt to hang. Later than that, show something else.
     batch_s
-        A batch of decisions or of customers: 1000 of them are tens of milliseconds of work.
+        A batch of decisions or of customers: 1000 of them are tens of milliseconds of work. Also
+        an explanation, which reads the log, and a report.
     read_s
         One customer, one page, the catalogue.
     write_s
@@ -94,6 +100,18 @@ BATCH_DECIDE_OFFERS = Method(
     decision_messages.BatchDecideOffersResponse.FromString,
 )
 
+EXPLAIN_DECISION = Method(
+    "/instanter.v1.DecisionService/ExplainDecision",
+    decision_messages.ExplainDecisionResponse.FromString,
+)
+REPORT_UPLIFT = Method(
+    "/instanter.v1.DecisionService/ReportUplift",
+    decision_messages.ReportUpliftResponse.FromString,
+)
+RECORD_EVENTS = Method(
+    "/instanter.v1.EventService/RecordEvents", event_messages.RecordEventsResponse.FromString
+)
+
 METHODS = (
     GET_CUSTOMER,
     BATCH_GET_CUSTOMERS,
@@ -104,6 +122,9 @@ METHODS = (
     APPLY_CATALOGUE,
     DECIDE_OFFERS,
     BATCH_DECIDE_OFFERS,
+    EXPLAIN_DECISION,
+    REPORT_UPLIFT,
+    RECORD_EVENTS,
 )
 """All methods of the contract that this client calls."""
 
@@ -167,6 +188,28 @@ class Calls:
             timeout_s=self._timeouts.batch_s if timeout_s is None else timeout_s,
         )
 
+    def explain_decision(self, decision: str, timeout_s: float | None) -> Call[Explanation]:
+        """Return the call that explains a decision."""
+        return Call(
+            EXPLAIN_DECISION,
+            requests.explain_decision(decision),
+            replies.explanation,
+            repeatable=True,
+            timeout_s=self._timeouts.batch_s if timeout_s is None else timeout_s,
+        )
+
+    def report_uplift(
+        self, start: datetime | None, end: datetime | None, offer: str, timeout_s: float | None
+    ) -> Call[UpliftReport]:
+        """Return the call that reports what deciding is worth."""
+        return Call(
+            REPORT_UPLIFT,
+            requests.report_uplift(start, end, offer),
+            replies.uplift,
+            repeatable=True,
+            timeout_s=self._timeouts.batch_s if timeout_s is None else timeout_s,
+        )
+
     def get_customer(
         self, customer: str, attributes: Iterable[str] | None, timeout_s: float | None
     ) -> Call[Customer]:
@@ -218,6 +261,18 @@ class Calls:
             DELETE_CUSTOMER,
             requests.delete_customer(customer, allow_missing=allow_missing),
             replies.nothing,
+            repeatable=True,
+            timeout_s=self._timeouts.write_s if timeout_s is None else timeout_s,
+        )
+
+    def record_events(
+        self, events: Iterable[Event], *, relaxed: bool, timeout_s: float | None
+    ) -> Call[EventCounts]:
+        """Return the call that records events; their ids make retries one recording."""
+        return Call(
+            RECORD_EVENTS,
+            requests.record_events(events, relaxed=relaxed),
+            replies.event_counts,
             repeatable=True,
             timeout_s=self._timeouts.write_s if timeout_s is None else timeout_s,
         )

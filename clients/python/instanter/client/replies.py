@@ -11,11 +11,12 @@ from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from instanter.client import values
+from instanter.client import reports, values
 from instanter.v1 import attribute_value_pb2 as value_messages
 from instanter.v1 import catalogue_service_pb2 as catalogue_messages
 from instanter.v1 import customer_service_pb2 as customer_messages
 from instanter.v1 import decision_service_pb2 as decision_messages
+from instanter.v1 import event_service_pb2 as event_messages
 
 _Enumeration = TypeVar("_Enumeration", bound=IntEnum)
 
@@ -65,6 +66,7 @@ def decision(message: decision_messages.DecideOffersResponse) -> values.Decision
             values.Exclusion(_member(values.ExclusionReason, each.reason), each.offer_count)
             for each in message.exclusions
         ),
+        arm=_member(values.Arm, message.arm),
     )
 
 
@@ -78,6 +80,7 @@ def _ranked_offer(message: decision_messages.RankedOffer) -> values.RankedOffer:
         context_weight=message.context_weight,
         lever=message.lever,
         reasons=tuple(_member(values.OfferReason, reason) for reason in message.reasons),
+        choice_propensity=message.choice_propensity,
     )
 
 
@@ -86,6 +89,78 @@ def decisions(
 ) -> tuple[values.Decision, ...]:
     """Return the plain form of a batch of decisions, in the order of the questions."""
     return tuple(decision(response) for response in message.responses)
+
+
+def explanation(message: decision_messages.ExplainDecisionResponse) -> reports.Explanation:
+    """Return the plain form of an explanation."""
+    runner_up = message.runner_up
+    return reports.Explanation(
+        decision=_plain_id(message.name),
+        customer=_plain_id(message.customer),
+        decision_time=_instant(message.decision_time),
+        channel=message.channel,
+        placement=message.placement,
+        arm=_member(values.Arm, message.arm),
+        catalogue_revision=message.catalogue_revision,
+        model_revision=message.model_revision,
+        profile_revision=message.profile_revision,
+        offers=tuple(_explained_offer(offer) for offer in message.offers),
+        runner_up=reports.RunnerUp(
+            _plain_id(runner_up.offer),
+            runner_up.propensity_needed,
+            runner_up.value_minor_needed,
+            runner_up.lever_needed,
+        )
+        if message.HasField("runner_up")
+        else None,
+        models_unchanged=message.models_unchanged,
+    )
+
+
+def _explained_offer(message: decision_messages.OfferExplanation) -> reports.OfferExplanation:
+    return reports.OfferExplanation(
+        offer=_plain_id(message.offer),
+        rank=message.rank,
+        exclusion_reason=_member(values.ExclusionReason, message.exclusion_reason),
+        exclusion_detail=message.exclusion_detail,
+        propensity=message.propensity,
+        context_weight=message.context_weight,
+        value_minor=message.value_minor,
+        lever=message.lever,
+        priority=message.priority,
+        contributions=tuple(
+            reports.Contribution(each.attribute, each.value, each.log_odds)
+            for each in message.contributions
+        ),
+    )
+
+
+def uplift(message: decision_messages.ReportUpliftResponse) -> reports.UpliftReport:
+    """Return the plain form of an uplift report."""
+    return reports.UpliftReport(
+        arms=tuple(
+            reports.ArmFigures(
+                arm=_member(values.Arm, arm.arm),
+                decision_count=arm.decision_count,
+                presented_count=arm.presented_count,
+                accepted_count=arm.accepted_count,
+                value_minor=arm.value_minor,
+                acceptance=_estimate(arm.acceptance),
+                value_per_decision=_estimate(arm.value_per_decision),
+            )
+            for arm in message.arms
+        ),
+        acceptance_uplift=_estimate(message.acceptance_uplift),
+        value_uplift_over_random=_estimate(message.value_uplift_over_random),
+        value_uplift_over_holdout=_estimate(message.value_uplift_over_holdout),
+        currency=message.currency,
+    )
+
+
+def _estimate(message: decision_messages.Estimate) -> reports.Estimate | None:
+    if not message.defined:
+        return None
+    return reports.Estimate(message.value, message.low, message.high)
 
 
 def customer(message: customer_messages.Customer) -> values.Customer:
@@ -119,6 +194,11 @@ def customer_page(message: customer_messages.ListCustomersResponse) -> values.Cu
         next_page_token=message.next_page_token,
         damaged_count=message.damaged_count,
     )
+
+
+def event_counts(message: event_messages.RecordEventsResponse) -> values.EventCounts:
+    """Return the plain form of what became of a batch of events."""
+    return values.EventCounts(message.recorded_count, message.duplicate_count)
 
 
 def nothing(message: object) -> None:

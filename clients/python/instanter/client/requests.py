@@ -12,13 +12,17 @@ from uuid import uuid4
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from instanter.client.values import AttributeValue, DecisionRequest
+from instanter.client.values import AttributeValue, DecisionRequest, Event
 from instanter.v1 import attribute_value_pb2 as value_messages
 from instanter.v1 import catalogue_service_pb2 as catalogue_messages
 from instanter.v1 import customer_service_pb2 as customer_messages
 from instanter.v1 import decision_service_pb2 as decision_messages
+from instanter.v1 import durability_pb2 as durability_messages
+from instanter.v1 import event_service_pb2 as event_messages
 
 _CUSTOMERS = "customers/"
+_DECISIONS = "decisions/"
+_OFFERS = "offers/"
 _WHOLE_PROFILE = ("*", "attributes")
 
 
@@ -96,6 +100,27 @@ def decide_offers_batch(
     )
 
 
+def explain_decision(decision: str) -> decision_messages.ExplainDecisionRequest:
+    """Return the message that asks for an explanation; the decision by id or resource name."""
+    name = decision if decision.startswith(_DECISIONS) else _DECISIONS + decision
+    return decision_messages.ExplainDecisionRequest(name=name)
+
+
+def report_uplift(
+    start: datetime | None, end: datetime | None, offer: str
+) -> decision_messages.ReportUpliftRequest:
+    """Return the message that asks for the uplift report; an empty offer means all together."""
+    if offer and not offer.startswith(_OFFERS):
+        offer = _OFFERS + offer
+    return decision_messages.ReportUpliftRequest(
+        start_time=_timestamp("start", start), end_time=_timestamp("end", end), offer=offer
+    )
+
+
+def _timestamp(name: str, moment: datetime | None) -> Timestamp | None:
+    return None if moment is None else attribute_message(name, moment).instant_value
+
+
 def attribute_mask(names: Iterable[str] | None) -> FieldMask | None:
     """Return the mask that names these attributes; None stays None.
 
@@ -165,6 +190,28 @@ def delete_customer(
     """Return the message that deletes one customer."""
     return customer_messages.DeleteCustomerRequest(
         name=customer_name(customer), allow_missing=allow_missing, request_id=uuid4().hex
+    )
+
+
+def record_events(events: Iterable[Event], *, relaxed: bool) -> event_messages.RecordEventsRequest:
+    """Return the message that records events; one without an id gets a fresh one."""
+    durability = (
+        durability_messages.DURABILITY_RELAXED
+        if relaxed
+        else durability_messages.DURABILITY_DURABLE
+    )
+    return event_messages.RecordEventsRequest(
+        events=[_event(event) for event in events], durability=durability
+    )
+
+
+def _event(event: Event) -> event_messages.Event:
+    return event_messages.Event(
+        event_id=uuid4().hex if event.event_id is None else event.event_id,
+        customer=customer_name(event.customer),
+        kind=event.kind,
+        event_time=_timestamp("event_time", event.event_time),
+        fields=attribute_messages(event.fields),
     )
 
 

@@ -22,6 +22,7 @@ class OfferReason(IntEnum):
     PRIOR = 3
     CONTEXT_WEIGHT = 4
     RULES_HOLD = 5
+    RANDOM_ARM = 6
 
 
 class NoOfferReason(IntEnum):
@@ -32,6 +33,7 @@ class NoOfferReason(IntEnum):
     NO_CURRENT_OFFER = 2
     NO_ELIGIBLE_OFFER = 3
     NO_PRIORITY = 4
+    CONTACT_POLICY = 5
 
 
 class ProfileState(IntEnum):
@@ -54,6 +56,19 @@ class ExclusionReason(IntEnum):
     NOT_SUITABLE = 5
     ATTRIBUTE_MISSING = 6
     NO_PRIORITY = 7
+    NO_CONSENT = 8
+    QUIET_HOURS = 9
+    CAPPED = 10
+    COOLING_OFF = 11
+
+
+class Arm(IntEnum):
+    """A way of choosing, drawn for each customer, so that the ways can be compared."""
+
+    UNSPECIFIED = 0
+    DECIDED = 1
+    RANDOM = 2
+    HOLDOUT = 3
 
 
 class CatalogueAction(IntEnum):
@@ -78,6 +93,48 @@ class DecisionRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that a customer did.
+
+    Attributes
+    ----------
+    customer
+        Id or resource name; needs no profile.
+    kind
+        Kind of the event as the catalogue declares it, `purchase` for example.
+    fields
+        Values of the kind's fields; None is left out.
+    event_time
+        When it happened, with its time zone; None for when the server records it.
+    event_id
+        The same in every retry; an event sent again is counted once. None makes one at each call,
+        which only the client's own retries of that call share.
+    """
+
+    customer: str
+    kind: str
+    fields: Mapping[str, AttributeValue | None] = field(default_factory=dict)
+    event_time: datetime | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventCounts:
+    """What became of a batch of events.
+
+    Attributes
+    ----------
+    recorded_count
+        Events that are recorded now and were not before.
+    duplicate_count
+        Events that had been recorded before, or stood in the batch twice.
+    """
+
+    recorded_count: int
+    duplicate_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class RankedOffer:
     """One offer of a decision.
 
@@ -95,6 +152,8 @@ class RankedOffer:
         The other two factors of the priority, each at least 0.
     reasons
         What speaks for, or qualifies, this offer.
+    choice_propensity
+        The probability with which it was to be ranked first; 0 when it was not.
     """
 
     offer: str
@@ -105,6 +164,7 @@ class RankedOffer:
     context_weight: float
     lever: float
     reasons: tuple[OfferReason, ...]
+    choice_propensity: float = 0.0
 
     @property
     def name(self) -> str:
@@ -142,6 +202,8 @@ class Decision:
         Time inside the server, in microseconds.
     exclusions
         How many offers were left out and why; filled when fewer are returned than were wanted.
+    arm
+        Which way of choosing decided.
     """
 
     id: str
@@ -153,6 +215,7 @@ class Decision:
     model_revision: int
     took_us: int
     exclusions: tuple[Exclusion, ...]
+    arm: Arm = Arm.UNSPECIFIED
 
     @property
     def name(self) -> str:
