@@ -10,7 +10,7 @@ from instanter.store.transaction import Transaction
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class FoldResult(Generic[T]):
     """What a fold has done, and what of it is still to be purged.
 

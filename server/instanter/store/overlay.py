@@ -28,10 +28,9 @@ OVERLAY_FOLDER_NAME: Final = "overlay"
 _LOCK_FILE_NAME = "overlay.lock"
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
-_SHARED_WAIT_NS = 5_000_000_000
-"""How long a reader waits for a writer that makes the overlay: that takes milliseconds."""
-
 _ATTEMPT_INTERVAL_S = 0.002
+_ATTEMPTS_MAX = 2_500
+"""How often a reader tries while a writer makes the overlay: 5 s, for what takes milliseconds."""
 
 
 class OverlayUse:
@@ -99,15 +98,15 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 def _lock_shared(descriptor: int, folder: Path) -> None:
-    deadline_ns = time.monotonic_ns() + _SHARED_WAIT_NS
-    while not _try_lock(descriptor, fcntl.LOCK_SH):
-        if time.monotonic_ns() >= deadline_ns:
-            os.close(descriptor)
-            raise UnavailableError(
-                f"another process is still making {folder} anew; retry", reason="STORE_BUSY"
-            )
+    for _ in range(_ATTEMPTS_MAX):
+        if _try_lock(descriptor, fcntl.LOCK_SH):
+            return
         # `flock` waits for ever or not at all.
         time.sleep(_ATTEMPT_INTERVAL_S)
+    os.close(descriptor)
+    raise UnavailableError(
+        f"another process is still making {folder} anew; retry", reason="STORE_BUSY"
+    )
 
 
 def open_for_writing(use: OverlayUse, *, fresh: bool, size: int) -> Environment:

@@ -11,7 +11,7 @@ from instanter.errors import PreconditionError
 SERVER_LOCK_FILE_NAME: Final = "server.lock"
 KEEPER_LOCK_FILE_NAME: Final = "keeper.lock"
 
-_ATTEMPT_INTERVAL_S = 0.005
+_ATTEMPT_INTERVAL_NS = 5_000_000
 
 
 class ServerLock:
@@ -88,13 +88,13 @@ def _acquire(folder: Path, file_name: str, holder: str, wait_ns: int) -> int:
             f"cannot use {folder} as the store's folder: {error.strerror}",
             reason="STORE_FOLDER_INVALID",
         ) from error
-    deadline_ns = time.monotonic_ns() + wait_ns
+    attempts_left = wait_ns // _ATTEMPT_INTERVAL_NS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except OSError as error:
-            if time.monotonic_ns() >= deadline_ns:
+            if attempts_left <= 0:
                 pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
                 os.close(descriptor)
                 raise PreconditionError(
@@ -104,7 +104,8 @@ def _acquire(folder: Path, file_name: str, holder: str, wait_ns: int) -> int:
                     metadata={"pid": pid},
                 ) from error
         # `flock` waits for ever or not at all.
-        time.sleep(_ATTEMPT_INTERVAL_S)
+        time.sleep(_ATTEMPT_INTERVAL_NS / 1e9)
+        attempts_left -= 1
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
