@@ -105,8 +105,10 @@ class WorkerNode:
                 ),
             ),
         )
+        # Whoever publishes through this worker finds the next decision of it made by that.
+        after = {"ApplyCatalogue": self._deciders.refresh}
         return tuple(
-            self._forwarder.redirect(service.describe(), FORWARDED) for service in services
+            self._forwarder.redirect(service.describe(), FORWARDED, after) for service in services
         )
 
     async def serve(

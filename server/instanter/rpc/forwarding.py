@@ -16,11 +16,12 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from google.rpc import status_pb2
@@ -110,16 +111,34 @@ class Forwarder:
             self._flush()
             self._transport.close()
 
-    def redirect(self, service: Service, further: Iterable[str]) -> Service:
-        """Return a service whose writes are forwarded; so are the `further` methods by name."""
+    def redirect(
+        self,
+        service: Service,
+        further: Iterable[str],
+        after: Mapping[str, Callable[[], object]] = MappingProxyType({}),
+    ) -> Service:
+        """Return a service whose deferred methods are forwarded.
+
+        Parameters
+        ----------
+        service
+            The service as it is where it is answered.
+        further
+            Names of more methods to forward.
+        after
+            By method, what runs on a thread after it has succeeded, before its caller hears of it.
+        """
         named = frozenset(further)
         methods: list[Method] = []
         for method in service.methods:
-            if isinstance(method, DeferredMethod) or method.name in named:
-                path = f"/{service.name}/{method.name}"
-                methods.append(ForwardedMethod(method.name, partial(self.forward, path)))
-            else:
+            if not isinstance(method, DeferredMethod) and method.name not in named:
                 methods.append(method)
+                continue
+            path = f"/{service.name}/{method.name}"
+            function = partial(self.forward, path)
+            if method.name in after:
+                function = partial(self._forward_and, after[method.name], path)
+            methods.append(ForwardedMethod(method.name, function))
         return Service(service.name, tuple(methods))
 
     def forward(self, path: str, request: bytes, context: CallContext) -> asyncio.Future[Answer]:
@@ -162,6 +181,19 @@ class Forwarder:
         else:
             self._ask(number, asked)
         return future
+
+    def _forward_and(
+        self, after: Callable[[], object], path: str, request: bytes, context: CallContext
+    ) -> asyncio.Future[Answer]:
+        """Forward a call, and call `after` before its success is told."""
+
+        async def forward() -> Answer:
+            answer = await self.forward(path, request, context)
+            if isinstance(answer, bytes):
+                await asyncio.to_thread(after)
+            return answer
+
+        return self._loop.create_task(forward())
 
     def tell(self, topic: str, body: bytes) -> None:
         """Tell the keeper something that nobody waits for; on any thread.
