@@ -275,7 +275,8 @@ class Log:
     ) -> int:
         """Remove whole segments that are older or make the log larger than allowed.
 
-        Never one that holds `keep_from_sequence` or a later record. For the thread that writes.
+        Never one that holds `keep_from_sequence` or a later record. One thread at a time may do
+        so, beside the one that writes.
 
         Returns
         -------
@@ -288,7 +289,7 @@ class Log:
             The disk fails.
         """
         count = count_droppable(
-            self._segments,
+            tuple(self._segments),
             keep_from_sequence=keep_from_sequence,
             age_ns_max=age_ns_max,
             size_bytes_max=size_bytes_max,

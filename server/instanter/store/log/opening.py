@@ -162,6 +162,7 @@ def _check_nothing_missing(folder: Path, read_from: int) -> None:
 
 
 def _begin(folder: Path, lock: int, clock: Clock, preparation: Preparation) -> OpenedLog:
+    unnamed = None
     try:
         unnamed = preparation.make(preparation.plan_size_bytes(0))
         header = SegmentHeader(1, make_salt(), unnamed.size_bytes, clock.now_ns(), 0, 0)
@@ -169,6 +170,8 @@ def _begin(folder: Path, lock: int, clock: Clock, preparation: Preparation) -> O
         give_name(folder, unnamed, 1)
         sync_folder(folder.parent)
     except OSError as error:
+        if unnamed is not None:
+            unnamed.discard()
         raise disk_full_error(folder, error) from error
     end = LogPosition(1, SEGMENT_HEADER_SIZE_BYTES)
     segment = Segment(header, unnamed.size_bytes)
