@@ -15,14 +15,17 @@ import uvloop
 from instanter.clock import SystemClock
 from instanter.decision.engine import DecisionEngine
 from instanter.decision.published import load_tables
+from instanter.decision.reservations import Reservations
 from instanter.events_log import DamagedRecords, make_events_log
 from instanter.keeper.compiler import LocalCompiler
+from instanter.keeper.explaining import DecisionExplainer
 from instanter.keeper.opening import KeptStore
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
 from instanter.metrics import Metrics
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
+from instanter.rpc.decision_reports import DecisionReports
 from instanter.rpc.decisions import DecisionService
 from instanter.rpc.events import EventService
 from instanter.rpc.fast.front import FastFront
@@ -169,6 +172,7 @@ class Shop:
         damaged = DamagedRecords(
             log=make_events_log(self.log, as_json=True), metrics=self.metrics, clock=self.clock
         )
+        reservations = Reservations()
         self.engine, self.batch_engine = (
             DecisionEngine(
                 state,
@@ -176,15 +180,23 @@ class Shop:
                 decision_id_prefix=prefix * 16,
                 on_damaged=damaged,
                 record=self.kept.response.record_decisions,
+                reservations=reservations,
             )
             for prefix in "ab"
         )
+        explainer = DecisionExplainer(
+            state, self.kept.log.reader.read_at, current_tables=lambda: self.engine.tables
+        )
+        reports = DecisionReports(state, published=self.published, explain=explainer.explain)
         decisions = DecisionService(
             self.engine,
             self.batch_engine,
             clock=self.clock,
             metrics=self.metrics,
-            further=(OutcomeDesk(self.kept.response.record_outcomes, lane=READ_LANE).describe(),),
+            further=(
+                OutcomeDesk(self.kept.response.record_outcomes, lane=READ_LANE).describe(),
+                *reports.describe(),
+            ),
         )
         customers = CustomerService(
             state, submit=self.keeper.submit, published=self.published, clock=self.clock
