@@ -15,12 +15,23 @@ import trustme
 from google.rpc import error_details_pb2
 
 from instanter import client as api
-from instanter.client import AsyncClient, Client, DecisionRequest, RetryPolicy, Timeouts, Tls
+from instanter.client import (
+    AsyncClient,
+    Client,
+    DecisionRequest,
+    Event,
+    EventCounts,
+    RetryPolicy,
+    Timeouts,
+    Tls,
+)
 from instanter.client.calls import METHODS
 from instanter.v1 import (
     catalogue_service_pb2,
     customer_service_pb2,
     decision_service_pb2,
+    durability_pb2,
+    event_service_pb2,
 )
 from tests.client.toy_server import ToyServer, refuse, toy_server
 
@@ -194,6 +205,38 @@ def test_several_customers_come_in_the_order_asked_with_none_for_the_missing(cli
     assert [each and each.id for each in found] == ["b", None, "a", "b"]
 
 
+def test_events_arrive_as_they_were_given(client: Any, toy: ToyServer) -> None:
+    moment = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=1)))
+    given = {"amount": 12.5, "online": True, "department": "food", "gift": None}
+    events = [
+        Event("c-1", "purchase", given, moment, "order-1"),
+        Event("customers/c-2", "purchase"),
+        Event("c-2", "purchase"),
+    ]
+    assert client.record_events(events) == EventCounts(3, 0)
+    first, second, third = toy.seen[0].events
+    assert (first.event_id, first.customer, first.kind) == ("order-1", "customers/c-1", "purchase")
+    assert first.event_time.ToJsonString() == "2026-11-22T11:00:00.250Z"
+    assert set(first.fields) == {"amount", "online", "department"}
+    assert (second.customer, second.HasField("event_time")) == ("customers/c-2", False)
+    assert len({second.event_id, third.event_id, ""}) == 3
+    assert toy.seen[0].durability == durability_pb2.DURABILITY_DURABLE
+    assert client.record_events(events[:1], relaxed=True) == EventCounts(0, 1)
+    assert toy.seen[1].durability == durability_pb2.DURABILITY_RELAXED
+
+
+def test_what_is_wrong_with_an_event_is_told(client: Any) -> None:
+    with pytest.raises(api.InvalidRequestError) as raised:
+        client.record_events([Event("c", "purchase"), Event("c", "purchaze")])
+    assert [violation.field for violation in raised.value.violations] == ["events[1].kind"]
+    client.record_events([Event("c", "purchase", event_id="e")])
+    with pytest.raises(api.ConflictError) as conflict:
+        client.record_events([Event("d", "purchase", event_id="e")])
+    assert conflict.value.reason == "EVENT_ID_CONFLICT"
+    with pytest.raises(ValueError, match="event_time: 2026-11-22T00:00:00 has no time zone"):
+        client.record_events([Event("c", "purchase", event_time=datetime(2026, 11, 22))])  # noqa: DTZ001
+
+
 def test_listing_goes_through_all_pages(client: Any, toy: ToyServer) -> None:
     for number in range(5):
         client.update_customer(f"c-{number}", {"age": number})
@@ -338,6 +381,7 @@ def test_only_unavailable_is_repeated(client: Any, toy: ToyServer, code: str) ->
         (2, lambda client: client.decide_offers_batch([DecisionRequest("a", "web")])),
         (2, lambda client: client.list_customer_page()),
         (2, lambda client: client.get_customers(["a"])),
+        (2, lambda client: client.record_events([Event("a", "purchase")])),
     ],
 )
 def test_writes_are_repeated_only_where_that_changes_nothing(
@@ -357,6 +401,9 @@ def test_a_repeated_write_is_known_by_its_id(client: Any, toy: ToyServer) -> Non
     client.update_customer("c", {"age": 1})
     toy.interrupt = failing(1)
     client.delete_customer("c")
+    toy.interrupt = failing(1)
+    assert client.record_events([Event("a", "purchase")]) == EventCounts(1, 0)
+    assert toy.seen.pop() == toy.seen.pop()
     first, again, deletion, deletion_again = (asked.request_id for asked in toy.seen)
     assert first == again != deletion == deletion_again
     assert first
@@ -433,7 +480,12 @@ def test_both_clients_have_the_same_methods_arguments_and_defaults() -> None:
 def test_the_table_of_methods_is_the_contract() -> None:
     declared = {
         f"/{service.full_name}/{method.name}": method.output_type.full_name
-        for module in (catalogue_service_pb2, customer_service_pb2, decision_service_pb2)
+        for module in (
+            catalogue_service_pb2,
+            customer_service_pb2,
+            decision_service_pb2,
+            event_service_pb2,
+        )
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

@@ -24,6 +24,11 @@ attributes:
   - {name: age, kind: number}
   - {name: plan, kind: category, values: [tin, gold]}
   - {name: basket_value, kind: number, source: context}
+  - {name: usual_spend, kind: number, unit: EUR, source: derived,
+     derive: {event: purchase, function: mean, field: amount, window: 30d}}
+events:
+  - name: purchase
+    fields: [{name: amount, kind: number, unit: EUR, required: true}]
 offers:
 """ + "".join(
     f"""\
@@ -44,6 +49,7 @@ EXPECTED = {
         f"c-{number} ['offer-1', 'offer-2', 'offer-3']\n" for number in (1, 2, 3)
     ),
     "Customers": "{'age': 42.0} 2\nCUSTOMER_NOT_FOUND\n",
+    "What customers do": "1 recorded\n1 known already\n",
 }
 
 

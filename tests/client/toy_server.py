@@ -23,6 +23,8 @@ from instanter.v1 import customer_service_pb2 as customer
 from instanter.v1 import customer_service_pb2_grpc as customer_grpc
 from instanter.v1 import decision_service_pb2 as decision
 from instanter.v1 import decision_service_pb2_grpc as decision_grpc
+from instanter.v1 import event_service_pb2 as event
+from instanter.v1 import event_service_pb2_grpc as event_grpc
 
 Interrupt = Callable[[Any, Any], None]
 
@@ -52,6 +54,7 @@ class ToyServer:
     address: str = ""
     customers: dict[str, customer.Customer] = field(default_factory=dict)
     published: catalogue.Catalogue = field(default_factory=catalogue.Catalogue)
+    events: dict[str, event.Event] = field(default_factory=dict)
     interrupt: Interrupt | None = None
     seen: list[Any] = field(default_factory=list)
     metadata: list[dict[str, Any]] = field(default_factory=list)
@@ -235,6 +238,37 @@ class ToyDecisions(decision_grpc.DecisionServiceServicer):
         )
 
 
+class ToyEvents(event_grpc.EventServiceServicer):
+    def __init__(self, toy: ToyServer) -> None:
+        self._toy = toy
+
+    def RecordEvents(self, request: Any, context: Any) -> Any:
+        self._toy.receive(request, context)
+        known = self._toy.events
+        before = len(known)
+        for index, each in enumerate(request.events):
+            if each.kind != "purchase":
+                self._refuse(context, f"events[{index}].kind", "'purchase'", "EVENT_KIND_UNKNOWN")
+            if known.get(each.event_id, each) != each:
+                field, reason = f"events[{index}].event_id", "EVENT_ID_CONFLICT"
+                refuse(context, "ALREADY_EXISTS", f"{field}: taken", reason, _violate(field))
+        known.update({each.event_id: each for each in request.events})
+        recorded = len(known) - before
+        return event.RecordEventsResponse(
+            recorded_count=recorded, duplicate_count=len(request.events) - recorded
+        )
+
+    @staticmethod
+    def _refuse(context: Any, field: str, expected: str, reason: str) -> None:
+        message = f"{field}: it is not right; expected {expected}"
+        refuse(context, "INVALID_ARGUMENT", message, reason, _violate(field))
+
+
+def _violate(field: str) -> Any:
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description="wrong")
+    return error_details_pb2.BadRequest(field_violations=[violation])
+
+
 @contextmanager
 def toy_server(credentials: Any = None, address: str = "127.0.0.1:0") -> Iterator[ToyServer]:
     """Serve on a free port until the block ends."""
@@ -243,6 +277,7 @@ def toy_server(credentials: Any = None, address: str = "127.0.0.1:0") -> Iterato
     customer_grpc.add_CustomerServiceServicer_to_server(ToyCustomers(toy), server)
     catalogue_grpc.add_CatalogueServiceServicer_to_server(ToyCatalogue(toy), server)
     decision_grpc.add_DecisionServiceServicer_to_server(ToyDecisions(toy), server)
+    event_grpc.add_EventServiceServicer_to_server(ToyEvents(toy), server)
     port = (
         server.add_insecure_port(address)
         if credentials is None
