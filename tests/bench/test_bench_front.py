@@ -8,7 +8,9 @@ import sys
 import pytest
 
 from bench import load
+from bench.front import budget
 from bench.front.__main__ import KEYS
+from bench.front.stages import Stopwatch
 from tests.conftest import REPOSITORY
 
 
@@ -32,3 +34,38 @@ def test_it_prints_every_figure_or_why_not():
         else:
             assert math.isfinite(result[key])
             assert 0.001 < result[key] < 1_000
+
+
+def test_a_stopwatch_counts_each_stage_once():
+    watch = Stopwatch()
+
+    def spin(count):
+        return sum(range(count))
+
+    inner = watch.wrap("inner", lambda: spin(200_000))
+    outer = watch.wrap("outer", lambda: (spin(100_000), inner(), inner()))
+    for _ in range(20):
+        outer()
+    assert watch.calls == {"inner": 40, "outer": 20}
+    assert 2 < watch.took_ns["inner"] / watch.took_ns["outer"] < 8
+    assert watch.cost_ns > 0
+
+
+@pytest.mark.slow
+def test_the_budget_adds_up():
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.front.budget", "--small"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+        timeout=150,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    if not load.is_available():
+        assert all(result[key] is None for key in budget.KEYS)
+        return
+    shares = [result[key] for key in budget.KEYS]
+    assert sum(shares) == pytest.approx(1)
+    assert all(share > -0.2 for share in shares)

@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from instanter.limits import MESSAGE_SIZE_BYTES_MAX, STREAMS_PER_CONNECTION_MAX
+from instanter.rpc.fast import intake
 from instanter.rpc.fast.front import FastFront
+from instanter.rpc.fast.wire import decompress
 from tests.api.interop.echo import Echo
 from tests.api.interop.raw import HELLO, RawClient, message, value
 from tests.api.shop import Server
@@ -183,9 +185,16 @@ def test_a_message_that_swells_beyond_the_limit_is_refused(raw: RawClient) -> No
 
 
 def test_a_bomb_is_opened_apart_and_no_further_than_allowed(
-    fast: None, server: Server, raw: RawClient, echo: Echo
+    fast: None, raw: RawClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gigabyte in a megabyte: the loop answers others meanwhile, and memory stays bounded."""
+    threads = []
+
+    def decompress_and_note(*given: Any) -> bytearray:
+        threads.append(threading.current_thread().name)
+        return decompress(*given)
+
+    monkeypatch.setattr(intake, "decompress", decompress_and_note)
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     zeros = bytes(1 << 20)
     bomb = b"".join([packer.compress(zeros) for _ in range(1 << 10)] + [packer.flush()])
@@ -199,6 +208,7 @@ def test_a_bomb_is_opened_apart_and_no_further_than_allowed(
             raw.read()
     assert raw.wait(stream_id).status == EXHAUSTED
     assert raw.call().data == HELLO
+    assert [name.startswith("decompress") for name in threads] == [True]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
