@@ -15,8 +15,13 @@ COMMANDS = (
     ("apply",),
     ("load",),
     ("load", "customers"),
+    ("record",),
+    ("record", "events"),
     ("fit",),
     ("decide",),
+    ("explain",),
+    ("report",),
+    ("report", "uplift"),
     ("get",),
     ("schema",),
     ("schema", "infer"),
@@ -30,7 +35,9 @@ COMMANDS = (
     ("bench",),
     ("version",),
 )
-LEAVES = tuple(words for words in COMMANDS if words[-1] not in ("load", "schema", "config", "log"))
+LEAVES = tuple(
+    words for words in COMMANDS if words[-1] not in ("load", "record", "schema", "config", "log")
+)
 
 SHOP = """\
 currency: EUR
