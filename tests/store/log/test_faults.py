@@ -131,7 +131,7 @@ def test_no_failing_call_costs_a_durable_record(opener: Opener, call: str, error
     number, unhurt, hurt = 1, False, 0
     while not unhurt:
         folder = opener.folder.with_name(f"log-{number}")
-        with run_writer(folder, 9, 10, *inject(call, f"error={error}", str(number))) as process:
+        with run_writer(folder, 5, 10, *inject(call, f"error={error}", str(number))) as process:
             told, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "MISTAKE" not in told
@@ -141,7 +141,7 @@ def test_no_failing_call_costs_a_durable_record(opener: Opener, call: str, error
             assert "durable" not in told.split("failed", 1)[1]
         unhurt = not failures and told.endswith("closed\n")
         hurt += not unhurt
-        number += 1 if number < 8 else 3
+        number += 1 if number < 6 else 3
         check_numbered(Opener(folder), durable)
         shutil.rmtree(folder)
     assert hurt >= 1
