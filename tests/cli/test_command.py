@@ -35,9 +35,8 @@ COMMANDS = (
     ("bench",),
     ("version",),
 )
-LEAVES = tuple(
-    words for words in COMMANDS if words[-1] not in ("load", "record", "schema", "config", "log")
-)
+GROUPS = {"load", "record", "report", "schema", "config", "log"}
+LEAVES = tuple(words for words in COMMANDS if words[-1] not in GROUPS)
 
 SHOP = """\
 currency: EUR

@@ -55,6 +55,10 @@ class ToyServer:
     customers: dict[str, customer.Customer] = field(default_factory=dict)
     published: catalogue.Catalogue = field(default_factory=catalogue.Catalogue)
     events: dict[str, event.Event] = field(default_factory=dict)
+    explanation: decision.ExplainDecisionResponse = field(
+        default_factory=decision.ExplainDecisionResponse
+    )
+    uplift: decision.ReportUpliftResponse = field(default_factory=decision.ReportUpliftResponse)
     interrupt: Interrupt | None = None
     seen: list[Any] = field(default_factory=list)
     metadata: list[dict[str, Any]] = field(default_factory=list)
@@ -199,6 +203,17 @@ class ToyDecisions(decision_grpc.DecisionServiceServicer):
         return decision.BatchDecideOffersResponse(
             responses=[self._decide(each, context) for each in request.requests]
         )
+
+    def ExplainDecision(self, request: Any, context: Any) -> Any:
+        self._toy.receive(request, context)
+        found = self._toy.explanation
+        if found.name != request.name:
+            refuse(context, "NOT_FOUND", f"'{request.name}' was never made", "DECISION_NOT_FOUND")
+        return found
+
+    def ReportUplift(self, request: Any, context: Any) -> Any:
+        self._toy.receive(request, context)
+        return self._toy.uplift
 
     def _decide(self, request: Any, context: Any) -> Any:
         wanted = request.offer_count if request.HasField("offer_count") else 1
