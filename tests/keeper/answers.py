@@ -147,7 +147,9 @@ class Answers:
 
     def wait_learned(self) -> dict[str, bytes]:
         """Return the states of all models once everything has been learned."""
-        return self.kept.learner.checkpoint(self.kept.log.written_sequence)
+        sequence = self.kept.log.written_sequence
+        self.kept.learner.wait(sequence, shown=True)
+        return self.kept.learner.checkpoint(sequence)
 
 
 @contextmanager

@@ -115,6 +115,7 @@ class Learner:
         self._progress = _Progress(0, 0, {}, 0)
         self._queue: deque[LogRecord] = deque()
         self._given = 0
+        self._shown = 0
         self._wake = threading.Condition()
         self._learning = threading.Lock()
         self._running = False
@@ -191,8 +192,15 @@ class Learner:
         if self._thread.is_alive():
             self._thread.join()
 
-    def wait(self, sequence: int) -> None:
+    def wait(self, sequence: int, *, shown: bool = False) -> None:
         """Wait until all records up to a sequence have been learned.
+
+        Parameters
+        ----------
+        sequence
+            Of a record that has been given or will be.
+        shown
+            Whether to wait until the audience has been told, too.
 
         Raises
         ------
@@ -203,7 +211,11 @@ class Learner:
             self._wake.wait_for(
                 lambda: (
                     self._failure is not None
-                    or (self._given >= sequence and self._progress.sequence >= sequence)
+                    or (
+                        self._given >= sequence
+                        and self._progress.sequence >= sequence
+                        and (not shown or self._shown >= sequence)
+                    )
                     or not self._thread.is_alive()
                 )
             )
@@ -268,6 +280,7 @@ class Learner:
         try:
             if self._audience is not None:
                 self._audience.lay_out(self._models, self._progress.revision)
+            self._shown = self._progress.sequence
             while (turn := self._take_turn()) is not None:
                 self._learn_turn(*turn)
         except Exception as error:  # noqa: BLE001 - told to whoever waits, and to the operator
@@ -306,6 +319,7 @@ class Learner:
             elif changed and self._models is not None:
                 self._audience.refresh(self._models, changed)
         with self._wake:
+            self._shown = self._progress.sequence
             self._wake.notify_all()
 
     def _learn(self, record: LogRecord) -> set[str]:
