@@ -377,9 +377,9 @@ REQUEST_IDS_KEPT_NS: Final = 30 * 3_600_000_000_000
 """Time for which a request with an id is recognised when it is sent again: the promised day, and
 six hours for retries that began near its end."""
 
-DECISION_INPUTS_KEPT_NS: Final = 30 * 86_400_000_000_000
-"""Time for which the profile that an old decision was made with is kept after it was overwritten:
-as long as an outcome may come, by the catalogue's default."""
+DECISION_INPUTS_KEPT_NS: Final = 7 * 86_400_000_000_000
+"""Time for which the profile that an old decision was made with is kept after it was overwritten.
+Later outcomes of that decision count, but teach nothing, and it cannot be explained any more."""
 
 PURGE_ROWS: Final = 1_000
 """Entries that one step of a purge takes out of the overlay: 2 ms, in which no write begins."""

@@ -8,6 +8,7 @@ import pytest
 
 from instanter.errors import DamagedError
 from instanter.store import history, profiles
+from instanter.store.activity import put_activity
 from instanter.store.databases import HISTORY_EXPIRY, META, PROFILE_HISTORY, PROFILES
 from instanter.store.records import Profile, key_of
 from instanter.store.state import State
@@ -58,9 +59,10 @@ def test_what_is_overwritten_or_deleted_is_found_again_by_its_revision(state: St
     assert [kept(state, revision) for revision in range(5)] == [None, 10, 20, 30, None]
 
 
-def test_a_block_keeps_what_it_overwrites(state: State) -> None:
+def test_a_block_keeps_what_it_overwrites_of_customers_with_activity(state: State) -> None:
     keys = [key_of("anna"), key_of("bert")]
     put(state, 10, None)
+    state.write(lambda t: put_activity(t, ANNA, {1: b"a contact"}))
     for value in (20, 30):
         state.write(
             lambda t, value=value: profiles.put_block(
@@ -73,7 +75,7 @@ def test_a_block_keeps_what_it_overwrites(state: State) -> None:
             )
         )
     assert [kept(state, revision) for revision in (1, 2, 3)] == [10, 20, None]
-    assert [kept(state, revision, keys[1]) for revision in (1, 2)] == [20, None]
+    assert [kept(state, revision, keys[1]) for revision in (1, 2)] == [None, None]
 
 
 @pytest.mark.parametrize("other", ["a", "anna\u00e4", "annabellannabell", "annb"])
