@@ -138,8 +138,8 @@ class Work(Protocol):
 
 
 @runtime_checkable
-class EndlessWork(Work, Protocol):
-    """Work that ends when it is told to, and has no end of its own: a stream, for example."""
+class EndlessWork(Protocol):
+    """Work that has no end of its own, and so is asked to end in order: a stream, for example."""
 
     def drain(self) -> None:
         """End in order, soon."""
