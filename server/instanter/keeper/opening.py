@@ -16,12 +16,11 @@ from instanter.keeper.response import ResponseDesk
 from instanter.keeper.ticking import Ticker
 from instanter.metrics import Metrics
 from instanter.store.log.log import Log
+from instanter.store.log.segments import LOG_FOLDER_NAME
 from instanter.store.log.survey import TornTail
 from instanter.store.opening import check_folder
 from instanter.store.server_lock import KeeperLock
 from instanter.store.state import State
-
-LOG_FOLDER_NAME: Final = "log"
 
 _LOCK_WAIT_NS: Final = 2_000_000_000
 """Time that a keeper which was killed has to let go of the lock."""
