@@ -1,5 +1,7 @@
 """Derived attributes in decisions: they count at once, for customers without a profile too."""
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -69,7 +71,8 @@ def record(store, customer, *amounts, ago_s=1):
     events = EventEngine()
     events.install(make_catalogue(FILES))
     time_ms = NOW_NS // 1_000_000 - 1000 * ago_s
-    rows = [(time_ms, events.encode("purchase", {"amount": a}, "")) for a in amounts]
+    head = struct.pack("<q", time_ms)
+    rows = [head + events.encode("purchase", {"amount": amount}) for amount in amounts]
     state = events.apply(b"", rows)
     store.write(lambda transaction: put_activity(transaction, key_of(customer), {DERIVED: state}))
 

@@ -26,11 +26,10 @@ FieldValues = Mapping[str, AttributeValue | datetime]
 """An event's fields by name, as its sender gave them."""
 
 _NAMES_SHOWN_MAX: Final = 8
-_HEAD: Final = struct.Struct("<II")
-_TIME: Final = struct.Struct("<q")
-_PATTERNS: Final = tuple(
-    struct.Struct(f"<{count}I{4 * (count & 1)}x") for count in range(EVENT_FIELDS_MAX + 1)
+_ROWS: Final = tuple(
+    struct.Struct(f"<II{count}I{4 * (count & 1)}x") for count in range(EVENT_FIELDS_MAX + 1)
 )
+"""Layouts of an encoded event, by its number of fields."""
 _NO_STATE: Final = np.zeros(0, np.int64)
 
 
@@ -42,25 +41,38 @@ class _Kind:
     ----------
     code
         The kind's number.
+    field_count
+        Fields, withdrawn ones included.
     fields
-        Field's name to its index and the attribute that it is checked as.
+        Field's name to the attribute that it is checked as, whose slot is the field's index.
     required
         Names of the fields that an event must have.
     """
 
     code: int
-    fields: dict[str, tuple[int, Attribute]]
+    field_count: int
+    fields: dict[str, Attribute]
     required: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tables:
-    """One catalogue as the engine uses it."""
+    """One catalogue as the engine uses it.
+
+    Attributes
+    ----------
+    catalogue, plan
+        The catalogue, and its derivations for the kernel.
+    kinds
+        By their names.
+    followed
+        Codes, as encoded events begin with them, of the kinds that something is derived from.
+    """
 
     catalogue: CompiledCatalogue
     kinds: dict[str, _Kind]
     plan: DerivationPlan
-    followed: frozenset[int]
+    followed: frozenset[bytes]
 
 
 class EventEngine:
@@ -81,12 +93,12 @@ class EventEngine:
             catalogue,
             {kind.name: _make_kind(kind) for kind in catalogue.events if not kind.withdrawn},
             plan,
-            frozenset(plan.kind_codes),
+            frozenset(code.to_bytes(4, "little") for code in plan.kind_codes),
         )
         self._out = np.zeros(plan.state_words_max, np.int64)
         assert self._out.nbytes <= DERIVED_STATE_SIZE_BYTES_MAX
 
-    def encode(self, kind: str, fields: FieldValues, at: str) -> bytes:
+    def encode(self, kind: str, fields: FieldValues) -> bytes:
         """Check an event's kind and fields, and return them as the log keeps them.
 
         Codes and indexes are never reused, so the bytes mean the same under every later
@@ -98,8 +110,6 @@ class EventEngine:
             Name of its kind.
         fields
             Values by the names of its fields.
-        at
-            Path of the event in the request, for errors.
 
         Returns
         -------
@@ -111,44 +121,40 @@ class EventEngine:
         ------
         InvalidFieldError
             The kind is not declared, a field is not, one that is required is missing, or a value
-            is of another kind, out of range or not among the declared ones.
+            is of another kind, out of range or not among the declared ones. The error's field is
+            `kind` or `fields["name"]`.
         """
         tables = self._in_use()
         found = tables.kinds.get(kind)
         if found is None:
             expected = _expect("a declared event kind", kind, tables.kinds)
-            raise InvalidFieldError(f"{at}.kind", kind, expected, reason="EVENT_KIND_UNKNOWN")
-        patterns: list[int] = []
+            raise InvalidFieldError("kind", kind, expected, reason="EVENT_KIND_UNKNOWN")
+        patterns = [MISSING_CODE] * found.field_count
+        count = 0
         for name, value in fields.items():
-            known = found.fields.get(name)
-            if known is None:
-                expected = _expect(f"a field of event kind '{kind}'", name, found.fields)
-                raise InvalidFieldError(
-                    f'{at}.fields["{name}"]', name, expected, reason="EVENT_FIELD_UNKNOWN"
-                )
-            index, attribute = known
-            while len(patterns) <= index:
-                patterns.append(MISSING_CODE)
+            attribute = found.fields.get(name)
+            if attribute is None:
+                raise _unknown_field(kind, name, found)
             try:
-                patterns[index] = encode_value(attribute, value, name)
+                patterns[attribute.slot] = encode_value(attribute, value, name)
             except InvalidFieldError as error:
-                raise _placed(error, f'{at}.fields["{name}"]') from None
+                raise _placed(error, f'fields["{name}"]') from None
+            count = max(count, attribute.slot + 1)
         for name in found.required:
             if name not in fields:
                 raise InvalidFieldError(
-                    f'{at}.fields["{name}"]',
+                    f'fields["{name}"]',
                     "",
                     f"a value: event kind '{kind}' requires this field",
                     reason="EVENT_FIELD_MISSING",
                 )
-        count = len(patterns)
-        return _HEAD.pack(found.code, count) + _PATTERNS[count].pack(*patterns)
+        return _ROWS[count].pack(found.code, count, *patterns[:count])
 
     def is_followed(self, encoded: bytes) -> bool:
-        """Return whether any attribute is derived from events of the kind of an encoded one."""
-        return int.from_bytes(encoded[:4], "little") in self._in_use().followed
+        """Return whether any attribute is derived from events of an encoded one's kind."""
+        return encoded[:4] in self._in_use().followed
 
-    def apply(self, state: bytes, events: Iterable[tuple[int, bytes]]) -> bytes:
+    def apply(self, state: bytes, rows: Iterable[bytes]) -> bytes:
         """Return the state of one customer after further events.
 
         The order of events makes no difference to the bytes, however they are spread over calls.
@@ -158,8 +164,8 @@ class EventEngine:
         ----------
         state
             The state before; empty for none.
-        events
-            Time in milliseconds since 1970, and what `encode` returned, of each event.
+        rows
+            Of each event its time in milliseconds since 1970, int64, and what `encode` returned.
 
         Returns
         -------
@@ -167,10 +173,9 @@ class EventEngine:
             At most `limits.DERIVED_STATE_SIZE_BYTES_MAX`; empty when nothing follows from it.
         """
         plan = self._in_use().plan
-        rows = b"".join([part for time_ms, row in events for part in (_TIME.pack(time_ms), row)])
         size = apply_events(
             np.frombuffer(state, np.int64) if state else _NO_STATE,
-            np.frombuffer(rows, np.int64),
+            np.frombuffer(b"".join(rows), np.int64),
             plan.plan,
             plan.f64,
             plan.i32,
@@ -190,9 +195,16 @@ def _make_kind(kind: EventKind) -> _Kind:
     fields = [field for field in kind.fields if not field.withdrawn]
     return _Kind(
         kind.code,
-        {field.name: (field.index, as_attribute(field)) for field in fields},
+        len(kind.fields),
+        {field.name: as_attribute(field) for field in fields},
         tuple(field.name for field in fields if field.required),
     )
+
+
+def _unknown_field(kind: str, name: str, known: _Kind) -> InvalidFieldError:
+    """Return the error for a field that the kind does not have."""
+    expected = _expect(f"a field of event kind '{kind}'", name, known.fields)
+    return InvalidFieldError(f'fields["{name}"]', name, expected, reason="EVENT_FIELD_UNKNOWN")
 
 
 def _placed(error: InvalidFieldError, field: str) -> InvalidFieldError:

@@ -1,12 +1,19 @@
 """Events: how a batch of them becomes a record, and what that does to the customers' states."""
 
 import hashlib
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from instanter.catalogue.instants import format_instant
-from instanter.errors import AlreadyExistsError, InvalidFieldError, PreconditionError, show
+from instanter.errors import (
+    AlreadyExistsError,
+    InvalidFieldError,
+    PreconditionError,
+    place_field,
+    show,
+)
 from instanter.events.engine import EventEngine, FieldValues
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
 from instanter.keeper.records import RecordKind
@@ -16,7 +23,7 @@ from instanter.limits import (
     EVENT_ID_KEPT_NS,
     EXPIRED_KEYS_PER_RECORD,
 )
-from instanter.store.activity import DERIVED, load_activity, put_activity
+from instanter.store.activity import DAMAGED_ACTIVITY, DERIVED, copy_activity, put_activity
 from instanter.store.event_ids import (
     drop_expired,
     event_id_key,
@@ -27,6 +34,7 @@ from instanter.store.log.frames import LogRecord
 from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
 
+_TIME: Final = struct.Struct("<q")
 _MS_NS: Final = 1_000_000
 _S_NS: Final = 1_000_000_000
 _NO_TIME: Final = b"\xff" * 16
@@ -106,57 +114,60 @@ class RecordEvents:
         AlreadyExistsError
             An event's id was recorded with something else; reason EVENT_ID_CONFLICT.
         DamagedError
-            What is stored of an event's id or customer is damaged.
+            What is remembered of an event's id is damaged.
         """
         engine = _install(transaction, context)
         events = self.read_events()
         known: dict[bytes, bytes] = {}
-        fresh: list[tuple[str, bytes, str, int, bytes]] = []
-        touched: set[str] = set()
+        fresh: list[tuple[str, bytes, bytes, str, bytes]] = []
         for index, event in enumerate(events):
-            at = f"events[{index}]"
-            encoded = engine.encode(event.kind, event.fields, at)
-            id_key = event_id_key(event.event_id)
-            digest = _digest(event, encoded)
-            present = known.get(id_key) or find_event_digest(transaction, id_key)
-            if present is not None:
-                if present != digest:
-                    raise _conflict(event, at)
-                continue
-            known[id_key] = digest
-            time_ns = _find_time(event, now_ns, at)
-            fresh.append((event.event_id, digest, event.customer_id, time_ns // _MS_NS, encoded))
-            if engine.is_followed(encoded):
-                touched.add(event.customer_id)
+            try:
+                encoded = engine.encode(event.kind, event.fields)
+                id_key = event_id_key(event.event_id)
+                digest = _digest(event, encoded)
+                present = known.get(id_key) or find_event_digest(transaction, id_key)
+                if present is not None:
+                    if present != digest:
+                        raise _conflict(event, index)
+                    continue
+                known[id_key] = digest
+                row = _TIME.pack(_find_time_ms(event, now_ns)) + encoded
+            except InvalidFieldError as error:
+                raise place_field(error, f"events[{index}]") from None
+            fresh.append((event.event_id, id_key, digest, event.customer_id, row))
         if not fresh:
             return Answered(EventCounts(0, len(events)))
-        for customer_id in touched:
-            load_activity(transaction, key_of(customer_id))
         return pack_body({"events": fresh, "duplicates": len(events) - len(fresh)})
 
 
 def apply_events(transaction: Transaction, record: LogRecord, context: ApplyContext) -> EventCounts:
-    """Count a record's events in the states of their customers, and remember their ids."""
+    """Count a record's events in the states of their customers, and remember their ids.
+
+    A customer whose activity record is damaged stays as it is, damaged: nothing wrong is read from
+    it, and the log has the events for the day it is rebuilt.
+    """
     body = unpack_body(record)
     engine = _install(transaction, context)
     events: list[list[Any]] = body["events"]
-    by_customer: dict[str, list[tuple[int, bytes]]] = {}
-    ids: list[tuple[bytes, bytes]] = []
-    for event_id, digest, customer_id, time_ms, encoded in events:
-        ids.append((event_id_key(event_id), digest))
-        if engine.is_followed(encoded):
-            by_customer.setdefault(customer_id, []).append((time_ms, encoded))
+    by_customer: dict[str, list[bytes]] = {}
+    for _, _, _, customer_id, row in events:
+        if engine.is_followed(row[_TIME.size :]):
+            by_customer.setdefault(customer_id, []).append(row)
     for customer_id, rows in by_customer.items():
         key = key_of(customer_id)
-        sections = load_activity(transaction, key) or {}
-        sections[DERIVED] = engine.apply(sections.get(DERIVED, b""), rows)
-        put_activity(transaction, key, sections)
+        sections = copy_activity(transaction, key)
+        if sections is not DAMAGED_ACTIVITY:
+            state = engine.apply(sections.get(DERIVED, b""), rows)
+            put_activity(transaction, key, {**sections, DERIVED: state})
     put_event_ids(
-        transaction, ids, sequence=record.sequence, until_ns=record.time_ns + EVENT_ID_KEPT_NS
+        transaction,
+        ((id_key, digest) for _, id_key, digest, _, _ in events),
+        sequence=record.sequence,
+        until_ns=record.time_ns + EVENT_ID_KEPT_NS,
     )
     # Twice as many as came keep up with the busiest hour of yesterday.
-    drop_expired(transaction, record.time_ns, max(EXPIRED_KEYS_PER_RECORD, 2 * len(ids)))
-    return EventCounts(len(ids), body["duplicates"])
+    drop_expired(transaction, record.time_ns, max(EXPIRED_KEYS_PER_RECORD, 2 * len(events)))
+    return EventCounts(len(events), body["duplicates"])
 
 
 def _install(transaction: Transaction, context: ApplyContext) -> EventEngine:
@@ -178,7 +189,7 @@ def _digest(event: GivenEvent, encoded: bytes) -> bytes:
     return hashlib.blake2b(said, digest_size=16).digest()
 
 
-def _find_time(event: GivenEvent, now_ns: int, at: str) -> int:
+def _find_time_ms(event: GivenEvent, now_ns: int) -> int:
     """Return when an event counts as having happened: never later than it is recorded.
 
     Raises
@@ -187,20 +198,21 @@ def _find_time(event: GivenEvent, now_ns: int, at: str) -> int:
         It is too long ago or too far ahead.
     """
     if event.time_ns is None:
-        return now_ns
+        return now_ns // _MS_NS
     earliest_ns = max(now_ns - EVENT_AGE_NS_MAX, 0)
     if earliest_ns <= event.time_ns <= now_ns + EVENT_AHEAD_NS_MAX:
-        return min(event.time_ns, now_ns)
+        return min(event.time_ns, now_ns) // _MS_NS
     raise InvalidFieldError(
-        f"{at}.event_time",
+        "event_time",
         format_instant(event.time_ns / 1e9),
         f"a time from 90 days ago ({format_instant(earliest_ns // _S_NS)}) to 5 minutes ahead",
         reason="EVENT_TIME_OUT_OF_RANGE",
     )
 
 
-def _conflict(event: GivenEvent, at: str) -> AlreadyExistsError:
+def _conflict(event: GivenEvent, index: int) -> AlreadyExistsError:
     """Return the error for an id that stands for another event."""
+    at = f"events[{index}]"
     return AlreadyExistsError(
         f"{at}.event_id: {show(event.event_id)} was recorded with another content; a retry must "
         "repeat the event as it was, and a new event needs an id of its own",

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final, Protocol
 
-from instanter.errors import InvalidFieldError
+from instanter.errors import InvalidFieldError, place_field
 from instanter.keeper.commands import Command
 from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
 from instanter.limits import EVENT_FIELDS_MAX, EVENT_ID_SIZE_MAX, EVENTS_BATCH_MAX
@@ -103,46 +103,50 @@ def _read_events(request: RecordEventsRequest) -> Sequence[GivenEvent]:
     InvalidFieldError
         The id, the customer's name, the time or a value of one cannot be what it stands for.
     """
-    return [_read_event(event, index) for index, event in enumerate(request.events)]
+    found: list[GivenEvent] = []
+    for event in request.events:
+        try:
+            found.append(_read_event(event))
+        except InvalidFieldError as error:
+            raise place_field(error, f"events[{len(found)}]") from None
+    return found
 
 
-def _read_event(event: Event, index: int) -> GivenEvent:
+def _read_event(event: Event) -> GivenEvent:
     """Return one event; its kind and fields are checked by the engine."""
     event_id = event.event_id
-    if not 1 <= len(event_id) <= EVENT_ID_SIZE_MAX or not (
-        event_id.isascii() and event_id.isprintable()
+    if not (
+        0 < len(event_id) <= EVENT_ID_SIZE_MAX and event_id.isascii() and event_id.isprintable()
     ):
         raise InvalidFieldError(
-            f"events[{index}].event_id",
+            "event_id",
             event_id,
             f"1 to {EVENT_ID_SIZE_MAX} printable ASCII characters, a UUID for example",
             reason="EVENT_ID_INVALID",
         )
-    fields: dict[str, PlainValue] = _NO_FIELDS
-    if event.fields:
-        if len(event.fields) > EVENT_FIELDS_MAX:
-            raise InvalidFieldError(
-                f"events[{index}].fields",
-                f"{len(event.fields)} fields",
-                f"at most {EVENT_FIELDS_MAX} fields",
-                reason="EVENT_FIELDS_TOO_MANY",
-            )
-        fields = read_values(event.fields, f"events[{index}].fields")
+    fields = event.fields
+    if len(fields) > EVENT_FIELDS_MAX:
+        raise InvalidFieldError(
+            "fields",
+            f"{len(fields)} fields",
+            f"at most {EVENT_FIELDS_MAX} fields",
+            reason="EVENT_FIELDS_TOO_MANY",
+        )
     return GivenEvent(
         event_id,
-        parse_customer_name(event.customer, f"events[{index}].customer"),
+        parse_customer_name(event.customer, "customer"),
         event.kind,
-        _read_time_ns(event, index) if event.HasField("event_time") else None,
-        fields,
+        _read_time_ns(event) if event.HasField("event_time") else None,
+        read_values(fields, "fields") if fields else _NO_FIELDS,
     )
 
 
-def _read_time_ns(event: Event, index: int) -> int:
+def _read_time_ns(event: Event) -> int:
     """Return when an event happened, nanoseconds since 1970."""
     seconds, nanos = event.event_time.seconds, event.event_time.nanos
     if not (0 <= seconds <= _SECONDS_MAX and 0 <= nanos < 1_000_000_000):
         raise InvalidFieldError(
-            f"events[{index}].event_time",
+            "event_time",
             f"{seconds} s {nanos} ns since 1970",
             "a time from 90 days ago to 5 minutes ahead",
             reason="EVENT_TIME_OUT_OF_RANGE",
