@@ -1,0 +1,180 @@
+"""Sends events of a file of JSON lines to the server."""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+from instanter.cli.context_values import KINDS
+from instanter.cli.failures import CommandError
+from instanter.cli.progress import show_progress
+from instanter.client import (
+    AttributeValue,
+    Client,
+    ConflictError,
+    Event,
+    EventCounts,
+    InvalidRequestError,
+)
+from instanter.clock import SystemClock
+from instanter.errors import nearest, show
+from instanter.limits import EVENTS_BATCH_MAX
+
+_KEYS: Final = ("event_id", "customer", "kind", "event_time", "fields")
+_REQUIRED: Final = _KEYS[:3]
+_FIELD: Final = re.compile(r"events\[(\d+)\]\.?(.*)", re.DOTALL)
+_LINE_SIZE_BYTES_MAX: Final = 1 << 20
+
+
+@contextmanager
+def open_lines(file: Path) -> Iterator[IO[bytes]]:
+    """Yield the lines of a file, or of standard input for `-`."""
+    if str(file) == "-":
+        yield sys.stdin.buffer
+        return
+    with file.open("rb") as lines:
+        yield lines
+
+
+def record_lines(client: Client, lines: IO[bytes], name: str, *, relaxed: bool) -> EventCounts:
+    """Record the events of all lines and return what became of them.
+
+    Parameters
+    ----------
+    client
+        Where to.
+    lines
+        One JSON object each; empty lines are left out.
+    name
+        What to call the file in errors.
+    relaxed
+        Whether not to wait for the disk.
+
+    Raises
+    ------
+    CommandError
+        A line is no event, or the server refuses one: the line and the field are named. The
+        batches before it are recorded.
+    """
+    recorded_count = duplicate_count = 0
+    with show_progress("recording", "events", SystemClock()) as tell:
+        for numbers, events in _split(lines, name):
+            try:
+                counts = client.record_events(events, relaxed=relaxed)
+            except (InvalidRequestError, ConflictError) as error:
+                raise _at_line(error, numbers, name, recorded_count) from error
+            recorded_count += counts.recorded_count
+            duplicate_count += counts.duplicate_count
+            tell(recorded_count + duplicate_count, 0)
+    return EventCounts(recorded_count, duplicate_count)
+
+
+def _split(lines: IO[bytes], name: str) -> Iterator[tuple[list[int], list[Event]]]:
+    """Yield the events in batches, with the numbers of their lines."""
+    numbers: list[int] = []
+    events: list[Event] = []
+    for number, line in enumerate(_read_lines(lines, name), 1):
+        if not line.strip():
+            continue
+        numbers.append(number)
+        events.append(_read_event(line, f"{name}:{number}"))
+        if len(events) == EVENTS_BATCH_MAX:
+            yield numbers, events
+            numbers, events = [], []
+    if events:
+        yield numbers, events
+
+
+def _read_lines(lines: IO[bytes], name: str) -> Iterable[bytes]:
+    """Yield lines that are not longer than any event."""
+    number = 0
+    while line := lines.readline(_LINE_SIZE_BYTES_MAX + 1):
+        number += 1
+        if len(line) > _LINE_SIZE_BYTES_MAX:
+            raise CommandError(
+                f"{name}:{number}: the line has more than {_LINE_SIZE_BYTES_MAX:,} bytes; expected "
+                "one event a line"
+            )
+        yield line
+
+
+def _read_event(line: bytes, place: str) -> Event:
+    """Return the event of one line."""
+    try:
+        given = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{place}: {show(_text(line))} is no JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise CommandError(f"{place}: {show(_text(line))} is no event; expected a JSON object")
+    for key in given:
+        if key not in _KEYS:
+            near = nearest(key, _KEYS)
+            hint = f"did you mean '{near}'?" if near else f"expected {', '.join(_KEYS)}"
+            raise CommandError(f"{place}: {show(key)} is nothing that an event has; {hint}")
+    for key in _REQUIRED:
+        if not isinstance(given.get(key), str) or not given[key]:
+            raise CommandError(
+                f"{place}: {key}: {show(given.get(key, 'nothing'))} is not right; expected a text"
+            )
+    fields = given.get("fields") or {}
+    if not isinstance(fields, dict):
+        raise CommandError(f"{place}: fields: {show(fields)} is not right; expected an object")
+    return Event(
+        given["customer"],
+        given["kind"],
+        {key: _read_value(value, f'{place}: fields["{key}"]') for key, value in fields.items()},
+        _read_time(given.get("event_time"), f"{place}: event_time"),
+        given["event_id"],
+    )
+
+
+def _read_value(value: Any, place: str) -> AttributeValue | None:
+    """Return a field's value; a text that looks like an instant is one."""
+    if isinstance(value, str):
+        instant = KINDS["instant"](value)
+        return value if instant is None else instant
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int) and abs(value) < 1 << 63:
+        return value
+    raise CommandError(
+        f"{place}: {show(value)} is not right; expected a number, a text, true or false"
+    )
+
+
+def _read_time(value: Any, place: str) -> datetime | None:
+    """Return when the event happened."""
+    if value is None:
+        return None
+    instant = KINDS["instant"](value) if isinstance(value, str) else None
+    if not isinstance(instant, datetime):
+        raise CommandError(
+            f"{place}: {show(value)} is not right; expected an RFC 3339 instant, "
+            "2026-03-01T12:00:00Z for example"
+        )
+    return instant
+
+
+def _at_line(
+    error: InvalidRequestError | ConflictError, numbers: list[int], name: str, recorded_count: int
+) -> CommandError:
+    """Return the server's error with the line instead of the index of the event."""
+    place, message = name, error.message
+    for violation in error.violations:
+        found = _FIELD.fullmatch(violation.field)
+        if found is not None and int(found[1]) < len(numbers):
+            place = f"{name}:{numbers[int(found[1])]}"
+            message = message.removeprefix(f"events[{found[1]}].")
+    return CommandError(
+        f"{place}: {message}",
+        hint=f"{recorded_count:,} events before it are recorded; mend the line and run it again: "
+        "they count once",
+    )
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "backslashreplace").strip()
