@@ -141,6 +141,10 @@ class Work(Protocol):
 class EndlessWork(Protocol):
     """Work that has no end of its own, and so is asked to end in order: a stream, for example."""
 
+    def cancel(self) -> object:
+        """Stop."""
+        ...
+
     def drain(self) -> None:
         """End in order, soon."""
         ...
