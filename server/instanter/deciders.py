@@ -38,7 +38,8 @@ class Deciders:
     record
         Takes what each turn leaves in the log; None when decisions are not recorded.
     live_folder
-        Where the live tables of what is being learned are; None to follow none.
+        Where the live tables of what is being learned are, and the reservations that all processes
+        share; None to follow and share none.
 
     Attributes
     ----------
@@ -64,7 +65,7 @@ class Deciders:
         self._refreshing = threading.Lock()
         self._live_folder = live_folder
         self._live_path: Path | None = None
-        reservations = Reservations()
+        reservations = Reservations(live_folder)
         self.engine, self.batch_engine = (
             DecisionEngine(
                 store,

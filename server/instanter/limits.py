@@ -164,9 +164,8 @@ RESERVATION_NS: Final = 30_000_000_000
 """Time for which an offer that a decision listed counts as a contact before it is presented: a
 page is shown within it, or never."""
 
-RESERVATIONS_MAX: Final = 200_000
-"""Customers with such offers at the same time: 6,600 decisions a second for 30 s, about 150 MB.
-With more, the oldest reservations end early."""
+RESERVATION_LOCK_NS_MAX: Final = 20_000_000
+"""How long a decision waits for a process that was stopped while it held a bucket's lock."""
 
 # --- Propensity models --------------------------------------------------------------------------
 

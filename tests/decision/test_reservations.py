@@ -1,82 +1,151 @@
-"""Reservations: nobody overtakes unseen, everything ends, memory is bounded."""
+"""Reservations: nobody overtakes unseen, in whichever process, and everything ends by itself."""
 
+import multiprocessing
+import os
+import signal
 import threading
 
-from instanter.decision import reservations as module
+import pytest
+
 from instanter.decision.contacts import Contact
-from instanter.decision.reservations import Reservations, list_live
-from instanter.limits import RESERVATION_NS
+from instanter.decision.reservations import BUCKET_SIZE_BYTES, Reservations, list_live
+from instanter.limits import OFFER_COUNT_MAX, RESERVATION_NS
 
 NOW_NS = 1_790_000_000_000_000_000
 
 
 def contact(tag, offer=1):
-    return Contact(1_790_000_000, offer, 1, 1, 0, tag)
+    return Contact(1_790_000_000, offer, 9, 5, 0, tag)
 
 
-def test_what_is_reserved_is_seen_until_it_ends():
-    reservations = Reservations()
-    assert reservations.reserve(b"a", reservations.view(b"a"), 1, [contact(1)], NOW_NS)
-    held = reservations.view(b"a")
-    assert list_live(held, NOW_NS, own_tag=2) == [contact(1)]
-    assert list_live(held, NOW_NS + RESERVATION_NS - 1, own_tag=2) == [contact(1)]
-    assert list_live(held, NOW_NS + RESERVATION_NS, own_tag=2) == []
-    assert reservations.view(b"b") == ()
+def reserve(reservations, key, tag, contacts, now_ns=NOW_NS):
+    return reservations.reserve(key, reservations.view(key), tag, contacts, now_ns)
 
 
-def test_a_decision_does_not_see_its_own_and_a_retry_takes_their_place():
-    reservations = Reservations()
-    for offers in ([1, 2], [2]):
-        seen = reservations.view(b"a")
-        assert list_live(seen, NOW_NS, own_tag=7) == []
-        contacts = [contact(7, offer) for offer in offers]
-        assert reservations.reserve(b"a", seen, 7, contacts, NOW_NS)
-    assert list_live(reservations.view(b"a"), NOW_NS, own_tag=8) == [contact(7, 2)]
+def live(reservations, key, now_ns=NOW_NS, own_tag=-1):
+    return list_live(reservations.view(key), now_ns, own_tag)
 
 
-def test_who_was_overtaken_must_decide_again():
-    reservations = Reservations()
+@pytest.fixture(params=["memory", "file"])
+def reservations(request, tmp_path):
+    made = Reservations(tmp_path if request.param == "file" else None)
+    yield made
+    made.close()
+
+
+def test_what_is_reserved_is_seen_until_it_ends(reservations):
+    assert reserve(reservations, b"a", 1, [contact(1), contact(1, 2)])
+    end_ns = NOW_NS + RESERVATION_NS
+    assert live(reservations, b"a") == [contact(1), contact(1, 2)]
+    assert live(reservations, b"a", end_ns - 1) == [contact(1), contact(1, 2)]
+    assert live(reservations, b"a", end_ns) == []
+    assert live(reservations, b"b") == []
+
+
+def test_a_decision_does_not_see_its_own_and_a_retry_takes_their_place(reservations):
+    for offers in ([1, 2], [2], []):
+        assert live(reservations, b"a", own_tag=7) == []
+        assert reserve(reservations, b"a", 7, [contact(7, offer) for offer in offers])
+        assert live(reservations, b"a") == [contact(7, offer) for offer in offers]
+
+
+def test_who_was_overtaken_must_decide_again(reservations):
     seen = reservations.view(b"a")
     assert reservations.reserve(b"a", seen, 1, [contact(1)], NOW_NS)
     assert not reservations.reserve(b"a", seen, 2, [contact(2)], NOW_NS)
-    assert reservations.reserve(b"b", reservations.view(b"b"), 2, [contact(2)], NOW_NS)
-    assert list_live(reservations.view(b"a"), NOW_NS, own_tag=9) == [contact(1)]
+    assert live(reservations, b"a") == [contact(1)]
 
 
-def test_customers_whose_reservations_have_ended_are_forgotten():
-    reservations = Reservations()
-    for number in range(100):
-        reservations.reserve(bytes([number]), (), number, [contact(number)], NOW_NS)
-    assert len(reservations) == 100
-    for number in range(60):
-        key = b"later" + bytes([number])
-        reservations.reserve(key, (), number, [contact(number)], NOW_NS + RESERVATION_NS)
-    assert len(reservations) == 60
+def test_all_processes_of_a_folder_see_the_same(tmp_path):
+    first, second = Reservations(tmp_path), Reservations(tmp_path)
+    seen = second.view(b"a")
+    assert reserve(first, b"a", 1, [contact(1)])
+    assert live(second, b"a") == [contact(1)]
+    assert not second.reserve(b"a", seen, 2, [contact(2)], NOW_NS)
+    assert reserve(second, b"a", 2, [contact(2)])
+    assert live(first, b"a") == [contact(1), contact(2)]
+    assert live(Reservations(tmp_path), b"a") == [contact(1), contact(2)]
 
 
-def test_memory_is_bounded_and_the_oldest_end_early(monkeypatch):
-    monkeypatch.setattr(module, "RESERVATIONS_MAX", 10)
-    reservations = Reservations()
-    for number in range(50):
-        reservations.reserve(bytes([number]), (), number, [contact(number)], NOW_NS)
-    assert len(reservations) == 10
-    assert reservations.view(bytes([49]))
-    assert not reservations.view(bytes([39]))
+def test_the_file_takes_no_more_room_than_is_used(tmp_path):
+    made = Reservations(tmp_path)
+    for number in range(10):
+        reserve(made, f"customer-{number}".encode(), number, [contact(number)])
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_blocks * 512 <= 10 * 4096
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_threads_that_reserve_for_one_customer_lose_nothing():
-    reservations = Reservations()
+def test_a_full_bucket_loses_what_ends_first(reservations):
+    longest = [contact(1, offer) for offer in range(OFFER_COUNT_MAX)]
+    assert reserve(reservations, b"a", 1, longest, NOW_NS)
+    assert live(reservations, b"a") == longest
+    for tag in range(2, 60):
+        assert reserve(reservations, b"a", tag, [contact(tag, n) for n in range(3)], NOW_NS + tag)
+    tags = {found.tag for found in live(reservations, b"a", NOW_NS + 60)}
+    assert tags == set(range(60 - len(tags), 60))
+    assert len(tags) == (BUCKET_SIZE_BYTES - 16) // (32 + 3 * 8)
 
-    def reserve(first):
-        for tag in range(first, first + 200):
-            while not reservations.reserve(
-                b"a", reservations.view(b"a"), tag, [contact(tag)], NOW_NS
-            ):
-                pass
 
-    threads = [threading.Thread(target=reserve, args=(n * 1000,)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(list_live(reservations.view(b"a"), NOW_NS, own_tag=-1)) == 800
+def test_what_has_ended_makes_room(reservations):
+    for tag in range(30):
+        assert reserve(reservations, b"a", tag, [contact(tag)])
+    later_ns = NOW_NS + RESERVATION_NS
+    assert reserve(reservations, b"a", 99, [contact(99)], later_ns)
+    assert len(reservations.view(b"a").entries) == 1
+
+
+def test_a_half_written_bucket_is_harmless(tmp_path):
+    made = Reservations(tmp_path)
+    reserve(made, b"a", 1, [contact(1)])
+    (file,) = tmp_path.iterdir()
+    content = bytearray(file.read_bytes())
+    place = next(n for n in range(0, len(content), 2048) if any(content[n : n + 2048]))
+    content[place + 8 : place + 16] = (1 << 40).to_bytes(8, "little")
+    content[place + 44 : place + 48] = b"\xff" * 4
+    file.write_bytes(content)
+    spoilt = Reservations(tmp_path)
+    spoilt.view(b"a")
+    assert reserve(spoilt, b"a", 2, [contact(2)])
+    assert contact(2) in live(spoilt, b"a")
+
+
+def _hold(folder, tag, count):
+    made = Reservations(folder)
+    for number in range(count):
+        while not reserve(made, b"a", tag * 1000 + number, [contact(tag * 1000 + number)]):
+            pass
+
+
+def test_processes_and_threads_that_reserve_for_one_customer_lose_nothing(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_hold, args=(tmp_path, tag, 10)) for tag in (1, 2)]
+    threads = [threading.Thread(target=_hold, args=(tmp_path, tag, 10)) for tag in (3, 4)]
+    for one in (*processes, *threads):
+        one.start()
+    for one in (*processes, *threads):
+        one.join(60)
+    found = {c.tag for c in live(Reservations(tmp_path), b"a")}
+    assert found == {tag * 1000 + number for tag in (1, 2, 3, 4) for number in range(10)}
+
+
+def _stop_with_the_lock(folder, ready):
+    made = Reservations(folder)
+    with made._locked(0):
+        ready.set()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_a_process_that_was_stopped_with_a_lock_stops_nobody_else(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=_stop_with_the_lock, args=(tmp_path, ready))
+    process.start()
+    try:
+        assert ready.wait(60)
+        made = Reservations(tmp_path)
+        with made._locked(0):
+            pass
+    finally:
+        process.kill()
+        process.join()

@@ -157,7 +157,7 @@ class TurnContacts:
         for row, (key, count) in enumerate(zip(self._keys, kept, strict=True)):
             channel = self.capped[asked[row, ASKED_SURFACE]]
             seen, tag = self._seen[row], self._tags[row]
-            if channel is None or not (count or any(c.tag == tag for _, c in seen)):
+            if channel is None or not (count or any(c.tag == tag for _, c in seen.entries)):
                 continue
             contacts = [
                 Contact(time_s, *self._codes[int(o)], channel, ContactKind.PRESENTED, tag)

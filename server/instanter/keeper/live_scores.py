@@ -51,7 +51,7 @@ class LiveScores:
         path = live_path(self._folder, catalogue.revision, revision, models.plan_digest)
         self._writer = LiveTableWriter(path, table)
         # Processes that still have an older one mapped go on reading it until they look again.
-        for old in self._folder.iterdir():
+        for old in self._folder.glob("score_table-*"):
             if old != path:
                 with contextlib.suppress(OSError):
                     old.unlink()
