@@ -6,7 +6,7 @@ from pathlib import Path
 
 from instanter.catalogue import serialization
 from instanter.catalogue.compiled import CompiledCatalogue
-from instanter.decision.learner import LearnerSettings
+from instanter.decision.learner import ONLINE_SETTINGS
 from instanter.decision.live_table import LiveTable, live_path
 from instanter.decision.models import ModelSet, digest_of, plan_from_bytes, plan_to_bytes
 from instanter.decision.online_models import OnlineModels
@@ -130,7 +130,7 @@ def load_tables(
             plan = load_plan(transaction) if models is None else None
             states = load_states(transaction)
         if plan is not None:
-            models = ModelSet(plan_from_bytes(plan), LearnerSettings(), {})
+            models = ModelSet(plan_from_bytes(plan), ONLINE_SETTINGS, {})
     except DamagedError as error:
         # What was published decides without what has been learned since.
         if on_refused is None:

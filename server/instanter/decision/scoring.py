@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.decision.binning_plan import BinningPlan, interleave_edges
-from instanter.decision.learner import KNOT_LIMIT, PropensityModel, doubt_of, serve
+from instanter.decision.learner import KNOT_LIMIT, PropensityModel, doubt_of, row_shares, serve
 from instanter.decision.models import ModelSet
 from instanter.decision.score_table import ScoreTable
 
@@ -34,12 +34,15 @@ class ColumnLayout:
         int64[R]: to which predictor a row of the table belongs.
     modal_row
         int64[P]: row of each predictor's modal bin in the table.
+    shares
+        float64[R of the plan]: see `learner.row_shares`.
     """
 
     plan: BinningPlan
     source_row: NDArray[np.int64]
     predictor_of_row: NDArray[np.int64]
     modal_row: NDArray[np.int64]
+    shares: NDArray[np.float64]
 
 
 def build_score_table(
@@ -108,6 +111,7 @@ def make_blank_table(
         source_row=source_row,
         predictor_of_row=np.repeat(np.arange(len(bin_count)), bin_count),
         modal_row=(row_start + modal_bin).astype(np.int64),
+        shares=row_shares(plan),
     )
     return table, layout
 
@@ -137,7 +141,7 @@ def refresh_column(
     prior_propensity
         As declared, in (0, 1).
     """
-    table.doubt[column] = doubt_of(model)
+    table.doubt[column] = doubt_of(model, layout.shares)
     table.fitted[column] = is_served(model)
     if model is None or not is_served(model):
         table.weight[:, column] = 0

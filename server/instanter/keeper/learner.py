@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from instanter.decision.learner import LearnerSettings
+from instanter.decision.learner import ONLINE_SETTINGS, LearnerSettings
 from instanter.decision.models import ModelSet, plan_from_bytes
 from instanter.decision.online_models import Label, Labels, OnlineModels
 from instanter.errors import DamagedError, PreconditionError, UnavailableError
@@ -62,6 +62,10 @@ class Audience(Protocol):
         """Take what the models of some offers are now."""
 
 
+OnLearned = Callable[[Sequence[tuple[str, int, float]]], object]
+"""Takes labels that have been learned: offer, truth, and what was predicted before."""
+
+
 def read_labels(record: LogRecord) -> Labels:
     """Return what a record of outcomes, or of a tick, teaches."""
     body = unpack_body(record)
@@ -104,13 +108,13 @@ class Learner:
         *,
         audience: Audience | None = None,
         events_log: EventsLog,
-        on_learned: Callable[[Sequence[tuple[str, int, float]]], object] | None = None,
+        on_learned: OnLearned | None = None,
         settings: LearnerSettings | None = None,
     ) -> None:
         self._audience = audience
         self._events_log = events_log
         self._on_learned = on_learned
-        self._settings = settings or LearnerSettings()
+        self._settings = settings or ONLINE_SETTINGS
         self._models: OnlineModels | None = None
         self._progress = _Progress(0, 0, {}, 0)
         self._queue: deque[LogRecord] = deque()

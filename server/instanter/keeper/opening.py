@@ -9,7 +9,7 @@ from instanter.clock import Clock
 from instanter.events_log import EventsLog
 from instanter.keeper.commands import ApplyContext
 from instanter.keeper.keeper import Keeper
-from instanter.keeper.learner import Learner
+from instanter.keeper.learner import Learner, OnLearned
 from instanter.keeper.live_scores import LiveScores
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.response import ResponseDesk
@@ -82,6 +82,7 @@ class KeptStore:
         events_log: EventsLog,
         fresh_overlay: bool = True,
         lock_wait_ns: int = _LOCK_WAIT_NS,
+        on_learned: OnLearned | None = None,
     ) -> Self:
         """Open a folder, made when it is new, and replay what its base does not hold yet.
 
@@ -95,6 +96,8 @@ class KeptStore:
             Whether to throw the overlay's file away first; not while other processes read it.
         lock_wait_ns
             How long to wait for a keeper that was killed to let go of the folder.
+        on_learned
+            As in `Learner`.
 
         Raises
         ------
@@ -124,7 +127,9 @@ class KeptStore:
                 read_from=state.folded_sequence() + 1,
             )
             published = PublishedCatalogue()
-            learner = Learner(audience=LiveScores(folder, state), events_log=events_log)
+            learner = Learner(
+                audience=LiveScores(folder, state), events_log=events_log, on_learned=on_learned
+            )
             keeper = Keeper(
                 state,
                 log,
