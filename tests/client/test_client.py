@@ -1,9 +1,8 @@
 """The two clients against a server of the contract: what arrives, and what comes back."""
 
-import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -34,44 +33,9 @@ from instanter.v1 import (
     event_service_pb2,
 )
 from tests.client.toy_server import ToyServer, refuse, toy_server
+from tests.client.waiting import Waiting
 
 NO_PAUSE = RetryPolicy(pause_s_first=0.001, pause_s_max=0.001)
-
-
-class Waiting:
-    """The asynchronous client behind the synchronous one's face, to run one test on both."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._client = self._run(self._make(*arguments, **options))
-
-    async def _make(self, *arguments: Any, **options: Any) -> AsyncClient:
-        return AsyncClient(*arguments, **options)
-
-    def _run(self, awaited: Any) -> Any:
-        return self._loop.run_until_complete(awaited)
-
-    def __enter__(self) -> "Waiting":
-        self._run(self._client.__aenter__())
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._run(self._client.__aexit__(*error))
-        self._loop.close()
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._client, name)
-
-        async def collect(source: AsyncIterator[Any]) -> list[Any]:
-            return [each async for each in source]
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            result = method(*arguments, **options)
-            if inspect.isasyncgen(result):
-                return iter(self._run(collect(result)))
-            return self._run(result)
-
-        return call
 
 
 @pytest.fixture(params=[Client, Waiting], ids=["sync", "async"])

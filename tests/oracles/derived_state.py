@@ -11,7 +11,7 @@ from tests.oracles import eligibility
 COUNT, SUM, MINIMUM, MAXIMUM, MEAN, LAST, TIME_SINCE_LAST, DISTINCT = range(1, 9)
 MISSING_CODE = 0xFFFF_FFFF
 LOW = 0xFFFF_FFFF
-TOTAL_MAX = 2**63 - 1
+UNITS_MAX = 2**63 - 1
 UNIT = 2**20
 BUCKETS = 256
 
@@ -119,7 +119,7 @@ def _count(blocks, state_id, row, time_ms, pattern):
     if not window_ms:
         low = 0
         weight = raise_two((time_ms - tile * tile_ms) / tile_ms)
-        entry[1] = min(entry[1] + _units(weight), TOTAL_MAX)
+        entry[1] = min(entry[1] + _units(weight), UNITS_MAX)
         if aggregation != COUNT:
             _add(entry, 2, value * weight)
     elif aggregation in (MINIMUM, MAXIMUM):
@@ -143,9 +143,9 @@ def _count(blocks, state_id, row, time_ms, pattern):
 
 
 def _units(amount):
-    return min(int(amount * UNIT + 0.5), TOTAL_MAX)
+    return min(int(amount * UNIT + 0.5), UNITS_MAX)
 
 
 def _add(entry, at, amount):
     at += amount < 0
-    entry[at] = min(entry[at] + _units(abs(amount)), TOTAL_MAX)
+    entry[at] = min(entry[at] + _units(abs(amount)), UNITS_MAX)

@@ -153,7 +153,15 @@ def evaluate_distinct(words, start, end, row, oldest):
 
 @kernel(void(_WRITE_U32, int64, float64))
 def write_number(slots, slot, value):
-    """Write a number into its slot as a float32 within that kind's range; NaN is missing."""
+    """Write a number into its slot as a float32 within that kind's range; NaN is missing.
+
+    Parameters
+    ----------
+    slots, slot
+        uint32[S], written at `slot`.
+    value
+        The number.
+    """
     if np.isnan(value):
         slots[slot] = _MISSING_CODE
     else:
@@ -206,6 +214,13 @@ def divide_slots(ratios, slots):
     """Write the ratios of a row: numerator ÷ denominator, both numbers of the same row.
 
     Missing when one of them is missing or the denominator is 0.
+
+    Parameters
+    ----------
+    ratios
+        int64[R, 3], read-only: slots of the ratio, of its numerator, of its denominator.
+    slots
+        uint32[S], written in the slots of the ratios.
     """
     numbers = slots.view(np.float32)
     for r in range(len(ratios)):

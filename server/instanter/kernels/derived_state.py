@@ -84,8 +84,8 @@ UNIT = 1_048_576.0
 """What sums are counted in: so many make 1."""
 
 _MISSING_CODE = np.uint32(0xFFFF_FFFF)
-_TOTAL_MAX = 0x7FFF_FFFF_FFFF_FFFF
-_TOTAL_MAX_F64 = 9.2233720368547e18
+_UNITS_MAX = 0x7FFF_FFFF_FFFF_FFFF
+_UNITS_MAX_F64 = 9.2233720368547e18
 _LOW = 0xFFFF_FFFF
 _POWERS_OF_TWO = tuple(math.log(2.0) ** n / math.factorial(n) for n in range(18, -1, -1))
 """Coefficients of the power series of 2^x, the highest first."""
@@ -94,14 +94,14 @@ _POWERS_OF_TWO = tuple(math.log(2.0) ** n / math.factorial(n) for n in range(18,
 @kernel(int64(int64, int64))
 def add_bounded(a, b):
     """Return a + b for numbers ≥ 0, at most the largest int64: the order does not matter."""
-    return _TOTAL_MAX if a > _TOTAL_MAX - b else a + b
+    return _UNITS_MAX if a > _UNITS_MAX - b else a + b
 
 
 @kernel(int64(float64))
 def to_units(amount):
     """Return a number ≥ 0 in units of 2⁻²⁰, rounded, at most the largest int64."""
     units = amount * UNIT + 0.5
-    return _TOTAL_MAX if units >= _TOTAL_MAX_F64 else np.int64(units)
+    return _UNITS_MAX if units >= _UNITS_MAX_F64 else np.int64(units)
 
 
 @kernel(float64(float64))
@@ -144,7 +144,15 @@ def find_entry(words, start, end, width, key):
 
 @kernel(int64(WRITE_I64, int64, int64, int64))
 def open_gap(words, position, end, width):
-    """Move the entries from `position` on back by one, zero the gap, and return the new end."""
+    """Move the entries from `position` on back by one, zero the gap, and return the new end.
+
+    Parameters
+    ----------
+    words
+        int64[n], written.
+    position, end, width
+        Where the gap begins and the entries end; words of an entry.
+    """
     for i in range(end - 1, position - 1, -1):
         words[i + width] = words[i]
     for i in range(position, position + width):
@@ -154,7 +162,16 @@ def open_gap(words, position, end, width):
 
 @kernel(int64(WRITE_I64, int64, int64, int64, int64, int64))
 def drop_older(words, start, end, width, oldest, is_distinct):
-    """Drop the entries of tiles before `oldest`, and return the new end."""
+    """Drop the entries of tiles before `oldest`, and return the new end.
+
+    Parameters
+    ----------
+    words
+        int64[n], written: the entries are in [start, end).
+    start, end, width, oldest, is_distinct
+        Where the entries are, their words, the first tile that stays; whether the tile stands in
+        the low 32 bits.
+    """
     kept = start
     for position in range(start, end, width):
         word = words[position]
@@ -168,7 +185,15 @@ def drop_older(words, start, end, width, oldest, is_distinct):
 
 @kernel(void(WRITE_I64, int64, float64))
 def add_amount(words, position, amount):
-    """Add to the sums at `position`: above 0 to the first, below 0 to the second."""
+    """Add to the sums at `position`: above 0 to the first, below 0 to the second.
+
+    Parameters
+    ----------
+    words, position
+        int64[n], written at `position` or behind it.
+    amount
+        What to add, in the unit of the values.
+    """
     if amount >= 0.0:
         words[position] = add_bounded(words[position], to_units(amount))
     else:
@@ -177,7 +202,17 @@ def add_amount(words, position, amount):
 
 @kernel(void(WRITE_I64, int64, READ_I64, int64, int64, float64))
 def add_weighted(words, position, row, key, time_ms, value):
-    """Count one event with its weight in the entry of its tile; parameters as in `add_event`."""
+    """Count one event with its weight in the entry of its tile.
+
+    Parameters
+    ----------
+    words, position
+        int64[n], written: the entry at `position`, whose words are 0 when it is new.
+    row, time_ms, value
+        As in `add_event`.
+    key
+        The event's tile.
+    """
     phase = (time_ms - key * row[PLAN_TILE_MS]) / row[PLAN_TILE_MS]
     weight = raise_two(phase)
     words[position] = key << 32
@@ -192,7 +227,9 @@ def add_latest(words, start, end, row, time_ms, pattern, value):
 
     Parameters
     ----------
-    words, start, end, row, time_ms, pattern, value
+    words
+        int64[n], written.
+    start, end, row, time_ms, pattern, value
         As in `add_event`.
     """
     if end > start:
@@ -209,7 +246,19 @@ def add_latest(words, start, end, row, time_ms, pattern, value):
 
 @kernel(void(WRITE_I64, int64, READ_I64, int64, int64, uint32, float64, int64))
 def add_to_entry(words, position, row, key, tile, pattern, value, is_new):
-    """Count one event in the entry of its tile or bucket, `key`; parameters as in `add_event`."""
+    """Count one event in the entry of its tile or bucket.
+
+    Parameters
+    ----------
+    words, position
+        int64[n], written: the entry at `position`.
+    row, pattern, value
+        As in `add_event`.
+    key, tile
+        The entry's key; the event's tile.
+    is_new
+        Whether the entry is new, its words 0.
+    """
     aggregation = row[PLAN_AGGREGATION]
     low = words[position] & _LOW
     if aggregation in (MINIMUM, MAXIMUM):
