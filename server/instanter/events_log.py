@@ -6,7 +6,8 @@ configured.
 """
 
 import hashlib
-from typing import Final, Protocol, TextIO
+from contextlib import suppress
+from typing import Final, Protocol, TextIO, cast
 
 import structlog
 
@@ -53,7 +54,7 @@ def make_events_log(stream: TextIO, *, as_json: bool | None = None) -> EventsLog
     else:
         form = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     log: EventsLog = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        structlog.WriteLogger(cast("TextIO", _UnfailingStream(stream))),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -63,6 +64,29 @@ def make_events_log(stream: TextIO, *, as_json: bool | None = None) -> EventsLog
         cache_logger_on_first_use=True,
     )
     return log
+
+
+class _UnfailingStream:
+    """A stream that drops what cannot be written, to a full disk for example.
+
+    What there is to log is worth less than the server that goes on.
+    """
+
+    __slots__ = ("__weakref__", "_stream")
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        with suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Hand over what was written."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def hash_customer_id(customer_id: str) -> str:

@@ -87,6 +87,8 @@ class LiveTableWriter:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(descriptor, size)
+            # A hole on a full disk would be SIGBUS, and the end of the process.
+            os.posix_fallocate(descriptor, 0, size)
             memory = mmap.mmap(descriptor, size)
         finally:
             os.close(descriptor)

@@ -49,7 +49,12 @@ class LiveScores:
             model = models.models.get(offer.name)
             refresh_column(table, self._layout, column, model, offer.prior_propensity)
         path = live_path(self._folder, catalogue.revision, revision, models.plan_digest)
-        self._writer = LiveTableWriter(path, table)
+        try:
+            self._writer = LiveTableWriter(path, table)
+        except OSError:
+            # No room: decisions follow what is published, until the next publication.
+            path.unlink(missing_ok=True)
+            return
         # Processes that still have an older one mapped go on reading it until they look again.
         for old in self._folder.glob("score_table-*"):
             if old != path:

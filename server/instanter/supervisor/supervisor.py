@@ -203,7 +203,8 @@ class Supervisor:
             self._children.remove(child)
             role = child.assignment.role if child.assignment is not None else None
             self.on_end(role, child.counters)
-            self._tell_end(child)
+            if self._announced_ns or child.failure is None:
+                self._tell_end(child)
             if role is None:
                 self._note_failed_warm_up(child)
                 continue
