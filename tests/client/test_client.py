@@ -20,6 +20,9 @@ from instanter.client import (
     DecisionRequest,
     Event,
     EventCounts,
+    Outcome,
+    OutcomeKind,
+    OutcomeState,
     RetryPolicy,
     Timeouts,
     Tls,
@@ -189,6 +192,31 @@ def test_events_arrive_as_they_were_given(client: Any, toy: ToyServer) -> None:
     assert toy.seen[1].durability == durability_pb2.DURABILITY_RELAXED
 
 
+def test_outcomes_arrive_as_they_were_given(client: Any, toy: ToyServer) -> None:
+    moment = datetime(2026, 11, 22, 12, 0, 0, tzinfo=timezone(timedelta(hours=1)))
+    outcomes = [
+        Outcome("a" * 32, "c-1", "espresso", OutcomeKind.CONVERTED, moment, 450),
+        Outcome("decisions/" + "b" * 32, "customers/c-2", "offers/tea", OutcomeKind.PRESENTED),
+        Outcome("c" * 32, "c-3", "", OutcomeKind.CONVERTED, value_minor=0),
+    ]
+    assert client.record_outcomes(outcomes) == (
+        OutcomeState.RECORDED,
+        OutcomeState.RECORDED,
+        OutcomeState.DECISION_UNKNOWN,
+    )
+    first, second, third = toy.seen[0].outcomes
+    assert (first.decision, first.customer) == ("decisions/" + "a" * 32, "customers/c-1")
+    assert (first.offer, first.kind, first.value_minor) == ("offers/espresso", 5, 450)
+    assert first.outcome_time.ToJsonString() == "2026-11-22T11:00:00Z"
+    assert (second.decision, second.offer) == ("decisions/" + "b" * 32, "offers/tea")
+    assert not second.HasField("outcome_time")
+    assert not second.HasField("value_minor")
+    assert (third.offer, third.HasField("value_minor")) == ("", True)
+    assert toy.seen[0].durability == durability_pb2.DURABILITY_DURABLE
+    client.record_outcomes(outcomes[:1], relaxed=True)
+    assert toy.seen[1].durability == durability_pb2.DURABILITY_RELAXED
+
+
 def test_what_is_wrong_with_an_event_is_told(client: Any) -> None:
     with pytest.raises(api.InvalidRequestError) as raised:
         client.record_events([Event("c", "purchase"), Event("c", "purchaze")])
@@ -346,6 +374,7 @@ def test_only_unavailable_is_repeated(client: Any, toy: ToyServer, code: str) ->
         (2, lambda client: client.list_customer_page()),
         (2, lambda client: client.get_customers(["a"])),
         (2, lambda client: client.record_events([Event("a", "purchase")])),
+        (2, lambda client: client.record_outcomes([Outcome("a", "c", "o", OutcomeKind.CLICKED)])),
     ],
 )
 def test_writes_are_repeated_only_where_that_changes_nothing(

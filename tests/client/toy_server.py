@@ -211,6 +211,19 @@ class ToyDecisions(decision_grpc.DecisionServiceServicer):
             refuse(context, "NOT_FOUND", f"'{request.name}' was never made", "DECISION_NOT_FOUND")
         return found
 
+    def RecordOutcomes(self, request: Any, context: Any) -> Any:
+        self._toy.receive(request, context)
+        known = [f"decisions/{letter * 32}" for letter in "ab"]
+        states = [
+            decision.OUTCOME_STATE_RECORDED
+            if each.decision in known
+            else decision.OUTCOME_STATE_DECISION_UNKNOWN
+            for each in request.outcomes
+        ]
+        return decision.RecordOutcomesResponse(
+            results=[decision.OutcomeResult(state=state) for state in states]
+        )
+
     def ReportUplift(self, request: Any, context: Any) -> Any:
         self._toy.receive(request, context)
         return self._toy.uplift

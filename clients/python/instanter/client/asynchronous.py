@@ -24,6 +24,8 @@ from instanter.client.values import (
     DecisionRequest,
     Event,
     EventCounts,
+    Outcome,
+    OutcomeState,
     Publication,
 )
 
@@ -243,6 +245,21 @@ class AsyncClient:
         """
         return await self._run(
             self._calls.record_events(events, relaxed=relaxed, timeout_s=timeout_s)
+        )
+
+    async def record_outcomes(
+        self,
+        outcomes: Iterable[Outcome],
+        *,
+        relaxed: bool = False,
+        timeout_s: float | None = None,
+    ) -> tuple[OutcomeState, ...]:
+        """Record what became of offers, 1 to 1000 outcomes; those that cannot count are told.
+
+        Arguments, result and errors are those of `Client.record_outcomes`.
+        """
+        return await self._run(
+            self._calls.record_outcomes(outcomes, relaxed=relaxed, timeout_s=timeout_s)
         )
 
     async def list_customer_page(

@@ -23,6 +23,8 @@ from instanter.client.values import (
     DecisionRequest,
     Event,
     EventCounts,
+    Outcome,
+    OutcomeState,
     Publication,
 )
 
@@ -340,6 +342,43 @@ class Client:
             Or another of its kinds.
         """
         return self._run(self._calls.record_events(events, relaxed=relaxed, timeout_s=timeout_s))
+
+    def record_outcomes(
+        self,
+        outcomes: Iterable[Outcome],
+        *,
+        relaxed: bool = False,
+        timeout_s: float | None = None,
+    ) -> tuple[OutcomeState, ...]:
+        """Record what became of offers, 1 to 1000 outcomes; those that cannot count are told.
+
+        They change contact histories and models, and so the next decision.
+
+        Parameters
+        ----------
+        outcomes
+            In any order; late ones count too, each one once.
+        relaxed
+            Return when a killed server would not lose them, but a power cut might.
+        timeout_s
+            Seconds for all attempts together; None takes `Timeouts.write_s`.
+
+        Returns
+        -------
+        tuple of OutcomeState
+            Whether each counts, in order. DUPLICATE also stands for one that an attempt before
+            recorded whose answer was lost.
+
+        Raises
+        ------
+        InvalidRequestError
+            When an outcome is wrong, the violation names its index; nothing was recorded.
+        ClientError
+            Or another of its kinds.
+        """
+        return self._run(
+            self._calls.record_outcomes(outcomes, relaxed=relaxed, timeout_s=timeout_s)
+        )
 
     def list_customer_page(
         self,

@@ -23,6 +23,8 @@ from instanter.client.values import (
     DecisionRequest,
     Event,
     EventCounts,
+    Outcome,
+    OutcomeState,
     Publication,
 )
 from instanter.v1 import catalogue_service_pb2 as catalogue_messages
@@ -111,6 +113,10 @@ REPORT_UPLIFT = Method(
 RECORD_EVENTS = Method(
     "/instanter.v1.EventService/RecordEvents", event_messages.RecordEventsResponse.FromString
 )
+RECORD_OUTCOMES = Method(
+    "/instanter.v1.DecisionService/RecordOutcomes",
+    decision_messages.RecordOutcomesResponse.FromString,
+)
 
 METHODS = (
     GET_CUSTOMER,
@@ -125,6 +131,7 @@ METHODS = (
     EXPLAIN_DECISION,
     REPORT_UPLIFT,
     RECORD_EVENTS,
+    RECORD_OUTCOMES,
 )
 """All methods of the contract that this client calls."""
 
@@ -273,6 +280,18 @@ class Calls:
             RECORD_EVENTS,
             requests.record_events(events, relaxed=relaxed),
             replies.event_counts,
+            repeatable=True,
+            timeout_s=self._timeouts.write_s if timeout_s is None else timeout_s,
+        )
+
+    def record_outcomes(
+        self, outcomes: Iterable[Outcome], *, relaxed: bool, timeout_s: float | None
+    ) -> Call[tuple[OutcomeState, ...]]:
+        """Return the call that records outcomes; each counts once, however often it is sent."""
+        return Call(
+            RECORD_OUTCOMES,
+            requests.record_outcomes(outcomes, relaxed=relaxed),
+            replies.outcome_states,
             repeatable=True,
             timeout_s=self._timeouts.write_s if timeout_s is None else timeout_s,
         )

@@ -201,6 +201,13 @@ def event_counts(message: event_messages.RecordEventsResponse) -> values.EventCo
     return values.EventCounts(message.recorded_count, message.duplicate_count)
 
 
+def outcome_states(
+    message: decision_messages.RecordOutcomesResponse,
+) -> tuple[values.OutcomeState, ...]:
+    """Return whether each outcome counts."""
+    return tuple(_member(values.OutcomeState, result.state) for result in message.results)
+
+
 def nothing(message: object) -> None:
     """Return None: the reply says no more than that it was done."""
     del message

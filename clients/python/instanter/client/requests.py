@@ -7,12 +7,13 @@ a value is right is the server's to say, which knows the schema.
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from numbers import Real
+from typing import cast
 from uuid import uuid4
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from instanter.client.values import AttributeValue, DecisionRequest, Event
+from instanter.client.values import AttributeValue, DecisionRequest, Event, Outcome
 from instanter.v1 import attribute_value_pb2 as value_messages
 from instanter.v1 import catalogue_service_pb2 as catalogue_messages
 from instanter.v1 import customer_service_pb2 as customer_messages
@@ -212,6 +213,32 @@ def _event(event: Event) -> event_messages.Event:
         kind=event.kind,
         event_time=_timestamp("event_time", event.event_time),
         fields=attribute_messages(event.fields),
+    )
+
+
+def record_outcomes(
+    outcomes: Iterable[Outcome], *, relaxed: bool
+) -> decision_messages.RecordOutcomesRequest:
+    """Return the message that records outcomes."""
+    durability = (
+        durability_messages.DURABILITY_RELAXED
+        if relaxed
+        else durability_messages.DURABILITY_DURABLE
+    )
+    return decision_messages.RecordOutcomesRequest(
+        outcomes=[_outcome(outcome) for outcome in outcomes], durability=durability
+    )
+
+
+def _outcome(outcome: Outcome) -> decision_messages.Outcome:
+    decision, offer = outcome.decision, outcome.offer
+    return decision_messages.Outcome(
+        decision=decision if decision.startswith(_DECISIONS) else _DECISIONS + decision,
+        customer=customer_name(outcome.customer),
+        offer=_OFFERS + offer if offer and not offer.startswith(_OFFERS) else offer,
+        kind=cast("decision_messages.OutcomeKind.ValueType", int(outcome.kind)),
+        outcome_time=_timestamp("outcome_time", outcome.outcome_time),
+        value_minor=outcome.value_minor,
     )
 
 

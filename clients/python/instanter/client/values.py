@@ -118,6 +118,58 @@ class Event:
     event_id: str | None = None
 
 
+class OutcomeKind(IntEnum):
+    """What became of an offer."""
+
+    PRESENTED = 1
+    CLICKED = 2
+    ACCEPTED = 3
+    REJECTED = 4
+    CONVERTED = 5
+
+
+class OutcomeState(IntEnum):
+    """Whether an outcome counts."""
+
+    UNSPECIFIED = 0
+    RECORDED = 1
+    DUPLICATE = 2
+    DECISION_UNKNOWN = 3
+    CUSTOMER_MISMATCH = 4
+    OFFER_MISMATCH = 5
+    TOO_LATE = 6
+    TOO_EARLY = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one offer of one decision.
+
+    Attributes
+    ----------
+    decision
+        `Decision.id`, or the resource name.
+    customer
+        Id or resource name: the decision's.
+    offer
+        Name or resource name of one of the decision's offers; empty only for a conversion of a
+        decision in the holdout.
+    kind
+        What happened.
+    outcome_time
+        When it happened, with its time zone; None for when the server records it.
+    value_minor
+        Worth of a CONVERTED or ACCEPTED, in minor units; None for what the offer was worth.
+    """
+
+    decision: str
+    customer: str
+    offer: str
+    kind: OutcomeKind
+    outcome_time: datetime | None = None
+    value_minor: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class EventCounts:
     """What became of a batch of events.
