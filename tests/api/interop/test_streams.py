@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from instanter import limits
+from instanter.rpc.fast.front import FastFront
 from tests.api.interop.echo import NAME, Echo, Telling, too_slow
 from tests.api.interop.raw import HELLO, RawClient, message, value
 from tests.api.refusals import read_refusal
@@ -346,6 +347,21 @@ def test_a_server_that_stops_sends_its_streams_elsewhere_at_once(
         assert not telling.sink.offer(BytesValue())
         stopper.join(20)
         assert not stopper.is_alive()
+
+
+def test_an_old_connection_sends_its_streams_elsewhere(
+    fast: None, server: Server, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(server.front, FastFront)
+    exchange = server.front.exchange
+    monkeypatch.setattr(limits, "CONNECTION_AGE_NS_MAX", 0)
+    with RawClient(("127.0.0.1", server.port)) as client:
+        stream_id = open_raw(client, b"wait")
+        telling = echo.wait_for_telling()
+        server.loop.call_soon_threadsafe(exchange.check)
+        assert client.wait(stream_id).status == "14"
+        assert telling.over.wait(20)
+        client.wait_for_end()
 
 
 def test_five_hundred_idle_streams_leave_calls_alone(
