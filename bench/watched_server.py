@@ -1,6 +1,7 @@
-"""The command `instanter`, which says on standard error whenever Numba compiles something.
+"""The command `instanter`, whose processes say on standard error whenever Numba compiles something.
 
-`python -m bench.watched_server serve …` takes the command's own arguments.
+`python -m bench.watched_server serve …` takes the command's own arguments. Its processes run this
+module too, with the arguments that the supervisor gives them.
 """
 
 import json
@@ -9,6 +10,7 @@ import sys
 from numba.core import event
 
 from instanter.cli.main import run
+from instanter.supervisor import child, spawning
 
 
 class _Watcher(event.Listener):  # type: ignore[misc] # Numba has no types
@@ -25,5 +27,8 @@ class _Watcher(event.Listener):  # type: ignore[misc] # Numba has no types
 
 
 if __name__ == "__main__":
-    event.register("numba:compile", _Watcher())
+    if sys.argv[1].isdigit():
+        event.register("numba:compile", _Watcher())
+        sys.exit(child.main(sys.argv[1:]))
+    spawning.COMMAND = (sys.executable, "-P", "-m", "bench.watched_server")
     sys.exit(run(sys.argv[1:]))

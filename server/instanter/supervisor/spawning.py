@@ -5,9 +5,8 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Final
 
-COMMAND: Final = (sys.executable, "-P", "-m", "instanter.supervisor.child")
+COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "instanter.supervisor.child")
 """What a process is started with; the control channel and our process id follow."""
 
 
@@ -25,8 +24,13 @@ class Spawned:
         self.control.close()
 
 
-def spawn(command: tuple[str, ...] = COMMAND) -> Spawned:
+def spawn(command: tuple[str, ...] | None = None) -> Spawned:
     """Start a process. It is a program of its own, never a copy of this one.
+
+    Parameters
+    ----------
+    command
+        Takes the place of `COMMAND`.
 
     Raises
     ------
@@ -36,7 +40,7 @@ def spawn(command: tuple[str, ...] = COMMAND) -> Spawned:
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(  # noqa: S603 - our own program, with our own words
-            [*command, str(theirs.fileno()), str(os.getpid())],
+            [*(command or COMMAND), str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
