@@ -3,12 +3,13 @@
 import multiprocessing
 import os
 import signal
+import struct
 import threading
 
 import pytest
 
 from instanter.decision.contacts import Contact
-from instanter.decision.reservations import BUCKET_SIZE_BYTES, Reservations, list_live
+from instanter.decision.reservations import BUCKET_SIZE_BYTES, Entry, Reservations
 from instanter.limits import OFFER_COUNT_MAX, RESERVATION_NS
 
 NOW_NS = 1_790_000_000_000_000_000
@@ -18,12 +19,15 @@ def contact(tag, offer=1):
     return Contact(1_790_000_000, offer, 9, 5, 0, tag)
 
 
-def reserve(reservations, key, tag, contacts, now_ns=NOW_NS):
-    return reservations.reserve(key, reservations.view(key), tag, contacts, now_ns)
+def reserve(reservations, key, tag, contacts, now_ns=NOW_NS, seen=None):
+    offers = b"".join(struct.pack("<II", each.offer, each.group) for each in contacts)
+    entry = Entry(now_ns + RESERVATION_NS, 1_790_000_000, 5, tag, offers)
+    return reservations.reserve(seen or reservations.view(key), entry, now_ns)
 
 
 def live(reservations, key, now_ns=NOW_NS, own_tag=-1):
-    return list_live(reservations.view(key), now_ns, own_tag)
+    rows = reservations.view(key).pack_live(now_ns, own_tag)
+    return [Contact(*row) for row in struct.iter_unpack("<6I", rows)]
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -51,8 +55,8 @@ def test_a_decision_does_not_see_its_own_and_a_retry_takes_their_place(reservati
 
 def test_who_was_overtaken_must_decide_again(reservations):
     seen = reservations.view(b"a")
-    assert reservations.reserve(b"a", seen, 1, [contact(1)], NOW_NS)
-    assert not reservations.reserve(b"a", seen, 2, [contact(2)], NOW_NS)
+    assert reserve(reservations, b"a", 1, [contact(1)], seen=seen)
+    assert not reserve(reservations, b"a", 2, [contact(2)], seen=seen)
     assert live(reservations, b"a") == [contact(1)]
 
 
@@ -61,7 +65,7 @@ def test_all_processes_of_a_folder_see_the_same(tmp_path):
     seen = second.view(b"a")
     assert reserve(first, b"a", 1, [contact(1)])
     assert live(second, b"a") == [contact(1)]
-    assert not second.reserve(b"a", seen, 2, [contact(2)], NOW_NS)
+    assert not reserve(second, b"a", 2, [contact(2)], seen=seen)
     assert reserve(second, b"a", 2, [contact(2)])
     assert live(first, b"a") == [contact(1), contact(2)]
     assert live(Reservations(tmp_path), b"a") == [contact(1), contact(2)]
@@ -71,7 +75,7 @@ def test_the_file_takes_no_more_room_than_is_used(tmp_path):
     made = Reservations(tmp_path)
     for number in range(10):
         reserve(made, f"customer-{number}".encode(), number, [contact(number)])
-    (file,) = tmp_path.iterdir()
+    (file,) = list(tmp_path.iterdir())
     assert file.stat().st_blocks * 512 <= 10 * 4096
     assert file.stat().st_mode & 0o777 == 0o600
 
@@ -98,7 +102,7 @@ def test_what_has_ended_makes_room(reservations):
 def test_a_half_written_bucket_is_harmless(tmp_path):
     made = Reservations(tmp_path)
     reserve(made, b"a", 1, [contact(1)])
-    (file,) = tmp_path.iterdir()
+    (file,) = list(tmp_path.iterdir())
     content = bytearray(file.read_bytes())
     place = next(n for n in range(0, len(content), 2048) if any(content[n : n + 2048]))
     content[place + 8 : place + 16] = (1 << 40).to_bytes(8, "little")
@@ -131,9 +135,9 @@ def test_processes_and_threads_that_reserve_for_one_customer_lose_nothing(tmp_pa
 
 def _stop_with_the_lock(folder, ready):
     made = Reservations(folder)
-    with made._locked(0):
-        ready.set()
-        os.kill(os.getpid(), signal.SIGSTOP)
+    made._lock_bucket(0)
+    ready.set()
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def test_a_process_that_was_stopped_with_a_lock_stops_nobody_else(tmp_path):
@@ -144,8 +148,8 @@ def test_a_process_that_was_stopped_with_a_lock_stops_nobody_else(tmp_path):
     try:
         assert ready.wait(60)
         made = Reservations(tmp_path)
-        with made._locked(0):
-            pass
+        made._lock_bucket(0)
+        made._unlock_bucket(0)
     finally:
         process.kill()
         process.join()

@@ -23,7 +23,7 @@ from instanter.decision.contacts import (
     ContactKind,
     code_of,
     group_code_of,
-    pack_rows,
+    pack_row,
     record_contact,
 )
 from instanter.decision.policy_tables import NO_POLICY, pack_policy
@@ -97,7 +97,7 @@ def section_of(contacts):
 
 
 def run(policy, section, *, reserved=(), now_s=NOW_S, surface=0, slots=None, module=contact_policy):
-    held = np.frombuffer(EMPTY + section + pack_rows(list(reserved)), np.uint32)
+    held = np.frombuffer(EMPTY + section + b"".join(map(pack_row, reserved)), np.uint32)
     slots = np.full(3, 0xFFFF_FFFF, np.uint32) if slots is None else np.array(slots, np.uint32)
     slots.setflags(write=False)
     reason = np.zeros(5, np.uint8)

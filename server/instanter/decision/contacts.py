@@ -136,7 +136,7 @@ def record_contact(section: bytes, contact: Contact) -> bytes:
         The section is not one.
     """
     contacts, answers, contacts_lost_s, answers_lost_s = _cut(section)
-    row = _pack(contact)
+    row = pack_row(contact)
     if contact.kind == ContactKind.PRESENTED:
         contacts = _insert(contacts, row)
         contacts, contacts_lost_s = _shorten(contacts, contacts_lost_s)
@@ -168,9 +168,9 @@ def read_contacts(section: bytes) -> list[Contact]:
     return [Contact(*row) for row in _ROW.iter_unpack(contacts + answers)]
 
 
-def pack_rows(contacts: list[Contact]) -> bytes:
-    """Return rows of contacts, one after the other."""
-    return b"".join(map(_pack, contacts))
+def pack_row(contact: tuple[int, int, int, int, int, int]) -> bytes:
+    """Return the row of a contact, or of what a contact consists of."""
+    return _ROW.pack(*contact)
 
 
 def is_whole(section: bytes) -> bool:
@@ -191,10 +191,6 @@ def _cut(section: bytes) -> tuple[bytes, bytes, int, int]:
     _, count, _, contacts_lost_s, answers_lost_s, *_ = _HEAD.unpack_from(section)
     end = HEAD_SIZE_BYTES + count * ROW_SIZE_BYTES
     return section[HEAD_SIZE_BYTES:end], section[end:], contacts_lost_s, answers_lost_s
-
-
-def _pack(contact: Contact) -> bytes:
-    return _ROW.pack(*contact)
 
 
 def _insert(rows: bytes, row: bytes) -> bytes:

@@ -15,20 +15,17 @@ A bucket that is full loses the entry that ends first. One holds 36 decisions of
 with more than about 30,000 such decisions a second reservations end before their time.
 """
 
-import array
 import fcntl
 import mmap
 import os
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from instanter.decision.contacts import Contact, ContactKind
+from instanter.decision.contacts import ContactKind, pack_row
 from instanter.limits import OFFER_COUNT_MAX, RESERVATION_LOCK_NS_MAX, RESERVATION_NS
 
 FILE_NAME: Final = "reservations-1"
@@ -41,15 +38,42 @@ _HEAD: Final = struct.Struct("<QQ")
 """Version of the bucket, bytes of its entries."""
 
 _ENTRY: Final = struct.Struct("<QQ4I")
-"""Hash of the key, end, time in seconds, channel, tag, number of offers. Behind it, two words for
-each offer: its code and its group's."""
+"""Owner, end, time in seconds, channel, tag, number of offers; see `Held` and `Entry`. Behind it
+the codes of offers and groups."""
 
 _SIZE_MAX: Final = BUCKET_SIZE_BYTES - _HEAD.size
 _VERSION_MASK: Final = (1 << 64) - 1
-_WORD: Final = "I"
+_PAIR: Final = struct.Struct("<II")
+_PRESENTED: Final = int(ContactKind.PRESENTED)
 
-assert array.array(_WORD).itemsize == 4
-assert _ENTRY.size + 8 * OFFER_COUNT_MAX <= _SIZE_MAX, "the longest list fits"
+assert _ENTRY.size + _PAIR.size * OFFER_COUNT_MAX <= _SIZE_MAX, "the longest list fits"
+
+
+class Entry(NamedTuple):
+    """What one decision has reserved.
+
+    Attributes
+    ----------
+    end_ns
+        When it ends, nanoseconds since 1970.
+    time_s, channel, tag
+        Of its contacts, as in `Contact`.
+    offers
+        Codes of offer and group, uint32 each, one pair after the other.
+    """
+
+    end_ns: int
+    time_s: int
+    channel: int
+    tag: int
+    offers: bytes
+
+    def pack_rows(self) -> bytes:
+        """Return its contacts as rows for the kernel; half a pair of codes is left out."""
+        return b"".join(
+            pack_row((self.time_s, offer, group, self.channel, _PRESENTED, self.tag))
+            for offer, group in _PAIR.iter_unpack(self.offers[: len(self.offers) & ~7])
+        )
 
 
 class Held(NamedTuple):
@@ -57,38 +81,39 @@ class Held(NamedTuple):
 
     Attributes
     ----------
+    place, owner
+        Where the customer's bucket begins, and the hash that tells its owners apart.
     version
         Of the bucket; another one says that somebody has reserved.
     entries
-        Pairs of the moment at which a reservation ends, nanoseconds since 1970, and its contact.
-        Some may have ended.
+        What decisions have reserved; some may have ended.
     """
 
-    version: int
-    entries: tuple[tuple[int, Contact], ...]
-
-
-class _Entry(NamedTuple):
-    """What one decision has reserved; see `_ENTRY`."""
-
+    place: int
     owner: int
-    end_ns: int
-    time_s: int
-    channel: int
-    tag: int
-    words: bytes
+    version: int
+    entries: tuple[Entry, ...]
 
-    def list_contacts(self) -> list[Contact]:
-        """Return the contacts; a half-written pair of words is left out."""
-        words = iter(array.array(_WORD, self.words[: len(self.words) & ~7]))
-        return [
-            Contact(self.time_s, offer, group, self.channel, ContactKind.PRESENTED, self.tag)
-            for offer, group in zip(words, words, strict=True)
-        ]
+    def pack_live(self, now_ns: int, own_tag: int) -> bytes:
+        """Return what is held now as rows for the kernel.
 
-    def pack(self) -> bytes:
-        """Return its bytes."""
-        return _ENTRY.pack(*self[:5], len(self.words) >> 3) + self.words
+        Parameters
+        ----------
+        now_ns
+            Nanoseconds since 1970.
+        own_tag
+            Tag of the decision that asks: a retry must find what the first try found.
+        """
+        last_ns = now_ns + RESERVATION_NS
+        return b"".join(
+            entry.pack_rows()
+            for entry in self.entries
+            if now_ns < entry.end_ns <= last_ns and entry.tag != own_tag
+        )
+
+    def has_tag(self, tag: int) -> bool:
+        """Return whether a decision has reserved something, ended or not."""
+        return any(entry.tag == tag for entry in self.entries)
 
 
 class Reservations:
@@ -122,36 +147,25 @@ class Reservations:
             os.close(self._descriptor)
 
     def view(self, key: bytes) -> Held:
-        """Return what is held for a customer. Costs 2 µs.
+        """Return what is held for a customer.
 
         What another process is just writing may be read half; `reserve` then refuses.
         """
-        at, owner = _find(key)
-        version, entries = self._read(at)
-        return Held(
-            version,
-            tuple(
-                (entry.end_ns, contact)
-                for entry in entries
-                if entry.owner == owner
-                for contact in entry.list_contacts()
-            ),
-        )
+        owner = int.from_bytes(blake2b(key, digest_size=8).digest(), "little")
+        place = owner % BUCKET_COUNT * BUCKET_SIZE_BYTES
+        version, entries = self._read(place)
+        own = tuple(entry for other, entry in entries if other == owner) if entries else ()
+        return Held(place, owner, version, own)
 
-    def reserve(
-        self, key: bytes, seen: Held, tag: int, contacts: Sequence[Contact], now_ns: int
-    ) -> bool:
-        """Hold further contacts for a customer.
+    def reserve(self, seen: Held, entry: Entry, now_ns: int) -> bool:
+        """Hold what a decision may lead to.
 
         Parameters
         ----------
-        key
-            The customer's key.
         seen
             What `view` returned before the decision.
-        tag, contacts
-            Tag of the decision, and what it may lead to, of one time and channel, which takes the
-            place of what the same decision has reserved before.
+        entry
+            What to hold; takes the place of what the same decision has reserved before.
         now_ns
             The moment of the decision, nanoseconds since 1970.
 
@@ -161,104 +175,75 @@ class Reservations:
             False, and nothing is held, when somebody else has reserved since `view`, or has done
             so for a customer of the same bucket.
         """
-        at, owner = _find(key)
-        with self._lock, self._locked(at):
-            version, entries = self._read(at)
-            if version != seen.version:
-                return False
-            kept = [
-                entry
-                for entry in entries
-                if now_ns < entry.end_ns <= now_ns + RESERVATION_NS
-                and not (entry.owner == owner and entry.tag == tag)
-            ]
-            if contacts:
-                kept.append(_make_entry(owner, now_ns + RESERVATION_NS, tag, contacts))
-            self._write(at, version, kept)
+        last_ns = now_ns + RESERVATION_NS
+        with self._lock:
+            self._lock_bucket(seen.place)
+            try:
+                version, entries = self._read(seen.place)
+                if version != seen.version:
+                    return False
+                kept = [
+                    (owner, other)
+                    for owner, other in entries
+                    if now_ns < other.end_ns <= last_ns
+                    and not (owner == seen.owner and other.tag == entry.tag)
+                ]
+                if entry.offers:
+                    kept.append((seen.owner, entry))
+                self._write(seen.place, version, kept)
+            finally:
+                self._unlock_bucket(seen.place)
         return True
 
-    def _read(self, at: int) -> tuple[int, list[_Entry]]:
-        """Return version and entries of a bucket."""
+    def _read(self, place: int) -> tuple[int, list[tuple[int, Entry]]]:
+        """Return version and entries of a bucket, with their owners."""
         memory = self._memory
-        version, size = _HEAD.unpack_from(memory, at)
-        entries: list[_Entry] = []
-        place = at + _HEAD.size
+        version, size = _HEAD.unpack_from(memory, place)
+        entries: list[tuple[int, Entry]] = []
+        place += _HEAD.size
         end = place + min(size, _SIZE_MAX)
         while place + _ENTRY.size <= end:
             owner, end_ns, time_s, channel, tag, count = _ENTRY.unpack_from(memory, place)
             place += _ENTRY.size
-            words = memory[place : min(place + 8 * count, end)]
-            entries.append(_Entry(owner, end_ns, time_s, channel, tag, words))
-            place += 8 * count
+            offers = memory[place : min(place + _PAIR.size * count, end)]
+            entries.append((owner, Entry(end_ns, time_s, channel, tag, offers)))
+            place += _PAIR.size * count
         return version, entries
 
-    def _write(self, at: int, version: int, entries: list[_Entry]) -> None:
+    def _write(self, place: int, version: int, entries: list[tuple[int, Entry]]) -> None:
         """Write a bucket; whoever reads meanwhile finds a version that will not be there later."""
-        packed = [entry.pack() for entry in sorted(entries, key=lambda entry: entry.end_ns)]
+        packed = [
+            _ENTRY.pack(owner, *entry[:4], len(entry.offers) // _PAIR.size) + entry.offers
+            for owner, entry in entries
+        ]
         size = sum(map(len, packed))
         while size > _SIZE_MAX:
-            size -= len(packed.pop(0))
+            first = min(range(len(packed)), key=lambda n: entries[n][1].end_ns)
+            size -= len(packed.pop(first))
+            entries.pop(first)
         memory = self._memory
-        _HEAD.pack_into(memory, at, (version + 1) & _VERSION_MASK, 0)
-        memory[at + _HEAD.size : at + _HEAD.size + size] = b"".join(packed)
-        _HEAD.pack_into(memory, at, (version + 2) & _VERSION_MASK, size)
+        _HEAD.pack_into(memory, place, (version + 1) & _VERSION_MASK, 0)
+        start = place + _HEAD.size
+        memory[start : start + size] = b"".join(packed)
+        _HEAD.pack_into(memory, place, (version + 2) & _VERSION_MASK, size)
 
-    @contextmanager
-    def _locked(self, at: int) -> Iterator[None]:
-        """Hold a bucket's lock against other processes.
+    def _lock_bucket(self, place: int) -> None:
+        """Take a bucket's lock against other processes.
 
         One that was stopped while it held the lock is not waited for: the supervisor kills it, and
         what it could still spoil ends by itself.
         """
-        if self._descriptor < 0:
-            yield
-            return
         give_up_ns = 0
-        while True:
+        while self._descriptor >= 0:
             try:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, at)
-                break
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                return
             except OSError:
                 now_ns = time.monotonic_ns()
                 give_up_ns = give_up_ns or now_ns + RESERVATION_LOCK_NS_MAX
                 if now_ns > give_up_ns:
-                    break
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, at)
+                    return
 
-
-def list_live(held: Held, now_ns: int, own_tag: int) -> list[Contact]:
-    """Return the contacts that are held now, without those of the decision itself.
-
-    Parameters
-    ----------
-    held
-        From `Reservations.view`.
-    now_ns
-        Nanoseconds since 1970.
-    own_tag
-        Tag of the decision that asks: a retry must find what the first try found.
-    """
-    last_ns = now_ns + RESERVATION_NS
-    return [
-        contact
-        for end_ns, contact in held.entries
-        if now_ns < end_ns <= last_ns and contact.tag != own_tag
-    ]
-
-
-def _make_entry(owner: int, end_ns: int, tag: int, contacts: Sequence[Contact]) -> _Entry:
-    words = array.array(_WORD)
-    for contact in contacts:
-        words.append(contact.offer)
-        words.append(contact.group)
-    first = contacts[0]
-    return _Entry(owner, end_ns, first.time_s, first.channel, tag, words.tobytes())
-
-
-def _find(key: bytes) -> tuple[int, int]:
-    """Return where a customer's bucket begins, and the hash that tells its owners apart."""
-    owner = int.from_bytes(blake2b(key, digest_size=8).digest(), "little")
-    return owner % BUCKET_COUNT * BUCKET_SIZE_BYTES, owner
+    def _unlock_bucket(self, place: int) -> None:
+        if self._descriptor >= 0:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)

@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 from instanter.decision.contacts import (
     EMPTY,
     IN_DOUBT,
-    Contact,
-    ContactKind,
+    ROW_SIZE_BYTES,
     code_of,
     group_code_of,
     is_whole,
-    pack_rows,
     tag_of,
 )
-from instanter.decision.reservations import Held, Reservations, list_live
+from instanter.decision.reservations import Entry, Held, Reservations
 from instanter.decision.tables import DecisionTables
 from instanter.kernels.decision import (
     ASKED_HEAD,
@@ -26,6 +24,7 @@ from instanter.kernels.decision import (
     LISTED_OFFER,
     TOLD_KEPT,
 )
+from instanter.limits import RESERVATION_NS
 from instanter.store.activity import CONTACTS, DAMAGED_ACTIVITY
 
 NO_CONTACTS: Final = np.zeros(0, np.uint32)
@@ -56,7 +55,11 @@ class TurnContacts:
             code_of(channel) if every or channel in channels else None
             for channel, _ in catalogue.surfaces
         ]
-        self._codes = [(code_of(o.name), group_code_of(o.name, o.group)) for o in tables.offers]
+        self._codes = [
+            code_of(o.name).to_bytes(4, "little")
+            + group_code_of(o.name, o.group).to_bytes(4, "little")
+            for o in tables.offers
+        ]
         self._reservations = reservations
         self._keys: dict[bytes, None] = {}
         self._sections: list[bytes] = []
@@ -118,15 +121,11 @@ class TurnContacts:
         parts: list[bytes] = []
         at = 0
         for row, section in enumerate(self._sections):
-            live = list_live(self._seen[row], now_ns, self._tags[row])
+            live = self._seen[row].pack_live(now_ns, self._tags[row])
             asked[row, ASKED_HEAD] = at // _WORD_SIZE_BYTES
-            asked[row, ASKED_RESERVED] = len(live)
-            parts.append(section)
-            at += len(section)
-            if live:
-                reserved = pack_rows(live)
-                parts.append(reserved)
-                at += len(reserved)
+            asked[row, ASKED_RESERVED] = len(live) // ROW_SIZE_BYTES
+            parts += (section, live)
+            at += len(section) + len(live)
         return np.frombuffer(b"".join(parts), np.uint32)
 
     def reserve(
@@ -154,16 +153,15 @@ class TurnContacts:
         time_s = -(-now_ns // _SECOND_NS)
         alone = True
         kept = told[: len(self._keys), TOLD_KEPT].tolist()
-        for row, (key, count) in enumerate(zip(self._keys, kept, strict=True)):
+        for row, count in enumerate(kept):
             channel = self.capped[asked[row, ASKED_SURFACE]]
             seen, tag = self._seen[row], self._tags[row]
-            if channel is None or not (count or any(c.tag == tag for _, c in seen.entries)):
+            if channel is None or not (count or seen.has_tag(tag)):
                 continue
-            contacts = [
-                Contact(time_s, *self._codes[int(o)], channel, ContactKind.PRESENTED, tag)
-                for o in listed[row, :count, LISTED_OFFER].tolist()
-            ]
-            alone &= self._reservations.reserve(key, seen, tag, contacts, now_ns)
+            listed_offers = listed[row, :count, LISTED_OFFER].tolist()
+            offers = b"".join([self._codes[int(o)] for o in listed_offers])
+            entry = Entry(now_ns + RESERVATION_NS, time_s, channel, tag, offers)
+            alone &= self._reservations.reserve(seen, entry, now_ns)
         return alone
 
 
