@@ -219,6 +219,15 @@ def test_one_customer_is_an_object_several_are_a_list(filled: Command) -> None:
     assert [each["id"] for each in several] == ["c-1", "c-0"]
 
 
+def test_a_customer_without_a_profile_is_said_to_be_one(asked: Command, toy: ToyServer) -> None:
+    known = Customer(name="customers/c-9")
+    known.attributes["purchases"].number_value = 3
+    toy.customers[known.name] = known
+    shown = asked("get", "customers/c-9").out
+    assert "purchases" in shown
+    assert "no profile: only what is derived from events" in shown
+
+
 def test_customers_that_are_not_there_end_with_1_after_the_others(filled: Command) -> None:
     outcome = filled("get", "customers/c-1", "customers/nobody")
     assert outcome.code == 1

@@ -110,11 +110,10 @@ class View:
             table.add_row(name, show_value(value))
         console.print(customer.name, style="bold")
         console.print(table)
-        console.print(
-            f"{len(customer.attributes)} attributes, revision {customer.revision}, "
-            f"written {show_value(customer.update_time)}",
-            style="dim",
-        )
+        written = f"revision {customer.revision}, written {show_value(customer.update_time)}"
+        if not customer.revision:
+            written = "no profile: only what is derived from events"
+        console.print(f"{len(customer.attributes)} attributes, {written}", style="dim")
 
     def show_customer_page(self, page_size: int, page_token: str) -> None:
         """Show one page of customers, and how to go on."""

@@ -65,8 +65,15 @@ def read_values(messages: Mapping[str, AttributeValue], field: str) -> dict[str,
     """
     values: dict[str, PlainValue] = {}
     for name, message in messages.items():
-        value = read_value(message, f'{field}["{name}"]')
-        if value is not None:
+        # Most values are numbers or categories: they need no path, which takes its time to make.
+        kind = message.WhichOneof("kind")
+        if kind == "number_value":
+            values[name] = message.number_value
+        elif kind == "category_value":
+            values[name] = message.category_value
+        elif kind is not None:
+            value = read_value(message, f'{field}["{name}"]')
+            assert value is not None, "a member is set"
             values[name] = value
     return values
 
