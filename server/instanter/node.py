@@ -164,14 +164,14 @@ class Node:
                 publisher=publisher,
                 lane=READ_LANE,
             ).describe(),
-            EventService(submit=self.keeper.submit, lane=READ_LANE).describe(),
+            EventService(submit=self.keeper.submit).describe(),
             DecisionService(
                 self.engine,
                 self.deciders.batch_engine,
                 clock=self._clock,
                 metrics=self.metrics,
                 further=(
-                    OutcomeDesk(self._kept.response.record_outcomes, lane=READ_LANE).describe(),
+                    OutcomeDesk(self._kept.response.record_outcomes).describe(),
                     *reports.describe(),
                 ),
             ).describe(),

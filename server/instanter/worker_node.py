@@ -93,14 +93,14 @@ class WorkerNode:
             CatalogueService(
                 self._state, published=self._published, publisher=publisher, lane=READ_LANE
             ),
-            EventService(submit=_submit_nothing, lane=READ_LANE),
+            EventService(submit=_submit_nothing),
             DecisionService(
                 self._deciders.engine,
                 self._deciders.batch_engine,
                 clock=self._clock,
                 metrics=self.metrics,
                 further=(
-                    OutcomeDesk(_submit_nothing, lane=READ_LANE).describe(),
+                    OutcomeDesk(_submit_nothing).describe(),
                     *reports.describe(),
                 ),
             ),

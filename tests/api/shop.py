@@ -194,14 +194,14 @@ class Shop:
             clock=self.clock,
             metrics=self.metrics,
             further=(
-                OutcomeDesk(self.kept.response.record_outcomes, lane=READ_LANE).describe(),
+                OutcomeDesk(self.kept.response.record_outcomes).describe(),
                 *reports.describe(),
             ),
         )
         customers = CustomerService(
             state, submit=self.keeper.submit, published=self.published, clock=self.clock
         )
-        events = EventService(submit=self.keeper.submit, lane=READ_LANE)
+        events = EventService(submit=self.keeper.submit)
         catalogue = CatalogueService(
             state, published=self.published, publisher=self.publisher, lane=READ_LANE
         )

@@ -113,7 +113,7 @@ class CustomerService:
                     Empty,
                     self.delete_customer,
                     _translate_deleted,
-                    READ_LANE,
+                    None,
                 ),
                 BlockingMethod(
                     "ListCustomers",

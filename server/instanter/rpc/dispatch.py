@@ -103,6 +103,8 @@ class Dispatcher:
         """Answer one request, with a response or a status, when its future has a result."""
         try:
             result = await asyncio.wrap_future(method.function(request, context))
+            if method.lane is None:
+                return method.translate(result)
             work = partial(method.translate, result)
             threads = self._find_threads(method.lane)
             return await asyncio.wrap_future(threads.submit(work))

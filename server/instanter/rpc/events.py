@@ -10,7 +10,7 @@ from instanter.keeper.commands import Command
 from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
 from instanter.limits import EVENT_FIELDS_MAX, EVENT_ID_SIZE_MAX, EVENTS_BATCH_MAX
 from instanter.rpc.attribute_values import PlainValue, read_values
-from instanter.rpc.front import CallContext, DeferredMethod, Lane, Service
+from instanter.rpc.front import CallContext, DeferredMethod, Service
 from instanter.rpc.names import parse_customer_name
 from instanter.v1.durability_pb2 import Durability
 from instanter.v1.event_service_pb2 import Event, RecordEventsRequest, RecordEventsResponse
@@ -37,13 +37,10 @@ class EventService:
     ----------
     submit
         Carries out a command, as `Keeper.submit` does.
-    lane
-        Threads that translate.
     """
 
-    def __init__(self, *, submit: SubmitWrite, lane: Lane) -> None:
+    def __init__(self, *, submit: SubmitWrite) -> None:
         self._submit = submit
-        self._lane = lane
 
     def describe(self) -> Service:
         """Return the service as fronts serve it."""
@@ -56,7 +53,7 @@ class EventService:
                     RecordEventsResponse,
                     self.record_events,
                     _translate_counts,
-                    self._lane,
+                    None,
                 ),
             ),
         )

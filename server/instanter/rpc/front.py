@@ -113,7 +113,7 @@ class DeferredMethod:
         From that result to the response; runs on a thread of the lane, even when the lane is
         full, because the work is done by then.
     lane
-        Whose threads translate.
+        Whose threads translate; None for the event loop, where it takes microseconds.
     """
 
     name: str
@@ -121,7 +121,7 @@ class DeferredMethod:
     response_type: Any
     function: Callable[[Any, CallContext], Future[Any]]
     translate: Callable[[Any], Any]
-    lane: Lane
+    lane: Lane | None
 
 
 class Sink(Protocol):

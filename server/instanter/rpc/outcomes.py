@@ -10,7 +10,7 @@ from instanter.errors import InvalidFieldError, place_field
 from instanter.keeper.attribution import OutcomeKind, OutcomeState
 from instanter.keeper.outcomes import Outcome
 from instanter.limits import BATCH_REQUESTS_MAX
-from instanter.rpc.front import CallContext, DeferredMethod, Lane
+from instanter.rpc.front import CallContext, DeferredMethod
 from instanter.rpc.names import parse_customer_name, parse_decision_name, parse_offer_name
 from instanter.v1 import decision_service_pb2 as messages
 from instanter.v1.durability_pb2 import Durability
@@ -44,13 +44,10 @@ class OutcomeDesk:
     ----------
     record
         Records outcomes.
-    lane
-        Threads that translate.
     """
 
-    def __init__(self, record: RecordOutcomes, *, lane: Lane) -> None:
+    def __init__(self, record: RecordOutcomes) -> None:
         self._record = record
-        self._lane = lane
 
     def describe(self) -> DeferredMethod:
         """Return the method as fronts serve it."""
@@ -60,7 +57,7 @@ class OutcomeDesk:
             messages.RecordOutcomesResponse,
             self.record_outcomes,
             _translate_states,
-            self._lane,
+            None,
         )
 
     def record_outcomes(
