@@ -1,6 +1,8 @@
 """`instanter record events`: what is sent, and that every mistake is named with its line."""
 
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,5 +112,15 @@ def test_a_line_that_is_no_event_is_named(
     assert toy.seen == []
 
 
-def test_a_file_that_is_not_there_is_a_mistake_in_the_command_line(asked: Command) -> None:
-    assert asked("record", "events", "nowhere.jsonl").code == 2
+def test_a_file_that_is_not_there_is_named(asked: Command) -> None:
+    outcome = asked("record", "events", "nowhere.jsonl")
+    assert (outcome.code, outcome.err) == (1, "error: nowhere.jsonl: No such file or directory\n")
+    assert asked("record", "events", ".").code == 1
+
+
+def test_events_are_read_from_standard_input(
+    asked: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = io.TextIOWrapper(io.BytesIO(json.dumps(EVENT).encode()))
+    monkeypatch.setattr(sys, "stdin", lines)
+    assert asked("record", "events", "-").out.startswith("1 events recorded")

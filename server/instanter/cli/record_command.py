@@ -27,12 +27,7 @@ def _group() -> None:
 def events(
     file: Annotated[
         Path,
-        typer.Argument(
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
-            help="Events, one JSON object a line; - for standard input.",
-        ),
+        typer.Argument(help="Events, one JSON object a line; - for standard input."),
     ],
     *,
     relaxed: Annotated[
