@@ -23,6 +23,7 @@ from instanter.catalogue.changes import Action, Change, FieldChange
 from instanter.catalogue.compilation import compile_catalogue
 from instanter.errors import CatalogueInvalidError, ExhaustedError, Problem
 from instanter.limits import COMPILE_MEMORY_SIZE_BYTES_MAX, COMPILE_NS_MAX
+from instanter.orphans import end_with_parent
 
 _EXHAUSTED: Final = "exhausted"
 
@@ -138,8 +139,8 @@ class ProcessCompiler:
             }
         )
         try:
-            finished = subprocess.run(
-                [sys.executable, "-m", "instanter.keeper.compiler"],
+            finished = subprocess.run(  # noqa: S603 - our own program, with our own words
+                [sys.executable, "-m", "instanter.keeper.compiler", str(os.getpid())],
                 input=question,
                 capture_output=True,
                 timeout=self._time_ns_max / 1e9,
@@ -225,4 +226,5 @@ def _exhausted(what: str) -> ExhaustedError:
 
 
 if __name__ == "__main__":
+    end_with_parent(int(sys.argv[1]))
     sys.stdout.buffer.write(answer_question(sys.stdin.buffer.read()))
