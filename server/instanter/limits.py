@@ -199,8 +199,9 @@ EXPIRED_KEYS_PER_RECORD: Final = 16
 PLAN_SAMPLE_ROWS: Final = 2_048
 """Stored profiles from which a binning plan is made while no models are published."""
 
-LABELS_WAITING_MAX: Final = 50_000
-"""Labels that wait for the learner; above, writes wait for it: 50 MB with 1,000 predictors."""
+LEARNER_WAITING_SIZE_BYTES_MAX: Final = 64 << 20
+"""Bytes of records that wait for the learner; above, writes wait for it: 60,000 labels with 1,000
+predictors, which take it about a second."""
 
 # --- The wire -----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from instanter.decision.learner import LearnerSettings, new_model
 from instanter.decision.models import ModelSet
 from instanter.decision.online_models import Label, Labels, OnlineModels, forget_by
 from instanter.decision.published import load_tables
+from instanter.errors import UnavailableError
 from instanter.keeper.attribution import OutcomeKind
 from instanter.keeper.learner import read_labels
 from instanter.keeper.live_scores import LIVE_FOLDER_NAME
@@ -179,3 +180,23 @@ def test_labels_of_another_plan_teach_nothing(shop: Answers) -> None:
     assert models.learn(Labels(b"other", 0, (label,))) == []
     assert models.models == {}
     assert len(models.learn(Labels(models.plan_digest, 0, (label,)))) == 1
+
+
+def test_a_learner_that_fails_holds_up_neither_writes_nor_folds(shop: Answers) -> None:
+    shop.publish_plan(AGES)
+    answer_some(shop, 3, 1)
+    before = shop.wait_learned()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    shop.kept.learner._learn = fail  # type: ignore[method-assign,assignment]
+    answer_some(shop, 3, 2)
+    with pytest.raises(UnavailableError, match="a mistake of ours"):
+        shop.wait_learned()
+    shop.put("late", 1, 1)
+    shop.kept.keeper._folder._try_fold()
+    assert shop.kept.state.folded_sequence() == shop.kept.log.written_sequence
+    assert "learner_failed" in shop.desk.written.getvalue()
+    with shop.kept.state.base.read() as transaction:
+        assert set(load_states(transaction)) <= set(before)

@@ -21,7 +21,7 @@ from instanter.keeper.attribution import LABEL_NONE
 from instanter.keeper.commands import unpack_body
 from instanter.keeper.records import RecordKind
 from instanter.keeper.voiding import read_voided
-from instanter.limits import LABELS_WAITING_MAX
+from instanter.limits import LEARNER_WAITING_SIZE_BYTES_MAX
 from instanter.store.log.frames import LogRecord
 from instanter.store.model_states import (
     LearnedUpTo,
@@ -118,6 +118,7 @@ class Learner:
         self._models: OnlineModels | None = None
         self._progress = _Progress(0, 0, {}, 0)
         self._queue: deque[LogRecord] = deque()
+        self._size_bytes = 0
         self._given = 0
         self._shown = 0
         self._wake = threading.Condition()
@@ -138,19 +139,20 @@ class Learner:
         folded_sequence
             Up to where that holds the log; where learning begins in a store without a state.
 
-        Raises
-        ------
-        DamagedError
-            A stored state is damaged.
+        States that are damaged are told to the operator; what is published is learned on then.
         """
         stored = load_learned_up_to(transaction)
         if stored is None:
             stored = LearnedUpTo(folded_sequence, current_revision(transaction, MODELS))
-        base = self._load_base(transaction, stored.revision)
-        states = load_states(transaction)
-        if base is not None:
-            self._models = OnlineModels(base)
-            self._models.restore(states)
+        states: dict[str, bytes] = {}
+        try:
+            base = self._load_base(transaction, stored.revision)
+            if base is not None:
+                self._models = OnlineModels(base)
+                states = load_states(transaction)
+                self._models.restore(states)
+        except DamagedError as error:
+            self._events_log.error("learned_states_damaged", message=error.message)
         self._progress = _Progress(
             stored.sequence, stored.revision, dict.fromkeys(states, stored.sequence), 0
         )
@@ -178,14 +180,19 @@ class Learner:
     def take(self, records: Sequence[LogRecord]) -> None:
         """Take records that have been written into the log, in order; heavy ones when applied.
 
-        Waits only when `limits.LABELS_WAITING_MAX` records wait already.
+        Waits only when `limits.LEARNER_WAITING_SIZE_BYTES_MAX` bytes wait already.
         """
         if not records:
             return
         with self._wake:
-            self._wake.wait_for(lambda: len(self._queue) < LABELS_WAITING_MAX or not self._running)
-            self._queue.extend(r for r in records if r.kind in _RELEVANT)
+            self._wake.wait_for(
+                lambda: self._size_bytes < LEARNER_WAITING_SIZE_BYTES_MAX or not self._running
+            )
             self._given = records[-1].sequence
+            if self._failure is None:
+                fresh = [record for record in records if record.kind in _RELEVANT]
+                self._queue.extend(fresh)
+                self._size_bytes += sum(len(record.body) for record in fresh)
             self._wake.notify_all()
 
     def stop(self) -> None:
@@ -237,7 +244,11 @@ class Learner:
         if self._thread.ident is None:
             # Folds before the start leave what is stored, and where it stands, as it is.
             return _write_nothing
-        self.wait(sequence)
+        try:
+            self.wait(sequence)
+        except UnavailableError:
+            # Decisions and writes go on without learning; the next start tries again from there.
+            return _write_nothing
         with self._learning:
             progress = self._progress
             changed, reset = dict(progress.changed), progress.reset
@@ -301,6 +312,7 @@ class Learner:
                 lambda: self._queue or self._progress.sequence < self._given or not self._running
             )
             records = [self._queue.popleft() for _ in range(min(len(self._queue), _TURN_MAX))]
+            self._size_bytes = max(self._size_bytes - sum(len(r.body) for r in records), 0)
             self._wake.notify_all()
             if not records and self._progress.sequence >= self._given:
                 return None

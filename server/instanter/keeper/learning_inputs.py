@@ -81,8 +81,11 @@ class LearningInputs:
         self._offers: dict[str, Offer] = {}
 
     def load_plan(self, transaction: Transaction) -> tuple[Binner, bytes] | None:
-        """Return what `PlanInForce.load` does."""
-        return self._plan.load(transaction)
+        """Return what `PlanInForce.load` does; None for a damaged plan, which teaches nobody."""
+        try:
+            return self._plan.load(transaction)
+        except DamagedError:
+            return None
 
     def find_offer(self, catalogue: CompiledCatalogue, name: str) -> Offer | None:
         """Return an offer of the catalogue, or None when it is no longer there."""

@@ -10,7 +10,7 @@ from typing import Any
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.decision.contacts import make_contact
 from instanter.decision.recording import ARM_HOLDOUT, ListedOffer, RecordedDecision
-from instanter.errors import InvalidFieldError, PreconditionError
+from instanter.errors import DamagedError, InvalidFieldError, PreconditionError
 from instanter.keeper.attribution import (
     LABEL_NONE,
     Effect,
@@ -171,7 +171,7 @@ class _Attribution:
         """Return whether an outcome counts, and add an entry for one that does."""
         decision_id = outcome.decision_id
         if decision_id not in self._decisions:
-            self._decisions[decision_id] = self._archive.find(self._transaction, decision_id)
+            self._decisions[decision_id] = self._find(decision_id)
         decision = self._decisions[decision_id]
         if decision is None:
             return OutcomeState.DECISION_UNKNOWN
@@ -190,6 +190,13 @@ class _Attribution:
             return OutcomeState.DUPLICATE
         self._add(outcome, decision, offer, time_ns, mark)
         return OutcomeState.RECORDED
+
+    def _find(self, decision_id: bytes) -> RecordedDecision | None:
+        try:
+            return self._archive.find(self._transaction, decision_id)
+        except DamagedError:
+            # One damaged record must not hold up the outcomes of others.
+            return None
 
     def _load_mark(self, decision_id: bytes, offer: str) -> Mark:
         found = self._marks.get((decision_id, offer))

@@ -12,7 +12,7 @@ from instanter.clock import Clock
 from instanter.decision.binning_plan import BinningPlan, make_plan
 from instanter.decision.contacts import ContactKind, make_contact
 from instanter.decision.models import digest_of, plan_from_bytes, plan_to_bytes
-from instanter.errors import InstanterError, NotFoundError
+from instanter.errors import DamagedError, InstanterError, NotFoundError
 from instanter.events_log import EventsLog
 from instanter.keeper.attribution import LABEL_NONE, OutcomeKind, end_wait
 from instanter.keeper.commands import Answered, ApplyContext, Command, pack_body, unpack_body
@@ -82,10 +82,10 @@ class Tick:
         return pack_body({"plan": plan, "half_life": half_life, "entries": entries})
 
     def _read(self, position: LogPosition) -> dict[str, Any] | None:
-        """Return the body of a record, or None when the log does not keep it any more."""
+        """Return the body of a record, or None when the log does not keep it, or it is damaged."""
         try:
             return unpack_body(self.read_at(position))
-        except NotFoundError:
+        except (NotFoundError, DamagedError):
             return None
 
 
