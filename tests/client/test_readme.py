@@ -50,6 +50,7 @@ EXPECTED = {
     ),
     "Customers": "{'age': 42.0} 2\nCUSTOMER_NOT_FOUND\n",
     "What customers do": "1 recorded\n1 known already\n",
+    "Why, and what it is worth": "1 offer-1 nothing stopped it\n['DECIDED']\n",
 }
 
 

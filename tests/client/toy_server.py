@@ -58,7 +58,12 @@ class ToyServer:
     explanation: decision.ExplainDecisionResponse = field(
         default_factory=decision.ExplainDecisionResponse
     )
-    uplift: decision.ReportUpliftResponse = field(default_factory=decision.ReportUpliftResponse)
+    decided: set[str] = field(default_factory=set)
+    uplift: decision.ReportUpliftResponse = field(
+        default_factory=lambda: decision.ReportUpliftResponse(
+            arms=[decision.ArmFigures(arm=decision.ARM_DECIDED, decision_count=1)]
+        )
+    )
     interrupt: Interrupt | None = None
     seen: list[Any] = field(default_factory=list)
     metadata: list[dict[str, Any]] = field(default_factory=list)
@@ -207,6 +212,9 @@ class ToyDecisions(decision_grpc.DecisionServiceServicer):
     def ExplainDecision(self, request: Any, context: Any) -> Any:
         self._toy.receive(request, context)
         found = self._toy.explanation
+        if request.name in self._toy.decided:
+            found = decision.ExplainDecisionResponse(name=request.name)
+            found.offers.add(offer="offers/offer-1", rank=1)
         if found.name != request.name:
             refuse(context, "NOT_FOUND", f"'{request.name}' was never made", "DECISION_NOT_FOUND")
         return found
@@ -242,6 +250,7 @@ class ToyDecisions(decision_grpc.DecisionServiceServicer):
                 error_details_pb2.BadRequest(field_violations=[violation]),
             )
         quiet = request.channel == "quiet"
+        self._toy.decided.add(f"decisions/{request.request_id[:8]}")
         return decision.DecideOffersResponse(
             decision=f"decisions/{request.request_id[:8]}",
             offers=[] if quiet else [self._offer(number + 1) for number in range(wanted)],
