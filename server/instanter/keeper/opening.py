@@ -126,7 +126,7 @@ class KeptStore:
                 on_torn=on_torn,
                 read_from=state.folded_sequence() + 1,
             )
-            published = PublishedCatalogue()
+            published = PublishedCatalogue(is_told=True)
             learner = Learner(
                 audience=LiveScores(folder, state), events_log=events_log, on_learned=on_learned
             )

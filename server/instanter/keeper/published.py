@@ -1,6 +1,7 @@
 """The published catalogue as this process knows it, decoded once a revision."""
 
 import threading
+from typing import Final
 
 from instanter.catalogue import serialization
 from instanter.catalogue.compiled import CompiledCatalogue
@@ -8,19 +9,28 @@ from instanter.catalogue.schema import SCHEMA_EMPTY, Schema
 from instanter.store.publications import CATALOGUE, current_revision, load_current
 from instanter.store.transaction import Transaction
 
+_UNKNOWN: Final = -1
+
 
 class PublishedCatalogue:
     """Gives the catalogue that a transaction sees, for any thread.
 
-    Asking costs a look at the store's current revision (1 µs), so that what was published is in
-    force for the next call, without a wait for somebody's poll.
+    Asking costs a look at the store's current revision (about 5 µs in two layers), so that what
+    was published is in force for the next call, without a wait for somebody's poll.
+
+    Parameters
+    ----------
+    is_told
+        Whether whoever publishes calls `forget`, so that nothing has to be looked up: the keeper,
+        which alone writes, and asks several times for each record.
     """
 
-    __slots__ = ("_catalogue", "_lock", "_revision")
+    __slots__ = ("_catalogue", "_is_told", "_lock", "_revision")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_told: bool = False) -> None:
         self._lock = threading.Lock()
-        self._revision = 0
+        self._is_told = is_told
+        self._revision = _UNKNOWN
         self._catalogue: CompiledCatalogue | None = None
 
     def load(self, transaction: Transaction) -> CompiledCatalogue | None:
@@ -32,11 +42,18 @@ class PublishedCatalogue:
             Its bytes are damaged.
         """
         with self._lock:
+            if self._is_told and self._revision != _UNKNOWN:
+                return self._catalogue
             if current_revision(transaction, CATALOGUE) != self._revision:
                 current = load_current(transaction, CATALOGUE)
                 self._catalogue = serialization.from_bytes(current[1]) if current else None
                 self._revision = current[0] if current else 0
             return self._catalogue
+
+    def forget(self) -> None:
+        """Look the catalogue up anew when it is asked for next: another one is published."""
+        with self._lock:
+            self._revision = _UNKNOWN
 
     def load_schema(self, transaction: Transaction) -> Schema:
         """Return the schema in force in a transaction; the empty one before the first."""

@@ -180,7 +180,7 @@ class PublishCatalogue:
 
 def apply_catalogue(transaction: Transaction, record: LogRecord, context: ApplyContext) -> int:
     """Publish a catalogue and return its revision."""
-    del context
+    context.published.forget()
     return publish(transaction, CATALOGUE, unpack_body(record)["document"], record.time_ns)
 
 
