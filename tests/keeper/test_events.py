@@ -1,5 +1,6 @@
 """Events through the keeper: each counts once, whatever is sent again; and what follows."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from instanter.store.event_ids import HOUR_NS
 from instanter.store.records import key_of
 from tests.catalogue.event_worlds import EVENT_FILES
 from tests.keeper.desk import Desk, open_desk
+from tests.keeper.test_keeper import read_all
 
 NOW_NS = 1_800_000_000_000_000_000
 S_NS = 1_000_000_000
@@ -182,6 +184,18 @@ def test_an_event_nothing_is_derived_from_is_recorded_all_the_same(desk: Desk) -
     assert record(desk, purchase("e1")) == EventCounts(0, 1)
 
 
+def test_an_event_that_no_derivation_counts_leaves_no_trace_of_its_customer(desk: Desk) -> None:
+    only = "attributes:\n  - {name: big, kind: number, source: derived, derive: {event: purchase,"
+    only += " function: count, window: 1d, where: amount > 50.0}}\n"
+    desk.publish({"attributes.yaml": only, "events.yaml": EVENT_FILES["events.yaml"]})
+    assert record(desk, purchase("e1"), purchase("e2", "bert", fields={"amount": 60})) == (
+        EventCounts(2, 0)
+    )
+    with desk.kept.state.read() as transaction:
+        assert load_activity(transaction, key_of("anna")) is None
+    assert state_of(desk, "bert") != b""
+
+
 def test_a_withdrawn_kind_is_refused_and_its_states_are_left_alone(desk: Desk) -> None:
     record(desk, purchase("e1"))
     state = state_of(desk)
@@ -208,3 +222,26 @@ def test_a_damaged_activity_record_is_never_counted_on(desk: Desk) -> None:
     desk.keeper.submit(DeleteCustomer("anna", allow_missing=False)).result(20)
     record(desk, purchase("e4"))
     assert state_of(desk) == state_of(desk, "bert")
+
+
+def test_the_log_of_events_replayed_gives_the_same_bytes(tmp_path: Path, clock: Clock) -> None:
+    folder, replayed = tmp_path / "store", tmp_path / "replayed"
+    with open_desk(folder, clock) as desk:
+        desk.publish(EVENT_FILES)
+        for n in range(60):
+            clock.time_ns += HOUR_NS
+            late_ns = clock.time_ns - (n % 7) * 9 * HOUR_NS
+            given = {"amount": 1.1 * n, "online": n % 3 == 0, "department": "toys"}
+            event = purchase(f"e{n % 50}-{n // 50}", f"c{n % 5}", time_ns=late_ns, fields=given)
+            record(desk, event, purchase(f"now{n}", "c9"))
+            if n == 30:
+                changed = EVENT_FILES["attributes.yaml"].replace("half_life: 7d", "half_life: 1d")
+                desk.publish({**EVENT_FILES, "attributes.yaml": changed})
+            if n % 20 == 19:
+                desk.keeper.submit(DeleteCustomer("c3", allow_missing=True)).result(20)
+    shutil.copytree(folder / "log", replayed / "log")
+    with open_desk(replayed, clock) as again, open_desk(folder, clock) as desk:
+        expected = read_all(desk.kept.state)
+        assert read_all(again.kept.state) == expected
+        assert {name for name, _ in expected} >= {"activity", "event_ids", "event_id_expiry"}
+        assert count_keys(desk)[1] < 40

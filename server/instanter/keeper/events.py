@@ -154,11 +154,7 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
         if engine.is_followed(row[_TIME.size :]):
             by_customer.setdefault(customer_id, []).append(row)
     for customer_id, rows in by_customer.items():
-        key = key_of(customer_id)
-        sections = copy_activity(transaction, key)
-        if sections is not DAMAGED_ACTIVITY:
-            state = engine.apply(sections.get(DERIVED, b""), rows)
-            put_activity(transaction, key, {**sections, DERIVED: state})
+        _count_rows(transaction, engine, key_of(customer_id), rows)
     put_event_ids(
         transaction,
         ((id_key, digest) for _, id_key, digest, _, _ in events),
@@ -168,6 +164,21 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
     # Twice as many as came keep up with the busiest hour of yesterday.
     drop_expired(transaction, record.time_ns, max(EXPIRED_KEYS_PER_RECORD, 2 * len(events)))
     return EventCounts(len(events), body["duplicates"])
+
+
+def _count_rows(
+    transaction: Transaction, engine: EventEngine, key: bytes, rows: Sequence[bytes]
+) -> None:
+    """Count the events of one customer."""
+    sections = copy_activity(transaction, key)
+    if sections is DAMAGED_ACTIVITY:
+        return
+    before = sections.get(DERIVED, b"")
+    state = engine.apply(before, rows)
+    if state == before:
+        return
+    kept = {number: section for number, section in sections.items() if number != DERIVED}
+    put_activity(transaction, key, {**kept, DERIVED: state} if state else kept)
 
 
 def _install(transaction: Transaction, context: ApplyContext) -> EventEngine:
