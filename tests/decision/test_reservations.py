@@ -46,6 +46,20 @@ def test_what_is_reserved_is_seen_until_it_ends(reservations):
     assert live(reservations, b"b") == []
 
 
+def test_a_turn_that_began_earlier_sees_what_was_reserved_meanwhile(reservations):
+    assert reserve(reservations, b"a", 1, [contact(1)], NOW_NS + 1_000)
+    assert live(reservations, b"a", NOW_NS) == [contact(1)]
+    assert reserve(reservations, b"a", 2, [contact(2)], NOW_NS)
+    assert live(reservations, b"a", NOW_NS) == [contact(1), contact(2)]
+
+
+def test_an_end_that_cannot_be_is_none(reservations):
+    reserve(reservations, b"a", 1, [contact(1)], NOW_NS + 2 * RESERVATION_NS)
+    assert live(reservations, b"a", NOW_NS) == []
+    assert reserve(reservations, b"a", 2, [contact(2)], NOW_NS)
+    assert len(reservations.view(b"a").entries) == 1
+
+
 def test_a_decision_does_not_see_its_own_and_a_retry_takes_their_place(reservations):
     for offers in ([1, 2], [2], []):
         assert live(reservations, b"a", own_tag=7) == []

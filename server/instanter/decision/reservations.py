@@ -44,6 +44,10 @@ the codes of offers and groups."""
 _SIZE_MAX: Final = BUCKET_SIZE_BYTES - _HEAD.size
 _VERSION_MASK: Final = (1 << 64) - 1
 _PAIR: Final = struct.Struct("<II")
+_AHEAD_NS_MAX: Final = 2 * RESERVATION_NS
+"""An entry that ends later than this is none. Others have decided at a later moment than a turn
+that is still at work: without room for that it would take no notice of what they reserved."""
+
 _PRESENTED: Final = int(ContactKind.PRESENTED)
 
 assert _ENTRY.size + _PAIR.size * OFFER_COUNT_MAX <= _SIZE_MAX, "the longest list fits"
@@ -104,7 +108,7 @@ class Held(NamedTuple):
         own_tag
             Tag of the decision that asks: a retry must find what the first try found.
         """
-        last_ns = now_ns + RESERVATION_NS
+        last_ns = now_ns + _AHEAD_NS_MAX
         return b"".join(
             entry.pack_rows()
             for entry in self.entries
@@ -175,7 +179,7 @@ class Reservations:
             False, and nothing is held, when somebody else has reserved since `view`, or has done
             so for a customer of the same bucket.
         """
-        last_ns = now_ns + RESERVATION_NS
+        last_ns = now_ns + _AHEAD_NS_MAX
         with self._lock:
             self._lock_bucket(seen.place)
             try:
