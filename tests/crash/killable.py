@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,32 @@ def find_port() -> int:
 
 
 class Server:
-    """A server on a folder and a fixed port. Started again after it was killed."""
+    """A server on a folder and a fixed port. Started again after it was killed.
 
-    def __init__(self, folder: Path, workers: int) -> None:
+    Parameters
+    ----------
+    folder
+        The data folder.
+    workers
+        How many worker processes it has.
+    log
+        Where its standard error goes; beside the folder by default.
+    before
+        Words before the command, of a program that runs it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        workers: int,
+        log: Path | None = None,
+        before: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self.port = find_port()
         self.workers = workers
-        self.log = Path(f"{folder}.log")
+        self.log = log or Path(f"{folder}.log")
+        self.before = before
         self.process: subprocess.Popen[str] | None = None
         self.ready: dict[str, Any] = {}
 
@@ -61,9 +81,15 @@ class Server:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start it without waiting for anything."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [
+                    *self.before,
                     *(sys.executable, "-m", "instanter.cli", "serve", "--json"),
                     *("--data", str(self.folder), "--listen", self.address),
                     *("--workers", str(self.workers), "--metrics", "127.0.0.1:0"),
@@ -72,6 +98,9 @@ class Server:
                 stderr=log,
                 text=True,
             )
+
+    def wait_ready(self) -> None:
+        assert self.process is not None
         assert self.process.stdout is not None
         told, _, _ = select.select([self.process.stdout], [], [], START_S_MAX)
         line = self.process.stdout.readline() if told else ""
@@ -122,7 +151,7 @@ class Server:
             return []
         return [int(word) for word in text.split()]
 
-    def wait_warm(self, time_s: float = 30.0) -> None:
+    def wait_warm(self, time_s: float = 90.0) -> None:
         """Wait until every place and a standby are there, as long as they take at most."""
         end = time.monotonic() + time_s
         wanted = 1 + self.workers + min(1 + self.workers, 2)
