@@ -280,6 +280,20 @@ async def test_what_was_told_before_a_call_is_heard_before_it(tmp_path: Path) ->
             assert store.told[-1] == str(number).encode()
 
 
+async def test_a_keeper_that_stops_hears_what_workers_told_before_they_ended(
+    tmp_path: Path,
+) -> None:
+    store = Store()
+    async with kept(tmp_path, store) as door:
+        async with forwarding(tmp_path) as forwarder:
+            await forwarder.forward(PUT, encode("now"), CONTEXT)
+            for _ in range(1_000):
+                forwarder.tell("told", b"x" * 1_000)
+            forwarder.stop()
+            await door.stop(10_000_000_000)
+        assert len(store.told) == 1_000
+
+
 async def test_a_stranger_that_talks_nonsense_is_hung_up_on(tmp_path: Path) -> None:
     async with kept(tmp_path, Store()), forwarding(tmp_path) as forwarder:
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET_NAME))

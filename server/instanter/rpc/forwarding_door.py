@@ -23,6 +23,8 @@ from instanter.rpc.response_stream import reply_too_long
 
 _BACKLOG: Final = 64
 _DRAIN_CHECK_S: Final = 0.01
+_IDLE_NS: Final = 100_000_000
+"""Time without a call after which workers that are still there are hung up on."""
 
 Answerable = BlockingMethod | DeferredMethod
 
@@ -92,8 +94,15 @@ class ForwardingDoor:
             return
         self._server.close()
         (self._folder / SOCKET_NAME).unlink(missing_ok=True)
-        end_ns = self._clock.monotonic_ns() + grace_ns
-        while self._clock.monotonic_ns() < end_ns and any(v.is_busy for v in self.visitors):
+        idle_ns = begun_ns = self._clock.monotonic_ns()
+        # A worker that has ended is gone once all that it told is heard; one that has not may
+        # have told something that is still in the socket.
+        while self.visitors and idle_ns - begun_ns < grace_ns:
+            now_ns = self._clock.monotonic_ns()
+            if any(visitor.is_busy for visitor in self.visitors):
+                idle_ns = now_ns
+            elif now_ns - idle_ns >= _IDLE_NS:
+                break
             await asyncio.sleep(_DRAIN_CHECK_S)
         for visitor in tuple(self.visitors):
             visitor.close()

@@ -53,9 +53,14 @@ class Channel:
         return channel
 
     def send(self, message: Message) -> None:
-        """Send a message; when the other end is gone, nobody gets it."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(pack(message))
+        """Send a message. Nobody gets it when the other end is gone, or has not read for long."""
+        transport = self._transport
+        if (
+            transport is not None
+            and not transport.is_closing()
+            and transport.get_write_buffer_size() < _SIZE_BYTES_MAX
+        ):
+            transport.write(pack(message))
 
     def close(self) -> None:
         """Close this end; that is nothing to be told of."""
