@@ -2,7 +2,7 @@
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,6 @@ from instanter.client import (
     EventCounts,
     Outcome,
     OutcomeKind,
-    OutcomeState,
-    RetryPolicy,
-    Timeouts,
     Tls,
 )
 from instanter.client.calls import METHODS
@@ -32,24 +29,10 @@ from instanter.v1 import (
     catalogue_service_pb2,
     customer_service_pb2,
     decision_service_pb2,
-    durability_pb2,
     event_service_pb2,
 )
 from tests.client.toy_server import ToyServer, refuse, toy_server
-from tests.client.waiting import Waiting
-
-NO_PAUSE = RetryPolicy(pause_s_first=0.001, pause_s_max=0.001)
-
-
-@pytest.fixture(params=[Client, Waiting], ids=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def client(kind: Any, toy: ToyServer) -> Iterator[Any]:
-    with kind(toy.address, retries=NO_PAUSE, timeouts=Timeouts(decision_s=5.0)) as made:
-        yield made
+from tests.client.waiting import NO_PAUSE
 
 
 def test_a_decision_comes_back_as_plain_values(client: Any) -> None:
@@ -170,63 +153,6 @@ def test_several_customers_come_in_the_order_asked_with_none_for_the_missing(cli
     client.update_customer("b", {"age": 2})
     found = client.get_customers(["b", "nobody", "customers/a", "b"])
     assert [each and each.id for each in found] == ["b", None, "a", "b"]
-
-
-def test_events_arrive_as_they_were_given(client: Any, toy: ToyServer) -> None:
-    moment = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=1)))
-    given = {"amount": 12.5, "online": True, "department": "food", "gift": None}
-    events = [
-        Event("c-1", "purchase", given, moment, "order-1"),
-        Event("customers/c-2", "purchase"),
-        Event("c-2", "purchase"),
-    ]
-    assert client.record_events(events) == EventCounts(3, 0)
-    first, second, third = toy.seen[0].events
-    assert (first.event_id, first.customer, first.kind) == ("order-1", "customers/c-1", "purchase")
-    assert first.event_time.ToJsonString() == "2026-11-22T11:00:00.250Z"
-    assert set(first.fields) == {"amount", "online", "department"}
-    assert (second.customer, second.HasField("event_time")) == ("customers/c-2", False)
-    assert len({second.event_id, third.event_id, ""}) == 3
-    assert toy.seen[0].durability == durability_pb2.DURABILITY_DURABLE
-    assert client.record_events(events[:1], relaxed=True) == EventCounts(0, 1)
-    assert toy.seen[1].durability == durability_pb2.DURABILITY_RELAXED
-
-
-def test_outcomes_arrive_as_they_were_given(client: Any, toy: ToyServer) -> None:
-    moment = datetime(2026, 11, 22, 12, 0, 0, tzinfo=timezone(timedelta(hours=1)))
-    outcomes = [
-        Outcome("a" * 32, "c-1", "espresso", OutcomeKind.CONVERTED, moment, 450),
-        Outcome("decisions/" + "b" * 32, "customers/c-2", "offers/tea", OutcomeKind.PRESENTED),
-        Outcome("c" * 32, "c-3", "", OutcomeKind.CONVERTED, value_minor=0),
-    ]
-    assert client.record_outcomes(outcomes) == (
-        OutcomeState.RECORDED,
-        OutcomeState.RECORDED,
-        OutcomeState.DECISION_UNKNOWN,
-    )
-    first, second, third = toy.seen[0].outcomes
-    assert (first.decision, first.customer) == ("decisions/" + "a" * 32, "customers/c-1")
-    assert (first.offer, first.kind, first.value_minor) == ("offers/espresso", 5, 450)
-    assert first.outcome_time.ToJsonString() == "2026-11-22T11:00:00Z"
-    assert (second.decision, second.offer) == ("decisions/" + "b" * 32, "offers/tea")
-    assert not second.HasField("outcome_time")
-    assert not second.HasField("value_minor")
-    assert (third.offer, third.HasField("value_minor")) == ("", True)
-    assert toy.seen[0].durability == durability_pb2.DURABILITY_DURABLE
-    client.record_outcomes(outcomes[:1], relaxed=True)
-    assert toy.seen[1].durability == durability_pb2.DURABILITY_RELAXED
-
-
-def test_what_is_wrong_with_an_event_is_told(client: Any) -> None:
-    with pytest.raises(api.InvalidRequestError) as raised:
-        client.record_events([Event("c", "purchase"), Event("c", "purchaze")])
-    assert [violation.field for violation in raised.value.violations] == ["events[1].kind"]
-    client.record_events([Event("c", "purchase", event_id="e")])
-    with pytest.raises(api.ConflictError) as conflict:
-        client.record_events([Event("d", "purchase", event_id="e")])
-    assert conflict.value.reason == "EVENT_ID_CONFLICT"
-    with pytest.raises(ValueError, match="event_time: 2026-11-22T00:00:00 has no time zone"):
-        client.record_events([Event("c", "purchase", event_time=datetime(2026, 11, 22))])  # noqa: DTZ001
 
 
 def test_listing_goes_through_all_pages(client: Any, toy: ToyServer) -> None:

@@ -5,7 +5,9 @@ import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from instanter.client import AsyncClient
+from instanter.client import AsyncClient, RetryPolicy
+
+NO_PAUSE = RetryPolicy(pause_s_first=0.001, pause_s_max=0.001)
 
 
 class Waiting:
