@@ -117,11 +117,11 @@ def test_a_half_written_bucket_is_harmless(tmp_path):
     made = Reservations(tmp_path)
     reserve(made, b"a", 1, [contact(1)])
     (file,) = list(tmp_path.iterdir())
-    content = bytearray(file.read_bytes())
-    place = next(n for n in range(0, len(content), 2048) if any(content[n : n + 2048]))
-    content[place + 8 : place + 16] = (1 << 40).to_bytes(8, "little")
-    content[place + 44 : place + 48] = b"\xff" * 4
-    file.write_bytes(content)
+    place = made.view(b"a").place
+    with file.open("r+b") as opened:
+        for at, spoilt_bytes in ((8, (1 << 40).to_bytes(8, "little")), (44, b"\xff" * 4)):
+            opened.seek(place + at)
+            opened.write(spoilt_bytes)
     spoilt = Reservations(tmp_path)
     spoilt.view(b"a")
     assert reserve(spoilt, b"a", 2, [contact(2)])
