@@ -1,14 +1,10 @@
 """The store under kill -9, power cuts, a full disk and failing system calls."""
 
-import ctypes
-import fcntl
 import os
 import random
 import shutil
-import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,37 +16,23 @@ import pyarrow.parquet
 import pytest
 
 from instanter import limits
-from instanter.errors import ExhaustedError
-from instanter.store import profiles, records
 from instanter.cli.store_access import open_to_write
 from instanter.clock import SystemClock
+from instanter.errors import ExhaustedError
+from instanter.store import profiles, records
 from instanter.store.environment import Environment
-
-MIB = 1 << 20
-BATCH_ROWS = 20
-EXT4_SHUTDOWN = 0x8004587D
-WITHOUT_LOG_FLUSH = struct.pack("I", 2)
-
-needs_mounts = pytest.mark.skipif(
-    os.geteuid() != 0
-    or shutil.which("mkfs.ext4") is None
-    or not Path("/dev/loop-control").exists(),
-    reason="mounting a file system needs root, mkfs.ext4 and loop devices",
+from tests.crash.disks import (
+    MIB,
+    cut_power,
+    make_image,
+    mounted,
+    needs_mounts,
+    written_back_out_of_order,
 )
+
+BATCH_ROWS = 20
+
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-
-
-@contextmanager
-def mounted(*arguments: str, at: Path) -> Iterator[Path]:
-    """Mount a file system for the length of a `with` block; skip where that is not allowed."""
-    at.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", *arguments, str(at)], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
-    try:
-        yield at
-    finally:
-        subprocess.run(["umount", str(at)], check=True)
 
 
 def put_batch(environment: Environment, batch: int) -> None:
@@ -77,8 +59,8 @@ def whole_batches(environment: Environment) -> set[int]:
 WRITE_BATCHES = f"""
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_store_survives import Environment, put_batch
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.crash.test_store_survives import Environment, put_batch
 with Environment.open(Path(sys.argv[1]), map_size_bytes=1 << 20) as environment:
     for batch in range(100_000):
         put_batch(environment, batch)
@@ -160,35 +142,6 @@ def test_a_killed_load_leaves_whole_batches_and_can_be_run_again(tmp_path: Path)
     assert again.stdout.splitlines()[-1] == f"{rows - count} {count}"
 
 
-@contextmanager
-def written_back_out_of_order(file: Path, seed: int) -> Iterator[None]:
-    """Push random pages of a file to the disk meanwhile, the two meta pages most of all.
-
-    The kernel may do so at any time; a store that counts on an order of its writes is corrupt
-    after the cut.
-    """
-    choose = random.Random(seed)
-    stop = threading.Event()
-    push = ctypes.CDLL(None, use_errno=True).sync_file_range
-    push.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-
-    def run() -> None:
-        descriptor = os.open(file, os.O_RDONLY)
-        while not stop.is_set():
-            pages = os.fstat(descriptor).st_size // 4096
-            page = choose.randrange(2) if choose.random() < 0.7 else choose.randrange(pages)
-            push(descriptor, page * 4096, 4096, 7)
-        os.close(descriptor)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 @pytest.mark.root
 @needs_mounts
 @pytest.mark.parametrize("in_order", [True, False], ids=["in order", "out of order"])
@@ -197,21 +150,15 @@ def test_acknowledged_batches_survive_a_power_cut(
     tmp_path: Path, seed: int, in_order: bool
 ) -> None:
     image, mount = tmp_path / "disk", tmp_path / "mount"
-    with image.open("wb") as file:
-        file.truncate(96 * MIB)
-    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
-    with mounted("-o", "loop", str(image), at=mount):
-        with writing(mount / "store") as process:
-            # A random moment: the cut falls into the writer's next batches.
-            acknowledged = acknowledgements(process, 1)
-            descriptor = os.open(mount, os.O_RDONLY)
-            pushed = mount / "store" / "data.mdb"
-            with nullcontext() if in_order else written_back_out_of_order(pushed, seed):
-                acknowledged |= acknowledgements(process, random.Random(seed).randint(20, 120))
-                fcntl.ioctl(descriptor, EXT4_SHUTDOWN, WITHOUT_LOG_FLUSH)
-            os.close(descriptor)
-        with pytest.raises(OSError, match="Input/output error"):
-            (mount / "proof").write_text("the power is off")
+    make_image(image, 96 * MIB)
+    with mounted("-o", "loop", str(image), at=mount), writing(mount / "store") as process:
+        # A random moment: the cut falls into the writer's next batches.
+        acknowledged = acknowledgements(process, 1)
+        choose = random.Random(seed)
+        pushed = [mount / "store" / "data.mdb"]
+        with nullcontext() if in_order else written_back_out_of_order(lambda: pushed, choose):
+            acknowledged |= acknowledgements(process, random.Random(seed).randint(20, 120))
+            cut_power(mount)
     with (
         mounted("-o", "loop", str(image), at=mount),
         Environment.open(mount / "store") as environment,
@@ -291,8 +238,8 @@ def test_a_panic_of_lmdb_is_left_by_opening_it_anew(tmp_path: Path, first: str) 
 WRITE_AND_FAIL = f"""
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_store_survives import Environment, ExhaustedError, put_batch, whole_batches
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.crash.test_store_survives import Environment, ExhaustedError, put_batch, whole_batches
 failed = 0
 acknowledged = set()
 with Environment.open(Path(sys.argv[1])) as environment:
@@ -322,7 +269,7 @@ def test_each_single_failing_write_or_sync_is_an_error_that_heals(
         Environment.open(folder).close()
         done = subprocess.run(
             [
-                *("strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}"),
+                *("strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull, "-e", f"trace={call}"),
                 *("-e", f"inject={fault}:when={when}"),
                 *(sys.executable, "-c", WRITE_AND_FAIL, str(folder)),
             ],
