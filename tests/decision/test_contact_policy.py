@@ -135,9 +135,7 @@ def test_a_retry_is_not_in_its_own_way(store):
 
 @pytest.mark.parametrize("cap", [1, 3])
 def test_many_threads_never_hand_out_more_than_the_cap(store, cap):
-    policy = (
-        f"contact_policy: {{caps: [{{name: few, per: customer, count: {cap}, window: 1d}}]}}\n"
-    )
+    policy = f"contact_policy: {{caps: [{{name: few, per: customer, count: {cap}, window: 1d}}]}}\n"
     reservations = Reservations()
     handed_out: dict[str, int] = {}
     lock = threading.Lock()

@@ -143,7 +143,7 @@ def find_local_minute(policy, slots, now_s):  # type: ignore[no-untyped-def]
         Seconds since 1970.
     """
     zone_start = cut_policy(policy, _ZONE_START)
-    zone = 0
+    zone = np.int64(0)
     slot = cut_policy(policy, _ZONE_SLOT)[0]
     if 0 <= slot < len(slots) and slots[slot] != _MISSING and slots[slot] < len(zone_start) - 2:
         zone = np.int64(slots[slot]) + 1
