@@ -17,7 +17,16 @@ from instanter.data.files import open_table
 from instanter.data.fit import FitOptions, LabelledFile, LabelledRows, fit_rows
 from instanter.data.infer import infer_schema
 from instanter.decision.binning_plan import BinningPlan, make_plan
-from instanter.decision.learner import LearnerSettings, new_model, predict, serve
+from instanter.decision.learner import (
+    ONLINE_SETTINGS,
+    LearnerSettings,
+    learn,
+    new_model,
+    predict,
+    serve,
+)
+from instanter.decision.models import ModelSet
+from instanter.decision.online_models import Label, Labels, OnlineModels
 from instanter.decision.quality import area_under_curve, log_loss
 
 BANK_FILE = "bank_marketing/bank-additional-rows-00001-36224.csv.gz"
@@ -148,6 +157,41 @@ def profiles_figures(small: bool = False, rows: int = 0) -> dict[str, float]:  #
     return {"profiles_auc": auc, "profiles_log_loss": loss, "profiles_rows": len(data.labels)}
 
 
+def online_figures(small: bool = False, rows: int = 0) -> dict[str, float]:  # noqa: FBT001 - callers name it
+    """Return how well 1000 attributes are learned one customer at a time, in random order.
+
+    Mean of three orders, of all rows and of the second half; `all` learns from all predictors
+    instead of those that each model chooses.
+    """
+    options = FitOptions(PROFILES_TARGET, "next", excluded_columns=(PROFILES_KEY,))
+    schema, data = _read(_data_folder() / PROFILES_FILE, options, rows or (600 if small else 0))
+    plan = _plan(schema, data, slice(None))
+    binned = plan.bin_customers(data.slots, data.context, "")
+    bins = (binned - plan.row_start).astype(np.uint8)
+    found = []
+    for order in range(1 if small else 3):
+        places = np.random.default_rng(order).permutation(len(binned))
+        labels = data.labels[places]
+        models = OnlineModels(ModelSet(plan, ONLINE_SETTINGS, {}))
+        given = [Label("next", int(data.labels[at]), 0.5, bins[at].tobytes()) for at in places]
+        learned = models.learn(Labels(models.plan_digest, 0, tuple(given)))
+        chosen = np.array([propensity for _, _, propensity in learned])
+        model = new_model(plan, ONLINE_SETTINGS)
+        every = learn(plan, ONLINE_SETTINGS, model, np.ascontiguousarray(binned[places]), labels)
+        half = len(labels) // 2
+        found.append(
+            (
+                log_loss(labels, chosen),
+                log_loss(labels, every),
+                log_loss(labels[half:], chosen[half:]),
+                log_loss(labels[half:], every[half:]),
+            )
+        )
+    names = ("log_loss", "all_log_loss", "half_log_loss", "all_half_log_loss")
+    means = np.mean(found, axis=0).tolist()
+    return {f"online_{name}": mean for name, mean in zip(names, means, strict=True)}
+
+
 def measure_learning(rows: int = 0) -> dict[str, Figure]:
     """Return the figures of learning that `bench.decide` reports.
 
@@ -172,7 +216,8 @@ def measure_learning(rows: int = 0) -> dict[str, Figure]:
 def main() -> int:
     """Print all figures; return the exit status."""
     small = "--small" in sys.argv[1:]
-    for name, value in {**bank_figures(small), **profiles_figures(small)}.items():
+    figures = {**bank_figures(small), **profiles_figures(small), **online_figures(small)}
+    for name, value in figures.items():
         sys.stdout.write(f"{name:24} {value:,.4f}\n")
     return 0
 

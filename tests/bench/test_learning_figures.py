@@ -17,3 +17,10 @@ def test_a_thousand_attributes_do_not_hurt(data_folder, monkeypatch):
     assert found["profiles_rows"] == 3_616
     assert found["profiles_auc"] >= 0.745
     assert found["profiles_log_loss"] <= 0.585
+
+
+def test_a_thousand_attributes_do_not_hurt_while_serving(data_folder, monkeypatch):
+    monkeypatch.setenv("INSTANTER_DATA", str(data_folder))
+    found = learning.online_figures()
+    assert found["online_half_log_loss"] <= 0.6
+    assert found["online_log_loss"] <= found["online_all_log_loss"] - 0.03

@@ -1,10 +1,12 @@
 """The models of a node while they learn: a pure function of labels in their order."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import msgpack
 import numpy as np
+from numpy.typing import NDArray
 
 from instanter.decision.learner import LearnerSettings, PropensityModel, new_model
 from instanter.decision.models import (
@@ -14,8 +16,17 @@ from instanter.decision.models import (
     model_to_bytes,
     plan_to_bytes,
 )
+from instanter.decision.selection import CHOSEN_MAX, choose_predictors, is_time_to_choose
 from instanter.errors import DamagedError
-from instanter.kernels.learning import replay_rows
+from instanter.kernels.calibration import blend_scores, learn_calibration
+from instanter.kernels.learning import (
+    SETTING_CALIBRATION_DRIFT,
+    SETTING_EVIDENCE_SPREAD,
+    add_rows,
+    count_evidence,
+    learn_logistic,
+    replay_rows,
+)
 
 _NO_AVERAGE = np.zeros(0)
 _NO_VISITS = np.zeros(0, np.float32)
@@ -82,8 +93,10 @@ class OnlineModels:
         self._origin = {
             name: digest_of(model_to_bytes(model)) for name, model in model_set.models.items()
         }
+        self._chosen: dict[str, NDArray[np.int64]] = {}
+        self._chooses = self.plan.predictor_count > CHOSEN_MAX
         self._neighbours = self.plan.find_neighbours()
-        self._given = {0: self._settings.to_array(self.plan.predictor_count)}
+        self._given: dict[tuple[int, int], NDArray[np.float64]] = {}
         self._propensity = np.empty(1)
         self._truth = np.empty(1, np.uint8)
 
@@ -99,30 +112,124 @@ class OnlineModels:
         """
         if labels.plan != self.plan_digest:
             return []
-        given = self._given.get(labels.half_life)
-        if given is None:
-            settings = forget_by(self._settings, labels.half_life)
-            given = self._given[labels.half_life] = settings.to_array(self.plan.predictor_count)
         found = []
         for label in labels.labels:
             model = self._models.get(label.offer)
             if model is None:
                 model = new_model(self.plan, self._settings, label.prior_propensity)
                 self._models[label.offer] = model
-            self._truth[0] = label.truth
-            replay_rows(
-                self.plan.find_rows(label.bins),
-                self._truth,
-                self._neighbours,
-                _NO_VISITS,
-                given,
-                *model.arrays(),
-                _NO_AVERAGE,
-                self._propensity,
-            )
+            rows = self.plan.find_rows(label.bins)
+            chosen = self._chosen.get(label.offer)
+            if chosen is None:
+                self._learn_all(model, rows, label.truth, labels.half_life)
+            else:
+                self._learn_chosen(model, rows[0], chosen, label.truth, labels.half_life)
             model.label_count[label.truth] += 1
             found.append((label.offer, label.truth, float(self._propensity[0])))
+            # What was fitted beforehand has weights of all predictors, which are right together.
+            if (
+                self._chooses
+                and label.offer not in self._origin
+                and is_time_to_choose(int(model.label_count.sum()))
+            ):
+                self._choose(label.offer, model)
         return found
+
+    def _learn_all(
+        self, model: PropensityModel, rows: NDArray[np.int32], truth: int, half_life: int
+    ) -> None:
+        """Learn one label from all predictors, exactly as a replay of a file does."""
+        self._truth[0] = truth
+        replay_rows(
+            rows,
+            self._truth,
+            self._neighbours,
+            _NO_VISITS,
+            self._find_given(half_life, self.plan.predictor_count),
+            *model.arrays(),
+            _NO_AVERAGE,
+            self._propensity,
+        )
+
+    def _learn_chosen(
+        self,
+        model: PropensityModel,
+        rows: NDArray[np.int32],
+        chosen: NDArray[np.int64],
+        truth: int,
+        half_life: int,
+    ) -> None:
+        """Learn one label from the chosen predictors; count it for all, lest they are needed."""
+        given = self._find_given(half_life, len(chosen))
+        # Without a profile, only the last predictors have rows.
+        missing = self.plan.predictor_count - len(rows)
+        own = np.ascontiguousarray(rows[chosen[chosen >= missing] - missing])
+        score, doubt, told = add_rows(own, model.mean, model.variance, model.evidence)
+        raw = score + model.intercept[0]
+        told *= given[SETTING_EVIDENCE_SPREAD]
+        logit = blend_scores(raw, told, model.calibration)
+        self._propensity[0] = 1.0 / (1.0 + math.exp(-logit))
+        drift = given[SETTING_CALIBRATION_DRIFT]
+        learn_calibration(float(truth), raw, told, drift, model.calibration)
+        counted = (model.positive, model.negative, model.evidence, model.counts)
+        count_evidence(rows, float(truth), given, *counted)
+        learn_logistic(
+            own,
+            self._neighbours,
+            _NO_VISITS,
+            float(truth),
+            score,
+            doubt,
+            given,
+            model.mean,
+            model.variance,
+            model.intercept,
+            _NO_AVERAGE,
+        )
+
+    def _find_given(self, half_life: int, predictor_count: int) -> NDArray[np.float64]:
+        given = self._given.get((half_life, predictor_count))
+        if given is None:
+            settings = forget_by(self._settings, half_life) if half_life else self._settings
+            given = self._given[half_life, predictor_count] = settings.to_array(predictor_count)
+        return given
+
+    def _choose(self, offer: str, model: PropensityModel) -> None:
+        """Choose an offer's predictors anew; all begin at 0 but those that go on being chosen."""
+        before = self._chosen.get(offer)
+        chosen = self._chosen[offer] = choose_predictors(self.plan, model)
+        goes_on = self._find_rows(chosen if before is None else np.intersect1d(before, chosen))
+        if before is None:
+            # Until now each had a share of the variance that was meant for a thousand.
+            goes_on[:] = False
+        variance = np.float32(self._settings.prior_variance / len(chosen))
+        model.mean[~goes_on] = 0.0
+        model.variance[~goes_on] = variance
+        np.minimum(model.variance, variance, out=model.variance)
+
+    def _find_rows(self, predictors: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which rows belong to some predictors; bool[R]."""
+        member = np.zeros(self.plan.predictor_count, np.bool_)
+        member[predictors] = True
+        return np.repeat(member, self.plan.bin_count)
+
+    def find_served(self, offer: str) -> PropensityModel | None:
+        """Return an offer's model as `learner.serve` and `learner.doubt_of` take it, or None.
+
+        Where predictors are chosen it is a copy without the others, whose evidence is scaled as if
+        there were no others.
+        """
+        model, chosen = self._models.get(offer), self._chosen.get(offer)
+        if model is None or chosen is None:
+            return model
+        used = self._find_rows(chosen)
+        scale = np.float32(math.sqrt(self.plan.predictor_count / len(chosen)))
+        return replace(
+            model,
+            mean=np.where(used, model.mean, np.float32(0.0)),
+            variance=np.where(used, model.variance, np.float32(0.0)),
+            evidence=np.where(used, model.evidence * scale, np.float32(0.0)),
+        )
 
     def publish(self, model_set: ModelSet) -> "OnlineModels":
         """Return the models after a publication.
@@ -135,6 +242,8 @@ class OnlineModels:
             for name, model in self._models.items():
                 if self._origin.get(name) == other._origin.get(name):
                     other._models[name] = model
+                    if name in self._chosen:
+                        other._chosen[name] = self._chosen[name]
         return other
 
     def pack_state(self, offer: str) -> bytes:
@@ -144,6 +253,7 @@ class OnlineModels:
                 self.plan_digest,
                 self._origin.get(offer, b""),
                 model_to_bytes(self._models[offer]),
+                None if offer not in self._chosen else self._chosen[offer].tolist(),
             )
         )
         return packed
@@ -158,11 +268,13 @@ class OnlineModels:
         """
         for offer, packed in states.items():
             try:
-                plan, origin, model = msgpack.unpackb(packed)
+                plan, origin, model, chosen = msgpack.unpackb(packed)
             except (msgpack.UnpackException, ValueError, TypeError) as error:
                 raise DamagedError(f"the state of offer {offer!r} cannot be read") from error
             if plan == self.plan_digest and origin == self._origin.get(offer, b""):
                 self._models[offer] = model_from_bytes(model, self.plan.row_count)
+                if chosen is not None:
+                    self._chosen[offer] = np.array(chosen, np.int64)
 
 
 def forget_by(settings: LearnerSettings, half_life: int) -> LearnerSettings:

@@ -159,4 +159,7 @@ def _restore(models: ModelSet, states: dict[str, bytes], on_refused: OnRefused |
         if on_refused is None:
             raise
         on_refused(error)
-    return ModelSet(models.plan, models.settings, online.models)
+    served = {name: online.find_served(name) for name in online.models}
+    return ModelSet(
+        models.plan, models.settings, {n: model for n, model in served.items() if model is not None}
+    )

@@ -46,7 +46,7 @@ class LiveScores:
         self._columns = {offer.name: column for column, offer in enumerate(catalogue.offers)}
         table, self._layout = make_blank_table(models.plan, catalogue, revision=revision)
         for column, offer in enumerate(catalogue.offers):
-            model = models.models.get(offer.name)
+            model = models.find_served(offer.name)
             refresh_column(table, self._layout, column, model, offer.prior_propensity)
         path = live_path(self._folder, catalogue.revision, revision, models.plan_digest)
         try:
@@ -68,7 +68,7 @@ class LiveScores:
         columns = sorted(self._columns[offer] for offer in offers if offer in self._columns)
         for column in columns:
             offer = self._catalogue.offers[column]
-            model = models.models.get(offer.name)
+            model = models.find_served(offer.name)
             refresh_column(self._writer.table, self._layout, column, model, offer.prior_propensity)
         if columns:
             self._writer.publish(columns)
