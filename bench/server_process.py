@@ -16,6 +16,7 @@ from bench.load import SERVER_CORE, pin
 from bench.measurement import REPOSITORY, read_cpu_s
 
 _STARTED_EVENT = "front_started"
+_STANDBY_EVENT = "process_stands_by"
 _START_S_MAX = 180.0
 _STOP_S_MAX = 20.0
 
@@ -31,15 +32,17 @@ class ServerProcess:
     ----------
     command
         The command; its standard error is read, one JSON object a line.
+    pinned
+        Whether it is bound to one core; processes that share the work need more.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], *, pinned: bool = True) -> None:
         self._words: list[str] = []
         self._started = threading.Event()
         self._port = 0
         self.begun_s = time.perf_counter()
         self._process = subprocess.Popen(
-            pin(command, SERVER_CORE),
+            pin(command, SERVER_CORE) if pinned else list(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -79,6 +82,20 @@ class ServerProcess:
         if not self._started.wait(_START_S_MAX) or not self._port:
             raise ServerFailedError("".join(self._words[-20:]) or "the server said nothing")
         return self._port
+
+    def wait_settled(self, standby_count: int = 1) -> None:
+        """Wait until `instanter serve` has nothing left to start: its standbys share the core.
+
+        Parameters
+        ----------
+        standby_count
+            How many it has: one alone, two where it has workers.
+        """
+        end_s = time.perf_counter() + _START_S_MAX
+        while sum(_STANDBY_EVENT in line for line in list(self._words)) < standby_count:
+            if time.perf_counter() > end_s or self._process.poll() is not None:
+                raise ServerFailedError("".join(self._words[-20:]) or "no standby was started")
+            time.sleep(0.05)
 
     def read_cpu_s(self) -> float:
         """Return the processor time it has taken so far."""

@@ -55,6 +55,7 @@ def measure_over_the_wire(world: World, sizes: Sizes) -> dict[str, Figure]:
         }
     with ServerProcess.serve(world.folder) as server, ServerProcess.echo() as echo:
         check_answer(server.port)
+        server.wait_settled()
         singles = _make_singles(world, sizes)
         return {
             "decide_cpu_ratio_reference_front": _measure_decide(server, echo, singles, sizes),

@@ -149,6 +149,7 @@ def serve_decide(
     with ServerProcess(command) as server:
         if certificate is None:
             check_answer(server.port)
+        server.wait_settled()
         numbers = cycle(choice.skewed.tolist())
         bodies = (
             [make_request(number) for number in islice(numbers, sizes.processes)]

@@ -143,6 +143,7 @@ def _start_instanter(
     server = stack.enter_context(ServerProcess(command))
     key = f"instanter_{transport}"
     found.ports[key] = server.port
+    server.wait_settled()
     ask = contestants.ask_over_grpc(server.port)
     title = f"Instanter, front {transport}"
     return Contestant(key, title, customer_count, ask, server.read_cpu_s)
