@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 
+from instanter.decision.contacts import (
+    EMPTY,
+    Contact,
+    code_of,
+    group_code_of,
+    pack_row,
+    record_contact,
+)
 from instanter.decision.tables import make_tables
 from instanter.kernels import decision
 from instanter.kernels.decision import TOLD_COUNT, decide_batch
-from tests.decision.worlds import draw_slots, make_catalogue, make_score_table
+from tests.decision.worlds import FILES, draw_slots, make_catalogue, make_score_table
 from tests.oracles import decision as oracle
 
 NOW_S = 1_790_000_000.0
@@ -87,3 +95,85 @@ def test_each_stage_is_that_of_the_oracle(seed):
     assert chance == pytest.approx(chance_2, rel=1e-12)
     assert weight.tolist() == weight_2.tolist()
     assert listed == pytest.approx(listed_2, rel=1e-12)
+
+
+POLICY = """
+contact_policy:
+  caps:
+    - {name: twice, count: 2, window: 7d, per: offer}
+    - {name: all, count: 3, window: 1d}
+  cool_off: [{after: rejected, for: 30d}]
+  quiet_hours: [{channels: [store], from: "15:00", to: "17:00"}]
+  consent: [{attribute: member, channel: store}]
+arms: {random_rate: 0.4, salt: any}
+learning: {exploration: 0.7}
+"""
+
+
+def draw_held(count, draw):
+    """Contacts, answers and reservations of each customer: words, where each begins, how many."""
+    parts, heads, reserved, at = [], [], [], 0
+    for _ in range(count):
+        section = EMPTY
+        for _ in range(draw.integers(0, 5)):
+            section = record_contact(section, draw_contact(draw, int(draw.choice([0, 0, 1]))))
+        rows = [draw_contact(draw, 0) for _ in range(draw.integers(0, 2))]
+        heads.append(at // 4)
+        reserved.append(len(rows))
+        parts += [section, *map(pack_row, rows)]
+        at = sum(map(len, parts))
+    return np.frombuffer(b"".join(parts) or EMPTY, np.uint32), heads, reserved
+
+
+def draw_contact(draw, kind):
+    name = ["any", "adult", "gold", "phone"][draw.integers(4)]
+    age_s = int(draw.choice([10, 3_600, 90_000, 700_000]))
+    return Contact(
+        int(NOW_S) - age_s,
+        code_of(name),
+        group_code_of(name, ""),
+        code_of("web"),
+        kind,
+        int(draw.integers(99)),
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_policy_and_chance_are_those_of_the_oracle(seed):
+    catalogue = make_catalogue(FILES | {"policy.yaml": POLICY})
+    draw = np.random.default_rng(seed)
+    count = 6
+    scores = make_score_table(catalogue, seed)
+    scores.doubt[:] = draw.choice([0.0, 0.2, 1.0], len(scores.doubt))
+    arguments = make_tables(catalogue, scores).kernel_arguments
+    held, heads, reserved = draw_held(count, draw)
+    ids = [f"customer-{seed}-{n}".encode() for n in range(count)]
+    turn = (
+        count,
+        NOW_S,
+        np.frombuffer(b"".join(ids), np.uint8),
+        np.cumsum([0] + [len(i) for i in ids], dtype=np.int32),
+        draw_slots(catalogue, count, seed),
+        np.full((count, 2), 0xFFFF_FFFF, np.uint32),
+        np.column_stack(
+            [
+                draw.integers(1, 3, count),
+                draw.integers(0, len(catalogue.surfaces), count),
+                draw.integers(1, 5, count),
+                heads,
+                reserved,
+            ]
+        ).astype(np.int32),
+        draw.integers(0, 2**64, count, np.uint64),
+        held,
+    )
+    told, listed = np.full((count, TOLD_COUNT), -1, np.int32), np.full((count, 4, 6), -1.0)
+    told_wanted, listed_wanted = told.copy(), listed.copy()
+    with np.errstate(all="ignore"):
+        decide_batch(*turn, *arguments, told, listed)
+        oracle.decide_batch(*turn, *arguments, told_wanted, listed_wanted)
+    assert told.tolist() == told_wanted.tolist()
+    assert listed[..., 0].tolist() == listed_wanted[..., 0].tolist()
+    assert listed[..., :5] == pytest.approx(listed_wanted[..., :5], rel=1e-12)
+    # The oracle draws 200,000 times.
+    assert listed[..., 5] == pytest.approx(listed_wanted[..., 5], abs=0.006)
