@@ -327,6 +327,41 @@ def test_a_log_written_by_a_newer_version_is_not_replayed(folder: Path) -> None:
         Desk(folder)
 
 
+def test_a_fold_never_keeps_what_the_log_had_no_room_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fold reads the overlay while a group in it is being refused, whose sequence goes on."""
+    with open_desk(folder) as desk:
+        desk.publish()
+        desk.put("anna", 1).result(20)
+        fold = threading.Thread(target=desk.keeper._folder._try_fold)
+        waits = threading.Event()
+        wait = desk.keeper.wait_synced
+
+        def wait_synced(*arguments: Any) -> None:
+            waits.set()
+            wait(*arguments)
+
+        def refuse(log: Log) -> None:
+            fold.start()
+            assert waits.wait(20)
+            log._group.forget()
+            raise ExhaustedError("the disk is full", reason="LOG_DISK_FULL")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.keeper._folder, "_wait_synced", wait_synced)
+            patch.setattr(Log, "write_group", refuse)
+            with pytest.raises(ExhaustedError):
+                desk.put("anna", 2).result(20)
+        assert desk.get("anna") == 1
+        fold.join(20)
+        assert not fold.is_alive(), "it waits for what never comes"
+        desk.put("bert", 3).result(20)
+        shutil.copytree(folder, tmp_path / "killed", ignore=shutil.ignore_patterns("*.sock"))
+    with open_desk(tmp_path / "killed") as again:
+        assert (again.get("anna"), again.get("bert")) == (1, 3)
+
+
 def test_a_lost_record_that_the_base_does_not_have_stops_the_start(folder: Path) -> None:
     with open_desk(folder) as desk:
         desk.publish()

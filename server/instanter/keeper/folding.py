@@ -36,8 +36,8 @@ class Folder:
     context
         What applying uses.
     wait_synced
-        Waits until the log is on disk up to a sequence: the base must never hold what the log may
-        lose.
+        Waits until the log is on disk up to a sequence, or until what it is given holds: the base
+        must never hold what the log may lose.
     events_log
         Told of a fold that failed.
     collect
@@ -51,7 +51,7 @@ class Folder:
         *,
         context: ApplyContext,
         clock: Clock,
-        wait_synced: Callable[[int], None],
+        wait_synced: Callable[[int, Callable[[], bool]], None],
         events_log: EventsLog,
         collect: Collect | None = None,
     ) -> None:
@@ -63,9 +63,18 @@ class Folder:
         self._events_log = events_log
         self._collect = collect
         self._folding = threading.Lock()
+        self._undone_count = 0
         self._folded: FoldResult[Any] | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fold", daemon=True)
+
+    def note_undone(self) -> None:
+        """Take note that the overlay showed what is not in the log and has been taken back.
+
+        A fold that may have seen it must not write it. Called by the thread that writes, before
+        the sequences of what was undone are given again.
+        """
+        self._undone_count += 1
 
     @property
     def has_to_clean_up(self) -> bool:
@@ -97,7 +106,7 @@ class Folder:
         with self._folding:
             self._finish_clean_up()
             self._folded = self._state.fold(
-                wait_durable=self._wait_synced,
+                wait_durable=partial(self._wait_unless_undone, self._undone_count),
                 collect=self._collect,
                 heavy=partial(apply_record, record=heavy, context=self._context),
                 heavy_sequence=heavy.sequence,
@@ -134,9 +143,34 @@ class Folder:
             return
         try:
             with self._folding:
+                undone_count = self._undone_count
                 self._folded = self._state.fold(
-                    wait_durable=self._wait_synced, collect=self._collect
+                    wait_durable=partial(self._wait_unless_undone, undone_count),
+                    collect=self._collect,
                 )
+        except _UndoneError:
+            return
         except InstanterError as error:
             # Nothing is lost by it: the log holds everything, and the next try may find room.
             self._events_log.error("fold_failed", reason=error.reason, message=error.message)
+
+    def _wait_unless_undone(self, undone_count: int, sequence: int) -> None:
+        """Wait until the log is on disk up to what a fold has read.
+
+        Raises
+        ------
+        _UndoneError
+            Something was undone since the fold began. The snapshot may show it, and its sequence
+            may by now be another record's.
+        """
+
+        def is_undone() -> bool:
+            return self._undone_count != undone_count
+
+        self._wait_synced(sequence, is_undone)
+        if is_undone():
+            raise _UndoneError
+
+
+class _UndoneError(Exception):
+    """A fold is given up; the next one reads anew."""

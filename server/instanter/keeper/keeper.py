@@ -284,6 +284,10 @@ class Keeper:
             except ExhaustedError as error:
                 self._undo(group, error)
                 return
+            except InstanterError as error:
+                for waiting in group:
+                    waiting.future.set_exception(_unknown(error))
+                raise
         self._hand_over(self._fresh)
         self._metrics.writes_count += sum(not isinstance(o, InstanterError) for o in outcomes)
         self._metrics.write_groups_count += 1
@@ -305,9 +309,14 @@ class Keeper:
 
     def _undo(self, group: Sequence[_Waiting[Any]], error: ExhaustedError) -> None:
         """Take the group's changes back out of the overlay: the log has no room for them."""
-        replay_tail(self._state, self._log, self._folder.fold, self._context)
-        for waiting in group:
-            waiting.future.set_exception(error)
+        self._folder.note_undone()
+        with self._synced:
+            self._synced.notify_all()
+        try:
+            replay_tail(self._state, self._log, self._folder.fold, self._context)
+        finally:
+            for waiting in group:
+                waiting.future.set_exception(error)
 
     def _answer(self, group: Sequence[_Waiting[Any]], outcomes: list[Any], sequence: int) -> None:
         """Answer the relaxed callers of a group now, the others once its frames are on disk.
@@ -417,8 +426,8 @@ class Keeper:
         wanted = self._wanted_sequence > self._log.synced_sequence
         return wanted or any(unsynced.answers for unsynced in self._written)
 
-    def wait_synced(self, sequence: int) -> None:
-        """Wait until the log is on disk up to `sequence`.
+    def wait_synced(self, sequence: int, is_given_up: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the log is on disk up to `sequence`, or until `is_given_up`.
 
         Raises
         ------
@@ -430,7 +439,11 @@ class Keeper:
             self._sync_wake.notify()
         with self._synced:
             self._synced.wait_for(
-                lambda: self._log.synced_sequence >= sequence or self._failure is not None
+                lambda: (
+                    self._log.synced_sequence >= sequence
+                    or self._failure is not None
+                    or is_given_up()
+                )
             )
         if self._failure is not None:
             raise self._failure
