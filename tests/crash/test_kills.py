@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -162,6 +163,8 @@ def test_decisions_go_on_while_the_keeper_is_replaced(healed: Server) -> None:
         for _ in range(50):
             assert client.decide_offers("c", "web").catalogue_revision == 1
     assert is_alive(keeper), "all of that happened while it was frozen"
+    while is_alive(keeper):
+        time.sleep(0.01)
 
 
 @pytest.mark.slow
@@ -176,6 +179,30 @@ def test_a_write_waits_for_a_new_keeper(healed: Server) -> None:
         client.update_customer("after", {"age": 2})
         assert client.get_customer("after").attributes == {"age": 2.0}
         assert client.get_customer("before").attributes == {"age": 1.0}
+
+
+def read_counters(server: Server, name: str) -> dict[str, float]:
+    url = f"http://127.0.0.1:{server.ready['metrics_port']}/metrics"
+    with urlopen(url, timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    rows = (line.rpartition(" ") for line in lines if line.startswith(name))
+    return {row: float(value) for row, _, value in rows}
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_counted_stays_counted(healed: Server) -> None:
+    with connect(healed.address, Timeouts(decision_s=10.0)) as client:
+        for _ in range(50):
+            client.decide_offers("c", "web")
+    decisions = sum(read_counters(healed, "instanter_decisions_total").values())
+    restarts = read_counters(healed, "instanter_process_restarts_total")
+    assert decisions >= 50
+    for role in ("worker", "keeper"):
+        os.kill(healed.find_pids(role)[0], signal.SIGKILL)
+    healed.wait_warm()
+    assert sum(read_counters(healed, "instanter_decisions_total").values()) >= decisions
+    after = read_counters(healed, "instanter_process_restarts_total")
+    assert after == {row: count + 1 for row, count in restarts.items()}
 
 
 @pytest.mark.slow

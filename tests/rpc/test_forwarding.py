@@ -17,6 +17,7 @@ from instanter import limits
 from instanter.clock import SystemClock
 from instanter.errors import ExhaustedError, NotFoundError, UnavailableError
 from instanter.events_log import make_events_log
+from instanter.frames import pack
 from instanter.metrics import Metrics
 from instanter.rpc.forwarding import SOCKET_NAME, Forwarder
 from instanter.rpc.forwarding_door import ForwardingDoor
@@ -183,6 +184,26 @@ async def test_a_call_does_not_wait_for_ever(
             await forwarder.forward(PUT, encode("a"), CONTEXT)
 
 
+async def test_a_keeper_that_does_not_answer_gets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is frozen, or is being taken down, lets others connect."""
+    monkeypatch.setattr(limits, "KEEPER_WAIT_NS_MAX", 200_000_000)
+    received: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.read(100))
+        writer.close()
+
+    frozen = await asyncio.start_unix_server(listen, str(tmp_path / SOCKET_NAME))
+    async with forwarding(tmp_path) as forwarder:
+        with pytest.raises(UnavailableError, match="nothing was written; retry"):
+            await forwarder.forward(PUT, encode("now"), CONTEXT)
+        frozen.close()
+    await until(lambda: received)
+    assert received == [b""]
+
+
 async def test_calls_of_a_keeper_that_ends_are_of_unknown_outcome(tmp_path: Path) -> None:
     async with forwarding(tmp_path) as forwarder:
         first = Store()
@@ -298,7 +319,7 @@ async def test_a_stranger_that_talks_nonsense_is_hung_up_on(tmp_path: Path) -> N
     async with kept(tmp_path, Store()), forwarding(tmp_path) as forwarder:
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET_NAME))
         writer.write(b"\xc1" * 100)
-        assert await reader.read() == b""
+        assert await reader.read() == pack((0,))
         writer.close()
         assert await forwarder.forward(PUT, encode("now"), CONTEXT) == encode("done")
 

@@ -7,7 +7,9 @@ loop brings is one write. The messages are lists:
   deadline;
 - `[number]` says that nobody waits for that call any longer;
 - `[0, topic, body]` tells something that nobody waits for;
-- `[number, status, response]` answers a call: `status` is None when it succeeded.
+- `[number, status, response]` answers a call: `status` is None when it succeeded;
+- `[0]` is what a keeper begins with. Until then nothing is sent: a keeper that is frozen, or that
+  is being taken down, lets others connect too.
 """
 
 import asyncio
@@ -89,6 +91,7 @@ class Forwarder:
         self._told: deque[bytes] = deque()
         self._told_size_bytes = 0
         self._transport: asyncio.Transport | None = None
+        self._attempt: asyncio.BaseTransport | None = None
         self._outgoing: list[bytes] = []
         self._connecting: asyncio.Task[None] | None = None
         self._thread = 0
@@ -110,6 +113,8 @@ class Forwarder:
         if self._transport is not None:
             self._flush()
             self._transport.close()
+        elif self._attempt is not None:
+            self._attempt.close()
 
     def redirect(
         self,
@@ -253,12 +258,15 @@ class Forwarder:
             future.set_exception(error)
 
     async def _connect(self) -> None:
-        """Try to reach a keeper until one is there; what waits for longer than it may fails."""
-        while True:
-            opened = _open_socket(self._folder)
-            if opened is not None:
-                await self._loop.create_unix_connection(lambda: _KeeperProtocol(self), sock=opened)
-                return
+        """Try to reach a keeper until one answers; what waits for longer than it may fails."""
+        while self._transport is None:
+            attempt = self._attempt
+            if (attempt is None or attempt.is_closing()) and (
+                opened := _open_socket(self._folder)
+            ) is not None:
+                self._attempt, _ = await self._loop.create_unix_connection(
+                    lambda: _KeeperProtocol(self), sock=opened
+                )
             now_ns = self._clock.monotonic_ns()
             for number, asked in tuple(self._early.items()):
                 if now_ns - asked.begun_ns >= limits.KEEPER_WAIT_NS_MAX:
@@ -281,6 +289,9 @@ class Forwarder:
 
     def detach(self) -> None:
         """Give up a connection that has ended, and look for the next. For its protocol."""
+        self._attempt = None
+        if self._transport is None:
+            return
         self._transport = None
         self._outgoing.clear()
         lost_count = len(self._sent)
@@ -308,12 +319,14 @@ class _KeeperProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._forwarder.attach(self._transport)
 
     def data_received(self, data: bytes) -> None:
         try:
             for message in self._frames.feed(data):
-                self._forwarder.take(message)
+                if message[0]:
+                    self._forwarder.take(message)
+                else:
+                    self._forwarder.attach(self._transport)
         except ValueError:
             self._transport.abort()
 

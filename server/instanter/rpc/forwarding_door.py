@@ -178,6 +178,7 @@ class _WorkerProtocol(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport.set_write_buffer_limits(limits.WRITE_BUFFER_SIZE_BYTES_MAX)
         self._door.visitors.add(self)
+        self._transport.write(pack((0,)))
 
     def connection_lost(self, _: Exception | None) -> None:
         self._door.visitors.discard(self)
