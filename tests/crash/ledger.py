@@ -174,11 +174,25 @@ class Account:
 
 
 class Ledger:
-    """Writers, each with a connection and customers of its own, and what they have achieved."""
+    """Writers, each with a connection and customers of its own, and what they have achieved.
 
-    def __init__(self, address: str, count: int = 8, *, timeout_s: float = 3.0) -> None:
+    Parameters
+    ----------
+    address
+        Where they connect to.
+    count
+        How many there are.
+    letter
+        What their names begin with: those of two ledgers on one server differ.
+    timeout_s
+        How long they wait for a reply.
+    """
+
+    def __init__(
+        self, address: str, count: int = 8, *, letter: str = "w", timeout_s: float = 3.0
+    ) -> None:
         self.address = address
-        self.accounts = [Account(f"w{number}") for number in range(count)]
+        self.accounts = [Account(f"{letter}{number}") for number in range(count)]
         self.timeout_s = timeout_s
         self.mistakes: list[str] = []
         self.refused: dict[str, int] = {}
