@@ -1,0 +1,1 @@
+"""What durable writes cost, what they do to decisions, and how fast the server is back."""
