@@ -68,7 +68,7 @@ def make_writer(tmp_path, world, waits=None):
     fill(table, layout, catalogue, {})
     path = live_path(tmp_path / "live", 1, 0, b"digest")
     wait = (lambda seconds: None) if waits is None else waits.append
-    return LiveTableWriter(path, table, wait=wait), table, layout
+    return LiveTableWriter(path, table, clock=SystemClock(), wait=wait), table, layout
 
 
 def test_a_reader_sees_each_publication_whole(tmp_path, world):

@@ -19,11 +19,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from instanter.clock import Clock
 from instanter.decision.models import digest_of
 from instanter.decision.score_table import ScoreTable
 
@@ -72,15 +73,23 @@ class LiveTableWriter:
         written on.
     table
         What the table is now; its arrays tell the layout, and are changed by whoever learns.
+    clock
+        Tells how long readers have had to leave a copy.
     wait
         Waits for some seconds; `time.sleep` by default.
     """
 
     def __init__(
-        self, path: Path, table: ScoreTable, *, wait: Callable[[float], object] = time.sleep
+        self,
+        path: Path,
+        table: ScoreTable,
+        *,
+        clock: Clock,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self.path = path
         self.table = table
+        self._clock = clock
         self._wait = wait
         path.parent.mkdir(exist_ok=True)
         size = _PAGE + 2 * _copy_size_bytes(table)
@@ -95,7 +104,7 @@ class LiveTableWriter:
         self._mapping = _Mapping(table, memory)
         self._head = self._mapping.head
         self._stale: set[int] = set()
-        self._turned_ns = time.monotonic_ns()
+        self._turned_ns = self._clock.monotonic_ns()
         self._write_all()
 
     @property
@@ -141,14 +150,14 @@ class LiveTableWriter:
         head[0] = _MAGIC
 
     def _begin(self) -> None:
-        passed = time.monotonic_ns() - self._turned_ns
+        passed = self._clock.monotonic_ns() - self._turned_ns
         if passed < LIVE_GRACE_NS:
             self._wait((LIVE_GRACE_NS - passed) / 1e9)
         self._head[_BEGUN] = self.generation + 1
 
     def _turn(self, generation: int) -> None:
         self._head[_GENERATION] = generation
-        self._turned_ns = time.monotonic_ns()
+        self._turned_ns = self._clock.monotonic_ns()
 
 
 class LiveTable:
@@ -211,13 +220,13 @@ def _padded(size: int) -> int:
 
 def _view_copy(table: ScoreTable, memory: mmap.mmap, start: int) -> ScoreTable:
     """Return the table with its changing arrays being those in the file."""
-    arrays: dict[str, NDArray[np.generic]] = {}
+    arrays: dict[str, Any] = {}
     for name in _FIELDS:
         own = getattr(table, name)
         mapped = np.frombuffer(memory, own.dtype, own.size, start)
         arrays[name] = mapped.reshape(own.shape)
         start += _padded(own.nbytes)
-    return replace(table, **arrays)  # type: ignore[arg-type]
+    return replace(table, **arrays)
 
 
 def _layout_digest(table: ScoreTable) -> NDArray[np.uint64]:

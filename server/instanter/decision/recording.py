@@ -254,8 +254,16 @@ class RecordedTurn:
         First parts of the decisions' ids.
     time_ns, catalogue_revision, model_revision, generation
         As in `RecordedDecision`.
-    rows
-        How many decisions there are.
+    customers, request_ids, channels, placements
+        As asked, a row each.
+    revisions, asked, told
+        int64[n], int32[n, ASKED_COUNT], int16[n, TOLD_COUNT], read-only: as in `TurnArrays`.
+    offer_names, values_minor, listed
+        Names, values and float64[m, LISTED_COUNT], read-only, of the listed offers, row by row.
+    context
+        uint16[k], uint16[k], uint32[k], read-only: row, slot and code of what was given.
+    derived_slots, derived
+        int32[D], uint32[n, D], read-only: profile slots of derived attributes, and their codes.
     """
 
     prefix: bytes

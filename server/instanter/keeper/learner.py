@@ -80,7 +80,7 @@ def read_labels(record: LogRecord) -> Labels:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far the learner is, and which models have changed where."""
+    """How far the learner is, and which models have changed where. Not frozen: it counts."""
 
     sequence: int
     revision: int
@@ -295,7 +295,9 @@ class Learner:
         try:
             if self._audience is not None:
                 self._audience.lay_out(self._models, self._progress.revision)
-            self._shown = self._progress.sequence
+            with self._wake:
+                self._shown = self._progress.sequence
+                self._wake.notify_all()
             while (turn := self._take_turn()) is not None:
                 self._learn_turn(*turn)
         except Exception as error:  # noqa: BLE001 - told to whoever waits, and to the operator

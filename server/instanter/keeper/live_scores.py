@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.clock import Clock
 from instanter.decision.live_table import LiveTableWriter, live_path
 from instanter.decision.online_models import OnlineModels
 from instanter.decision.scoring import ColumnLayout, make_blank_table, refresh_column
@@ -24,11 +25,14 @@ class LiveScores:
         The store's folder.
     state
         Has the catalogue in force.
+    clock
+        Tells how long readers have had to leave a copy of the table.
     """
 
-    def __init__(self, folder: Path, state: Readable) -> None:
+    def __init__(self, folder: Path, state: Readable, *, clock: Clock) -> None:
         self._folder = folder / LIVE_FOLDER_NAME
         self._state = state
+        self._clock = clock
         self._published = PublishedCatalogue()
         self._catalogue: CompiledCatalogue | None = None
         self._columns: dict[str, int] = {}
@@ -50,7 +54,7 @@ class LiveScores:
             refresh_column(table, self._layout, column, model, offer.prior_propensity)
         path = live_path(self._folder, catalogue.revision, revision, models.plan_digest)
         try:
-            self._writer = LiveTableWriter(path, table)
+            self._writer = LiveTableWriter(path, table, clock=self._clock)
         except OSError:
             # No room: decisions follow what is published, until the next publication.
             path.unlink(missing_ok=True)

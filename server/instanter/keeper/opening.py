@@ -128,7 +128,9 @@ class KeptStore:
             )
             published = PublishedCatalogue(is_told=True)
             learner = Learner(
-                audience=LiveScores(folder, state), events_log=events_log, on_learned=on_learned
+                audience=LiveScores(folder, state, clock=clock),
+                events_log=events_log,
+                on_learned=on_learned,
             )
             keeper = Keeper(
                 state,
