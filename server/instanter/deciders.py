@@ -65,7 +65,7 @@ class Deciders:
         self._refreshing = threading.Lock()
         self._live_folder = live_folder
         self._live_path: Path | None = None
-        reservations = Reservations(live_folder)
+        reservations = Reservations(live_folder, clock=clock)
         self.engine, self.batch_engine = (
             DecisionEngine(
                 store,

@@ -64,5 +64,6 @@ def test_what_is_wrong_with_an_event_is_told(client: Any) -> None:
     with pytest.raises(api.ConflictError) as conflict:
         client.record_events([Event("d", "purchase", event_id="e")])
     assert conflict.value.reason == "EVENT_ID_CONFLICT"
+    naive = datetime(2026, 11, 22)  # noqa: DTZ001 - a mistake of the caller's
     with pytest.raises(ValueError, match="event_time: 2026-11-22T00:00:00 has no time zone"):
-        client.record_events([Event("c", "purchase", event_time=datetime(2026, 11, 22))])  # noqa: DTZ001
+        client.record_events([Event("c", "purchase", event_time=naive)])

@@ -20,11 +20,11 @@ import mmap
 import os
 import struct
 import threading
-import time
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from instanter.clock import Clock, SystemClock
 from instanter.decision.contacts import ContactKind, pack_row
 from instanter.limits import OFFER_COUNT_MAX, RESERVATION_LOCK_NS_MAX, RESERVATION_NS
 
@@ -128,11 +128,14 @@ class Reservations:
     folder
         Where the file is that all processes map, made when it is not there; None for
         reservations of this process alone.
+    clock
+        Tells how long a lock has been waited for; the machine's by default.
     """
 
     __slots__ = ("_descriptor", "_lock", "_memory")
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         size = BUCKET_COUNT * BUCKET_SIZE_BYTES
         self._lock = threading.Lock()
         self._descriptor = -1
@@ -243,7 +246,7 @@ class Reservations:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
                 return
             except OSError:
-                now_ns = time.monotonic_ns()
+                now_ns = self._clock.monotonic_ns()
                 give_up_ns = give_up_ns or now_ns + RESERVATION_LOCK_NS_MAX
                 if now_ns > give_up_ns:
                     return
