@@ -132,7 +132,7 @@ class Reservations:
         Tells how long a lock has been waited for; the machine's by default.
     """
 
-    __slots__ = ("_descriptor", "_lock", "_memory")
+    __slots__ = ("_clock", "_descriptor", "_lock", "_memory")
 
     def __init__(self, folder: Path | None = None, *, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()

@@ -121,11 +121,11 @@ def verify_database(layer: Readable, name: str, database: Database) -> DatabaseR
 
 
 def _is_bound(key: bytes, value: bytes) -> bool:
-    return google_crc32c.value(key + value) == RESIDUE
+    return bool(google_crc32c.value(key + value) == RESIDUE)
 
 
 def _is_bound_to_customer(key: bytes, value: bytes) -> bool:
-    return google_crc32c.value(key[:-8] + value) == RESIDUE
+    return bool(google_crc32c.value(key[:-8] + value) == RESIDUE)
 
 
 def _is_marker(_: bytes, value: bytes) -> bool:
