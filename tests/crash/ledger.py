@@ -134,7 +134,9 @@ class Write:
         self.tries += 1
         if self.update is not None:
             reply = door.customers.UpdateCustomer(self.update, timeout=timeout_s)
-            assert reply.attributes["age"] == self.update.customer.attributes["age"]
+            sent = self.update.customer.attributes["age"].number_value
+            replied = read_numbers(reply)
+            assert replied.get("age") == sent, f"{sent} replied as {replied}, try {self.tries}"
         else:
             assert self.events is not None
             counts = door.events.RecordEvents(self.events, timeout=timeout_s)
