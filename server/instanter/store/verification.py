@@ -125,7 +125,9 @@ def _is_bound(key: bytes, value: bytes) -> bool:
 
 
 def _is_bound_to_customer(key: bytes, value: bytes) -> bool:
-    return bool(google_crc32c.value(key[:-8] + value) == RESIDUE)
+    # The checksum knows the customer, not the revision: that is in the record itself.
+    revision = value[16:24] == key[:-9:-1]
+    return revision and bool(google_crc32c.value(key[:-8] + value) == RESIDUE)
 
 
 def _is_marker(_: bytes, value: bytes) -> bool:
