@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from instanter.kernels.decision import PACKED_F64, PACKED_I32, PACKED_U8
-from tests.oracles import arbitration, binning, contact_policy, eligibility, exploration, holdout
+from tests.oracles import arbitration, binning, contact_policy, eligibility, holdout
+from tests.oracles import exploration as chances
 from tests.oracles.propensity import propensity_of, score_rows
 
 
@@ -70,7 +71,7 @@ def score_offers(
 
 
 def list_offers(
-    surface, wanted, arm, seed, exploration_rate, f64, f64_cut, i32, i32_cut, policy, truths,
+    surface, wanted, arm, seed, exploration, f64, f64_cut, i32, i32_cut, policy, truths,
     propensity, reason, room, weight, weighted, priority, score, best, listed,
 ):  # fmt: skip
     """Weights, priorities, chance where it has a say, the best in order."""
@@ -80,23 +81,19 @@ def list_offers(
         weight, weighted,
     )  # fmt: skip
     kept = arbitration.prioritise_offers(reason, propensity, weight, t.value, t.lever, priority)
-    explores = arm != 2 and exploration_rate > 0
+    explores = arm != 2 and exploration > 0
     score[:] = priority
     if arm == 2:
-        exploration.shuffle_offers(seed, reason, score)
+        chances.shuffle_offers(seed, reason, score)
     elif explores:
-        exploration.explore_offers(
-            seed, exploration_rate, t.doubt, reason, propensity, priority, score
-        )
+        chances.explore_offers(seed, exploration, t.doubt, reason, propensity, priority, score)
     if len(policy):
         count = contact_policy.list_within_caps(policy, surface, wanted, room, score, reason, best)
     else:
         count = arbitration.rank_offers(reason, score, wanted, best)
     chance = 1 / kept if arm == 2 and kept else 1.0
     if explores and count:
-        chance = exploration.find_first_chance(
-            best[0], exploration_rate, t.doubt, propensity, priority
-        )
+        chance = chances.find_first_chance(best[0], exploration, t.doubt, propensity, priority)
     for k, o in enumerate(best[:count]):
         choice = chance if k == 0 else 0.0
         listed[k] = o, priority[o], propensity[o], weight[o], weighted[o], choice
@@ -105,7 +102,7 @@ def list_offers(
 
 def decide_batch(
     count, now_s, ids, id_start, slots, context, asked, seed, held,
-    holdout_seed, holdout_rate, random_seed, random_rate, exploration_rate,
+    holdout_seed, holdout_rate, random_seed, random_rate, exploration,
     profile_predictor_count, f64, f64_cut, i32, i32_cut, u8, u8_cut, edges, treatment_index,
     score_weight, policy,
     told, listed,
@@ -141,7 +138,7 @@ def decide_batch(
                 np.zeros(score_weight.shape[1], np.int32), chance,
             )  # fmt: skip
             told[i, 1] = list_offers(
-                surface, wanted, arm[i], seed[i], exploration_rate, f64, f64_cut, i32, i32_cut,
+                surface, wanted, arm[i], seed[i], exploration, f64, f64_cut, i32, i32_cut,
                 policy, truths, chance, reason, room, np.zeros(offers), np.zeros(offers, np.uint8),
                 np.zeros(offers), np.zeros(offers), np.zeros(listed.shape[1], np.int32), listed[i],
             )  # fmt: skip

@@ -1,6 +1,5 @@
 """Opens a store's folder in the command's own process, beside a running server or without one."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
@@ -15,10 +14,10 @@ from instanter.catalogue import serialization
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.schema import Schema
 from instanter.cli.failures import CommandError
+from instanter.cli.output import print_note
 from instanter.clock import Clock
 from instanter.data.load import WriteBlock
 from instanter.errors import PreconditionError
-from instanter.events_log import make_events_log
 from instanter.keeper.loading import LoadBlock
 from instanter.keeper.opening import KeptStore
 from instanter.keeper.tools_door import ToolsClient
@@ -47,6 +46,29 @@ class WritableStore:
     submit: Callable[..., Future[Any]]
 
 
+class _ToolLog:
+    """Says what a keeper logs in the words of a command: one line each, and only what matters."""
+
+    __slots__ = ()
+
+    def info(self, event: str, **facts: object) -> None:
+        """Say nothing: a command that works is quiet."""
+
+    def warning(self, event: str, **facts: object) -> None:
+        """Say what somebody should look at."""
+        print_note(f"warning: {_describe(event, facts)}")
+
+    def error(self, event: str, **facts: object) -> None:
+        """Say what somebody must look at."""
+        print_note(f"warning: {_describe(event, facts)}")
+
+
+def _describe(event: str, facts: dict[str, object]) -> str:
+    """Return an event with its facts as one line."""
+    shown = ", ".join(f"{name} {value}" for name, value in facts.items())
+    return f"{event.replace('_', ' ')}: {shown}" if shown else event.replace("_", " ")
+
+
 @contextmanager
 def open_to_write(folder: Path, clock: Clock) -> Iterator[WritableStore]:
     """Open a store for writing, through the server that keeps it or by being its keeper.
@@ -63,7 +85,7 @@ def open_to_write(folder: Path, clock: Clock) -> Iterator[WritableStore]:
             folder,
             clock=clock,
             metrics=Metrics(),
-            events_log=make_events_log(sys.stderr),
+            events_log=_ToolLog(),
             lock_wait_ns=0,
         )
     except PreconditionError as error:
