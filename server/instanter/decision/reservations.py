@@ -34,6 +34,8 @@ FILE_NAME: Final = "reservations-1"
 BUCKET_COUNT: Final = 1 << 15
 BUCKET_SIZE_BYTES: Final = 2_048
 
+_PAGE_SIZE_BYTES: Final = mmap.PAGESIZE
+
 _HEAD: Final = struct.Struct("<QQ")
 """Version of the bucket, bytes of its entries."""
 
@@ -132,7 +134,7 @@ class Reservations:
         Tells how long a lock has been waited for; the machine's by default.
     """
 
-    __slots__ = ("_clock", "_descriptor", "_lock", "_memory")
+    __slots__ = ("_clock", "_descriptor", "_lock", "_memory", "_private", "_roomy_pages")
 
     def __init__(self, folder: Path | None = None, *, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -146,10 +148,13 @@ class Reservations:
             # A file with holes: only buckets that are used take room.
             os.ftruncate(self._descriptor, size)
         self._memory = mmap.mmap(self._descriptor, size)
+        self._private = mmap.mmap(-1, size)
+        self._roomy_pages: set[int] = set()
 
     def close(self) -> None:
         """Give the memory back; nothing may be using it."""
         self._memory.close()
+        self._private.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
@@ -202,9 +207,25 @@ class Reservations:
                 self._unlock_bucket(seen.place)
         return True
 
+    def _find_memory(self, place: int) -> mmap.mmap:
+        """Return the memory that has a bucket: the one of all processes if the disk has room.
+
+        To touch a hole of a mapped file on a full disk is the end of the process (SIGBUS). Until
+        there is room again, each process knows only what it has reserved itself.
+        """
+        page = place // _PAGE_SIZE_BYTES
+        if self._descriptor < 0 or page in self._roomy_pages:
+            return self._memory
+        try:
+            os.posix_fallocate(self._descriptor, page * _PAGE_SIZE_BYTES, _PAGE_SIZE_BYTES)
+        except OSError:
+            return self._private
+        self._roomy_pages.add(page)
+        return self._memory
+
     def _read(self, place: int) -> tuple[int, list[tuple[int, Entry]]]:
         """Return version and entries of a bucket, with their owners."""
-        memory = self._memory
+        memory = self._find_memory(place)
         version, size = _HEAD.unpack_from(memory, place)
         entries: list[tuple[int, Entry]] = []
         place += _HEAD.size
@@ -228,7 +249,7 @@ class Reservations:
             first = min(range(len(packed)), key=lambda n: entries[n][1].end_ns)
             size -= len(packed.pop(first))
             entries.pop(first)
-        memory = self._memory
+        memory = self._find_memory(place)
         _HEAD.pack_into(memory, place, (version + 1) & _VERSION_MASK, 0)
         start = place + _HEAD.size
         memory[start : start + size] = b"".join(packed)
