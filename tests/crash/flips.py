@@ -24,7 +24,7 @@ from instanter.keeper.published import PublishedCatalogue
 from instanter.metrics import Metrics
 from instanter.rpc.customers import CustomerService
 from instanter.rpc.front import CallContext
-from instanter.store.databases import DATABASES, Check
+from instanter.store.databases import ACTIVITY, DATABASES, PROFILES, Check
 from instanter.store.environment import Environment
 from instanter.store.log.frames import ALIGNMENT_BYTES, PREFIX
 from instanter.store.log.reading import LogReader
@@ -37,7 +37,7 @@ OVERLAY: Final = Path("overlay/data.mdb")
 NOBODY: Final = CallContext(None, "nobody")
 
 Ranges = list[tuple[int, int, str]]
-"""Offset, size and meaning of bytes: `key`, `value` or `frame`."""
+"""Offset, size and meaning of bytes: `key`, `value`, `frame`, or `served` for what is asked."""
 
 Read = dict[str, Any]
 
@@ -103,7 +103,8 @@ def _find_entries(folder: Path) -> Iterator[tuple[int, int, str]]:
             for database in DATABASES:
                 cursor = transaction.cursor(environment.handles[database.index])
                 for pair in cursor:
-                    for view, meaning in zip(pair, ("key", "value"), strict=True):
+                    value = "served" if database in (PROFILES, ACTIVITY) else "value"
+                    for view, meaning in zip(pair, ("key", value), strict=True):
                         # A marker notes when something may be dropped: no value hangs on it.
                         if len(view) and database.check is not Check.MARKER:
                             at = np.frombuffer(view, np.uint8).ctypes.data
@@ -116,7 +117,11 @@ def choose_bit(folder: Path, choose: random.Random) -> tuple[Path, int, str]:
     files = [BASE, OVERLAY, *(path.relative_to(folder) for path in folder.glob("log/*.log"))]
     file = choose.choice(files)
     ranges = find_live_ranges(folder, file)
-    if choose.random() < 0.75:
+    draw = choose.random()
+    served = [each for each in ranges if each[2] == "served"]
+    if draw < 0.8:
+        if served and draw < 0.5:
+            ranges = served
         # Weighted by size: each bit of what was written is as likely as any other.
         start, size, _ = choose.choices(ranges, weights=[size for _, size, _ in ranges])[0]
         byte = start + choose.randrange(size)
