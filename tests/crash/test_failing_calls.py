@@ -133,7 +133,7 @@ def fail_while_serving(
     return count_injected(trace)
 
 
-STARTING = [("openat", "EIO", 3), ("fdatasync", "EIO", 1), ("pwrite64", "ENOSPC", 2)]
+STARTING = [("openat", "EIO", 3), ("pwrite64", "ENOSPC", 2)]
 STARTING_LONG = [
     ("openat", "EIO"),
     ("openat", "ENOSPC"),
