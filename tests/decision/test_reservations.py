@@ -129,8 +129,11 @@ def test_a_half_written_bucket_is_harmless(tmp_path):
     assert contact(2) in live(spoilt, b"a")
 
 
-def _hold(folder, tag, count):
-    made = Reservations(folder)
+def _hold_alone(folder, tag, count):
+    _hold(Reservations(folder), tag, count)
+
+
+def _hold(made, tag, count):
     for number in range(count):
         while not reserve(made, b"a", tag * 1000 + number, [contact(tag * 1000 + number)]):
             pass
@@ -138,8 +141,10 @@ def _hold(folder, tag, count):
 
 def test_processes_and_threads_that_reserve_for_one_customer_lose_nothing(tmp_path):
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_hold, args=(tmp_path, tag, 10)) for tag in (1, 2)]
-    threads = [threading.Thread(target=_hold, args=(tmp_path, tag, 10)) for tag in (3, 4)]
+    processes = [context.Process(target=_hold_alone, args=(tmp_path, tag, 10)) for tag in (1, 2)]
+    # A process has one object for all of its threads: its locks on the file do not tell them apart.
+    made = Reservations(tmp_path)
+    threads = [threading.Thread(target=_hold, args=(made, tag, 10)) for tag in (3, 4)]
     for one in (*processes, *threads):
         one.start()
     for one in (*processes, *threads):
