@@ -264,7 +264,7 @@ def test_each_single_failing_write_or_sync_is_an_error_that_heals(
 ) -> None:
     call = fault.split(":")[0]
     failures = 0
-    for when in range(1, 40):
+    for when in (1, 2, 3, 5, 8, 13, 21, 34):
         folder = tmp_path / f"{call}-{when}"
         Environment.open(folder).close()
         done = subprocess.run(
