@@ -45,3 +45,6 @@ HEAVY_KINDS: Final = frozenset(
     {RecordKind.PUBLISH_CATALOGUE, RecordKind.PUBLISH_MODELS, RecordKind.LOAD_BLOCK}
 )
 """Kinds whose effect is megabytes: they go straight to the base, between two folds."""
+
+PATIENT_KINDS: Final = frozenset({RecordKind.DECISIONS})
+"""Kinds that nobody waits for."""

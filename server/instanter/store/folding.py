@@ -48,13 +48,16 @@ def entries_of(overlay: Transaction) -> list[tuple[int, bytes]]:
 def copy_entries(snapshot: Transaction, base: Transaction, sequence: int) -> None:
     """Write all entries of an overlay to the base."""
     for database in DATABASES:
+        rows: list[tuple[bytes, memoryview]] = []
         for key, value in snapshot.scan(database):
             if database is META and key in LAYER_META_KEYS:
                 continue
             if len(value):
-                base.put(database, key, value)
+                rows.append((key, value))
             else:
                 base.delete(database, key)
+        if rows:
+            base.put_many(database, rows)
     base.put(META, META_KEY_FOLDED, sealed_sequence(META_KEY_FOLDED, sequence))
 
 

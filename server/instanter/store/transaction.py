@@ -5,7 +5,7 @@ what has changed since the base was last brought up to date; a value of no bytes
 the key is deleted. What is written goes to the topmost layer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -86,6 +86,15 @@ class Transaction:
         else:
             assert len(value), "an empty value says that the key is deleted"
             self._write(index, key, value)
+
+    def put_many(self, database: Database, rows: Sequence[tuple[bytes, memoryview]]) -> None:
+        """Write many values to the base, keys in ascending order, in one call."""
+        assert self._overlay is None, "the overlay counts what is changed in it, key by key"
+        cursor = self._base.cursor(self._base_handles[database.index])
+        try:
+            cursor.putmulti(rows)
+        finally:
+            cursor.close()
 
     def delete(self, database: Database, key: bytes) -> bool:
         """Delete a key and return whether it was there."""
