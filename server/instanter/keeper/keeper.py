@@ -254,9 +254,7 @@ class Keeper:
 
     def _is_pressed(self) -> bool:
         """Return whether somebody waits, or so much has come that it is time."""
-        return (
-            self._pressing_count > 0 or not self._accepting or len(self._queue) >= _PATIENT_MAX
-        )
+        return self._pressing_count > 0 or not self._accepting or len(self._queue) >= _PATIENT_MAX
 
     def _is_wanted(self, waiting: _Waiting[Any]) -> bool:
         """Return whether a command is still wanted; tell its future when it is too late."""
