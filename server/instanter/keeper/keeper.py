@@ -15,8 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from instanter.clock import Clock
 from instanter.errors import ExhaustedError, ExpiredError, InstanterError, UnavailableError
@@ -27,6 +26,7 @@ from instanter.keeper.folding import Collect, Folder
 from instanter.keeper.records import HEAVY_KINDS, PATIENT_KINDS
 from instanter.keeper.replay import replay_tail
 from instanter.keeper.voiding import VoidRecord
+from instanter.keeper.waiting import Unsynced, Waiting, make_unknown, resolve
 from instanter.limits import RELAXED_NS_MAX, WRITES_GROUP_MAX, WRITES_WAITING_MAX
 from instanter.metrics import Metrics
 from instanter.store.log.frames import LogRecord
@@ -43,24 +43,6 @@ decisions of 10 ms, instead of one for each turn, which cost more than the turn 
 
 _HOUSEKEEPING_S: Final = 0.05
 """How often the apply thread looks for housekeeping while no command comes."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting(Generic[T]):
-    """A command that waits for its turn."""
-
-    command: Command[T]
-    deadline_ns: int | None
-    relaxed: bool
-    future: Future[T]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Unsynced:
-    """Answers that wait until the log is on disk up to `sequence`."""
-
-    sequence: int
-    answers: Sequence[tuple[Future[Any], Any]]
 
 
 class Keeper:
@@ -116,11 +98,11 @@ class Keeper:
             events_log=events_log,
             collect=collect,
         )
-        self._queue: deque[_Waiting[Any]] = deque()
+        self._queue: deque[Waiting[Any]] = deque()
         self._pressing_count = 0
         self._wake = threading.Condition()
         self._accepting = False
-        self._written: deque[_Unsynced] = deque()
+        self._written: deque[Unsynced] = deque()
         self._sync_wake = threading.Condition()
         self._syncing = False
         self._wanted_sequence = 0
@@ -203,7 +185,7 @@ class Keeper:
                     f"{WRITES_WAITING_MAX} writes wait for the disk already; retry later",
                     reason="WRITES_WAITING_EXHAUSTED",
                 )
-            self._queue.append(_Waiting(command, deadline_ns, relaxed, future))
+            self._queue.append(Waiting(command, deadline_ns, relaxed, future))
             presses = command.kind not in PATIENT_KINDS
             self._pressing_count += presses
             if presses or len(self._queue) in (1, _PATIENT_MAX):
@@ -227,7 +209,7 @@ class Keeper:
             self._fail(UnavailableError(f"the keeper has failed: {error!r}"))
             raise
 
-    def _take_group(self) -> list[_Waiting[Any]] | None:
+    def _take_group(self) -> list[Waiting[Any]] | None:
         """Wait for commands and return them, a heavy one alone; None when the keeper is to end.
 
         Empty when none came for a while: there may be housekeeping.
@@ -240,7 +222,7 @@ class Keeper:
             if not self._queue:
                 return [] if self._accepting else None
             self._wake.wait_for(self._is_pressed, _PATIENCE_S)
-            group: list[_Waiting[Any]] = []
+            group: list[Waiting[Any]] = []
             while self._queue and len(group) < WRITES_GROUP_MAX:
                 heavy = self._queue[0].command.kind in HEAVY_KINDS
                 if heavy and group:
@@ -256,7 +238,7 @@ class Keeper:
         """Return whether somebody waits, or so much has come that it is time."""
         return self._pressing_count > 0 or not self._accepting or len(self._queue) >= _PATIENT_MAX
 
-    def _is_wanted(self, waiting: _Waiting[Any]) -> bool:
+    def _is_wanted(self, waiting: Waiting[Any]) -> bool:
         """Return whether a command is still wanted; tell its future when it is too late."""
         if not waiting.future.set_running_or_notify_cancel():
             return False
@@ -267,7 +249,7 @@ class Keeper:
         )
         return False
 
-    def _carry_out(self, group: Sequence[_Waiting[Any]]) -> None:
+    def _carry_out(self, group: Sequence[Waiting[Any]]) -> None:
         """Carry out a group of commands."""
         now_ns = self._advance_time()
         mark = self._log.mark()
@@ -302,7 +284,7 @@ class Keeper:
                 return
             except InstanterError as error:
                 for waiting in group:
-                    waiting.future.set_exception(_unknown(error))
+                    waiting.future.set_exception(make_unknown(error))
                 raise
         self._hand_over(self._fresh)
         self._metrics.writes_count += sum(not isinstance(o, InstanterError) for o in outcomes)
@@ -323,7 +305,7 @@ class Keeper:
         transaction.set_applied(record.sequence)
         return result
 
-    def _undo(self, group: Sequence[_Waiting[Any]], error: ExhaustedError) -> None:
+    def _undo(self, group: Sequence[Waiting[Any]], error: ExhaustedError) -> None:
         """Take the group's changes back out of the overlay: the log has no room for them."""
         self._folder.note_undone()
         with self._synced:
@@ -334,7 +316,7 @@ class Keeper:
             for waiting in group:
                 waiting.future.set_exception(error)
 
-    def _answer(self, group: Sequence[_Waiting[Any]], outcomes: list[Any], sequence: int) -> None:
+    def _answer(self, group: Sequence[Waiting[Any]], outcomes: list[Any], sequence: int) -> None:
         """Answer the relaxed callers of a group now, the others once its frames are on disk.
 
         Refusals and repeated answers wait too: what they tell of may be in the same group, or in
@@ -344,16 +326,16 @@ class Keeper:
         on_disk = self._log.synced_sequence >= sequence
         for waiting, outcome in zip(group, outcomes, strict=True):
             if waiting.relaxed or on_disk:
-                _resolve(waiting.future, outcome)
+                resolve(waiting.future, outcome)
             else:
                 later.append((waiting.future, outcome))
         if on_disk:
             return
         with self._sync_wake:
-            self._written.append(_Unsynced(sequence, later))
+            self._written.append(Unsynced(sequence, later))
             self._sync_wake.notify()
 
-    def _carry_out_heavy(self, waiting: _Waiting[Any]) -> None:
+    def _carry_out_heavy(self, waiting: Waiting[Any]) -> None:
         """Carry out a command that goes straight to the base."""
         future = waiting.future
         now_ns = self._advance_time()
@@ -375,7 +357,7 @@ class Keeper:
             result = self._folder.fold(record)
         except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
             # It is in the log, and must not come to life at the next start.
-            self._carry_out([_Waiting(VoidRecord(record.sequence), None, False, Future())])
+            self._carry_out([Waiting(VoidRecord(record.sequence), None, False, Future())])
             future.set_exception(error)
             return
         self._hand_over([record])
@@ -392,7 +374,7 @@ class Keeper:
         """Write a record's frame and wait until it is on disk."""
         self._log.write_group()
         with self._sync_wake:
-            self._written.append(_Unsynced(record.sequence, ()))
+            self._written.append(Unsynced(record.sequence, ()))
             self._sync_wake.notify()
         self.wait_synced(record.sequence)
 
@@ -412,16 +394,16 @@ class Keeper:
                 self._fail(error)
                 for unsynced in ready:
                     for future, _ in unsynced.answers:
-                        future.set_exception(_unknown(error))
+                        future.set_exception(make_unknown(error))
                 self._drop_written(error)
                 return
             with self._synced:
                 self._synced.notify_all()
             for unsynced in ready:
                 for future, outcome in unsynced.answers:
-                    _resolve(future, outcome)
+                    resolve(future, outcome)
 
-    def _take_written(self) -> list[_Unsynced] | None:
+    def _take_written(self) -> list[Unsynced] | None:
         """Wait for groups to sync and return them; None when the thread is to end.
 
         A group that nobody waits for may stay for `RELAXED_NS_MAX`, to share its sync.
@@ -486,19 +468,4 @@ class Keeper:
             dropped, self._written = self._written, deque()
         for unsynced in dropped:
             for future, _ in unsynced.answers:
-                future.set_exception(_unknown(error))
-
-
-def _resolve(future: Future[Any], outcome: Any) -> None:
-    if isinstance(outcome, InstanterError):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
-
-
-def _unknown(error: InstanterError) -> UnavailableError:
-    """Return what a caller hears whose record may or may not be on disk."""
-    return UnavailableError(
-        f"whether this was written is not known: {error.message}; retry, with the same id",
-        reason="WRITE_UNKNOWN",
-    )
+                future.set_exception(make_unknown(error))
