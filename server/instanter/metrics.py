@@ -207,6 +207,7 @@ class MetricsCollector:
         metrics = self._read()
         yield _label(DECISIONS, "profile", PROFILE_STATES, metrics.decisions_by_state)
         yield _label(NO_OFFER, "reason", NO_OFFER_REASONS, metrics.no_offer_by_reason)
+        yield _label(DECISIONS_BY_ARM, "arm", ARMS, metrics.decisions_by_arm)
         yield _collect_time(metrics)
         yield _label(RESTARTS, "role", ROLES, metrics.restarts_by_role)
         errors = CounterMetricFamily(ERRORS.name, ERRORS.text, labels=("method", "code"))

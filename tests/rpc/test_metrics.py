@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from instanter.decision.questions import NoOfferReason
+from instanter.decision.questions import Arm, NoOfferReason
 from instanter.errors import UnavailableError
-from instanter.metrics import NO_OFFER_REASONS, PROFILE_STATES, Metrics, MetricsDoor
+from instanter.metrics import ARMS, NO_OFFER_REASONS, PROFILE_STATES, Metrics, MetricsDoor
 from instanter.store.profiles import ProfileState
 
 
@@ -40,12 +40,14 @@ def read(address: str) -> dict[tuple[str, tuple[str, ...]], float]:
 
 def test_labels_are_the_numbers_of_the_contract() -> None:
     assert ("", *(state.name.lower() for state in ProfileState)) == PROFILE_STATES
+    assert ("", *(arm.name.lower() for arm in Arm)) == ARMS
     assert NO_OFFER_REASONS[1:] == tuple(r.name.lower() for r in NoOfferReason if r)
 
 
 def test_every_counter_is_shown(metrics: Metrics, door: str) -> None:
     metrics.decisions_by_state[ProfileState.DAMAGED] += 2
     metrics.no_offer_by_reason[NoOfferReason.HOLDOUT] += 3
+    metrics.decisions_by_arm[Arm.RANDOM] += 9
     metrics.count_error("GetCustomer", "NOT_FOUND")
     metrics.records_damaged_count = 4
     metrics.writes_count, metrics.write_groups_count = 6, 5
@@ -54,6 +56,7 @@ def test_every_counter_is_shown(metrics: Metrics, door: str) -> None:
     assert samples["instanter_decisions_total", ("damaged",)] == 2
     assert samples["instanter_decisions_total", ("known",)] == 0
     assert samples["instanter_decisions_without_offer_total", ("holdout",)] == 3
+    assert samples["instanter_decisions_by_arm_total", ("random",)] == 9
     assert samples["instanter_call_errors_total", ("NOT_FOUND", "GetCustomer")] == 1
     assert samples["instanter_records_damaged_total", ()] == 4
     assert samples["instanter_writes_total", ()] == 6
