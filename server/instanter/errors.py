@@ -9,6 +9,12 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+CATALOGUE_MISSING_MESSAGE: Final = (
+    "no catalogue has been published yet; publish one with `instanter apply -f FOLDER`"
+)
+"""What to tell whoever comes before the first catalogue."""
 
 _SHOWN_SIZE_MAX = 80
 
@@ -106,6 +112,15 @@ class PreconditionError(InstanterError):
     """The system is not in the state that the request needs; retrying alone does not help."""
 
     reason = "PRECONDITION_FAILED"
+
+
+class CatalogueMissingError(PreconditionError):
+    """No catalogue has been published yet, so there is nothing to go by."""
+
+    reason = "CATALOGUE_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__(CATALOGUE_MISSING_MESSAGE)
 
 
 class ExhaustedError(InstanterError):

@@ -106,8 +106,9 @@ EVENT_AGE_NS_MAX: Final = 90 * 86_400_000_000_000
 EVENT_AHEAD_NS_MAX: Final = 300_000_000_000
 """How far a sender's clock may be ahead: five minutes."""
 
-EVENT_ID_KEPT_NS: Final = 30 * 3_600_000_000_000
-"""How long an event id is remembered: 24 hours are promised, and a few are there for late ones."""
+IDS_KEPT_NS: Final = 30 * 3_600_000_000_000
+"""Time for which the id of an event or of a request is remembered: the promised 24 hours, and six
+more for retries that began near their end."""
 
 WINDOW_S_MIN: Final = 60
 """Shortest window, half-life or rest: one minute."""
@@ -373,10 +374,6 @@ FOLD_NS: Final = 1_000_000_000
 RELAXED_NS_MAX: Final = 200_000_000
 """Time until a write that was acknowledged before it was on disk is on disk."""
 
-REQUEST_IDS_KEPT_NS: Final = 30 * 3_600_000_000_000
-"""Time for which a request with an id is recognised when it is sent again: the promised day, and
-six hours for retries that began near its end."""
-
 DECISION_INPUTS_KEPT_NS: Final = 7 * 86_400_000_000_000
 """Time for which the profile that an old decision was made with is kept after it was overwritten.
 Later outcomes of that decision count, but teach nothing, and it cannot be explained any more."""
@@ -457,7 +454,7 @@ assert CATALOGUE_FILE_SIZE_BYTES_MAX <= CATALOGUE_SIZE_BYTES_MAX < MESSAGE_SIZE_
 assert OFFER_COUNT_MAX <= OFFERS_MAX
 assert CONTACTS_KEPT > 100, "a cap counts up to 100 contacts"
 assert DERIVATIONS_MAX <= PROFILE_SLOTS_MAX, "each derived attribute has a profile slot"
-assert EVENT_ID_KEPT_NS > 24 * 3_600_000_000_000, "24 hours are promised"
+assert IDS_KEPT_NS > 24 * 3_600_000_000_000, "24 hours are promised"
 assert EVENT_AGE_NS_MAX <= WINDOW_S_MAX * 1_000_000_000, "older events count in no window"
 assert OUTCOME_WAIT_S_MAX <= WINDOW_S_MAX, "an ignored presentation is noted while it counts"
 assert BATCH_TURN_MAX <= BATCH_REQUESTS_MAX

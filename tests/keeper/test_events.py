@@ -10,7 +10,7 @@ import pytest
 from instanter.errors import AlreadyExistsError, DamagedError, InvalidFieldError, PreconditionError
 from instanter.keeper.customers import DeleteCustomer
 from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
-from instanter.limits import EVENT_AGE_NS_MAX, EVENT_AHEAD_NS_MAX, EVENT_ID_KEPT_NS
+from instanter.limits import EVENT_AGE_NS_MAX, EVENT_AHEAD_NS_MAX, IDS_KEPT_NS
 from instanter.store.activity import DERIVED, load_activity
 from instanter.store.databases import ACTIVITY, EVENT_ID_EXPIRY, EVENT_IDS
 from instanter.store.event_ids import HOUR_NS
@@ -159,7 +159,7 @@ def test_a_repeat_is_known_even_when_it_is_too_old_by_now(desk: Desk, clock: Clo
 def test_ids_are_forgotten_after_their_time_and_not_before(desk: Desk, clock: Clock) -> None:
     for n in range(100):
         record(desk, purchase(f"old-{n}"))
-    clock.time_ns += EVENT_ID_KEPT_NS - 1
+    clock.time_ns += IDS_KEPT_NS - 1
     assert record(desk, purchase("old-7")) == EventCounts(0, 1)
     assert record(desk, purchase("new")) == EventCounts(1, 0)
     assert count_keys(desk) == (101, 101)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.schema import MISSING_CODE, Schema
-from instanter.errors import DamagedError, NotFoundError, PreconditionError, show
+from instanter.errors import CatalogueMissingError, DamagedError, NotFoundError, show
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
 from instanter.keeper.records import RecordKind
 from instanter.keeper.requests import RequestMark, find_answer, remember
@@ -91,7 +91,7 @@ class UpdateCustomer:
 
         Raises
         ------
-        PreconditionError
+        CatalogueMissingError
             No catalogue has been published.
         NotFoundError
             There is no such customer and none may be created.
@@ -109,10 +109,7 @@ class UpdateCustomer:
                 return Answered(self._find_written(transaction, note, context))
         schema = context.published.load_schema(transaction)
         if not schema.revision:
-            raise PreconditionError(
-                "no catalogue has been published yet; publish one with `instanter apply -f FOLDER`",
-                reason="CATALOGUE_MISSING",
-            )
+            raise CatalogueMissingError
         change = self.read_change(schema)
         self._check_present(transaction, partly=not change.replaces_all)
         return pack_body(

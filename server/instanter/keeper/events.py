@@ -9,8 +9,8 @@ from typing import Any, Final
 from instanter.catalogue.instants import format_instant
 from instanter.errors import (
     AlreadyExistsError,
+    CatalogueMissingError,
     InvalidFieldError,
-    PreconditionError,
     place_field,
     show,
 )
@@ -20,8 +20,8 @@ from instanter.keeper.records import RecordKind
 from instanter.limits import (
     EVENT_AGE_NS_MAX,
     EVENT_AHEAD_NS_MAX,
-    EVENT_ID_KEPT_NS,
     EXPIRED_KEYS_PER_RECORD,
+    IDS_KEPT_NS,
 )
 from instanter.store.activity import DAMAGED_ACTIVITY, DERIVED, copy_activity, put_activity
 from instanter.store.event_ids import (
@@ -107,7 +107,7 @@ class RecordEvents:
 
         Raises
         ------
-        PreconditionError
+        CatalogueMissingError
             No catalogue has been published.
         InvalidFieldError
             An event does not fit its kind, or its time is too far away; the field names its index.
@@ -159,7 +159,7 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
         transaction,
         ((id_key, digest) for _, id_key, digest, _, _ in events),
         sequence=record.sequence,
-        until_ns=record.time_ns + EVENT_ID_KEPT_NS,
+        until_ns=record.time_ns + IDS_KEPT_NS,
     )
     # Twice as many as came keep up with the busiest hour of yesterday.
     drop_expired(transaction, record.time_ns, max(EXPIRED_KEYS_PER_RECORD, 2 * len(events)))
@@ -185,10 +185,7 @@ def _install(transaction: Transaction, context: ApplyContext) -> EventEngine:
     """Return the engine with the catalogue in force in a transaction."""
     catalogue = context.published.load(transaction)
     if catalogue is None:
-        raise PreconditionError(
-            "no catalogue has been published yet; publish one with `instanter apply -f FOLDER`",
-            reason="CATALOGUE_MISSING",
-        )
+        raise CatalogueMissingError
     context.events.install(catalogue)
     return context.events
 

@@ -10,7 +10,7 @@ from typing import Any
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.decision.contacts import make_contact
 from instanter.decision.recording import ARM_HOLDOUT, ListedOffer, RecordedDecision
-from instanter.errors import DamagedError, InvalidFieldError, PreconditionError
+from instanter.errors import CatalogueMissingError, DamagedError, InvalidFieldError
 from instanter.keeper.attribution import (
     LABEL_NONE,
     Effect,
@@ -101,17 +101,14 @@ class RecordOutcomes:
 
         Raises
         ------
-        PreconditionError
+        CatalogueMissingError
             No catalogue has been published.
         InvalidFieldError
             An outcome is too far in the future.
         """
         catalogue = context.published.load(transaction)
         if catalogue is None:
-            raise PreconditionError(
-                "no catalogue has been published yet; publish one with `instanter apply -f FOLDER`",
-                reason="CATALOGUE_MISSING",
-            )
+            raise CatalogueMissingError
         for index, outcome in enumerate(self.outcomes):
             _check_time(outcome, now_ns, index)
         attribution = _Attribution(transaction, now_ns, catalogue, self.archive, self.inputs)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from instanter.errors import AlreadyExistsError
-from instanter.limits import EXPIRED_KEYS_PER_RECORD, REQUEST_IDS_KEPT_NS
+from instanter.limits import EXPIRED_KEYS_PER_RECORD, IDS_KEPT_NS
 from instanter.store.event_ids import drop_expired, find_event_digest, put_event_ids
 from instanter.store.log.frames import LogRecord
 from instanter.store.transaction import Transaction
@@ -55,6 +55,6 @@ def remember(transaction: Transaction, record: LogRecord, mark: RequestMark, not
         transaction,
         [(mark.key, mark.digest + note)],
         sequence=record.sequence,
-        until_ns=record.time_ns + REQUEST_IDS_KEPT_NS,
+        until_ns=record.time_ns + IDS_KEPT_NS,
     )
     drop_expired(transaction, record.time_ns, EXPIRED_KEYS_PER_RECORD)

@@ -6,7 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from instanter.catalogue.changes import Action, Change
 from instanter.catalogue.compiled import CompiledCatalogue
-from instanter.errors import InvalidFieldError, NotFoundError
+from instanter.errors import CATALOGUE_MISSING_MESSAGE, InvalidFieldError, NotFoundError
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
 from instanter.limits import CATALOGUE_FILES_MAX
@@ -103,10 +103,7 @@ class CatalogueService:
         with self._environment.read() as transaction:
             catalogue = self._published.load(transaction)
         if catalogue is None:
-            raise NotFoundError(
-                "no catalogue has been published yet; publish one with `instanter apply -f FOLDER`",
-                reason="CATALOGUE_NOT_FOUND",
-            )
+            raise NotFoundError(CATALOGUE_MISSING_MESSAGE, reason="CATALOGUE_NOT_FOUND")
         message = _translate_catalogue(catalogue)
         if request.view == CATALOGUE_VIEW_FULL:
             for path in sorted(catalogue.files):
