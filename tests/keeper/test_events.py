@@ -13,7 +13,7 @@ from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
 from instanter.limits import EVENT_AGE_NS_MAX, EVENT_AHEAD_NS_MAX, IDS_KEPT_NS
 from instanter.store.activity import DERIVED, load_activity
 from instanter.store.databases import ACTIVITY, EVENT_ID_EXPIRY, EVENT_IDS
-from instanter.store.event_ids import HOUR_NS
+from instanter.store.expiry import HOUR_NS
 from instanter.store.records import key_of
 from tests.catalogue.event_worlds import EVENT_FILES
 from tests.keeper.desk import Desk, open_desk

@@ -15,12 +15,12 @@ from instanter.store.databases import (
     Database,
 )
 from instanter.store.event_ids import (
-    HOUR_NS,
-    drop_expired,
+    EVENT_ID_QUEUE,
     event_id_key,
     find_event_digest,
     put_event_ids,
 )
+from instanter.store.expiry import HOUR_NS, drop_expired
 from instanter.store.state import State
 from instanter.store.transaction import Transaction
 
@@ -45,7 +45,7 @@ def counts(state: State) -> tuple[int, int]:
 
 
 def drop(state: State, now_ns: int, limit: int = 1_000) -> int:
-    return state.write(lambda transaction: drop_expired(transaction, now_ns, limit))
+    return state.write(lambda t: drop_expired(t, EVENT_ID_QUEUE, now_ns, limit))
 
 
 def damage(state: State, database: Database, key: bytes) -> None:

@@ -10,11 +10,13 @@ from instanter.errors import DamagedError
 from instanter.store import history, profiles
 from instanter.store.activity import put_activity
 from instanter.store.databases import HISTORY_EXPIRY, META, PROFILE_HISTORY, PROFILES
+from instanter.store.expiry import HOUR_NS, drop_expired
 from instanter.store.records import Profile, key_of
 from instanter.store.state import State
 
 ANNA = key_of("anna")
-HOUR = history.HOUR_S
+S_NS = 1_000_000_000
+HOUR = HOUR_NS // S_NS
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def kept(state: State, revision: int, key: bytes = ANNA) -> int | None:
 
 
 def drop(state: State, now_s: int, limit: int = 1000) -> int:
-    return state.write(lambda t: history.drop_expired(t, now_s, limit))
+    return state.write(lambda t: drop_expired(t, history.HISTORY_QUEUE, now_s * S_NS, limit))
 
 
 def is_gone(state: State) -> bool:

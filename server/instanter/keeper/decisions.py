@@ -14,13 +14,13 @@ from instanter.keeper.records import RecordKind
 from instanter.limits import EXPIRED_KEYS_PER_RECORD, TURNS_REMEMBERED_MAX
 from instanter.store.arm_figures import add_figures
 from instanter.store.decision_index import (
-    drop_expired,
-    expiry_hour,
+    DECISION_QUEUE,
     find_name,
     find_turn,
     put_name,
     put_turn,
 )
+from instanter.store.expiry import drop_expired, expiry_hour
 from instanter.store.log.frames import LogPosition, LogRecord
 from instanter.store.transaction import Transaction
 
@@ -89,6 +89,8 @@ def apply_decisions(transaction: Transaction, record: LogRecord, context: ApplyC
     """Write down where the turn stands, and count its decisions by arm."""
     del context
     hour, turn = read_turn(record)
+    # A turn may come when its hour has passed, and hours that are done with are not looked at.
+    hour = max(hour, expiry_hour(record.time_ns + 1))
     put_turn(
         transaction,
         turn.prefix,
@@ -107,7 +109,7 @@ def apply_decisions(transaction: Transaction, record: LogRecord, context: ApplyC
     day = turn.time_ns // DAY_NS
     for arm in sorted(counts):
         add_figures(transaction, day, arm, "", decisions=counts[arm])
-    drop_expired(transaction, record.time_ns, EXPIRED_KEYS_PER_RECORD)
+    drop_expired(transaction, DECISION_QUEUE, record.time_ns, EXPIRED_KEYS_PER_RECORD)
 
 
 class DecisionArchive:

@@ -25,11 +25,12 @@ from instanter.limits import (
 )
 from instanter.store.activity import DAMAGED_ACTIVITY, DERIVED, copy_activity, put_activity
 from instanter.store.event_ids import (
-    drop_expired,
+    EVENT_ID_QUEUE,
     event_id_key,
     find_event_digest,
     put_event_ids,
 )
+from instanter.store.expiry import drop_expired
 from instanter.store.log.frames import LogRecord
 from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
@@ -162,7 +163,8 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
         until_ns=record.time_ns + IDS_KEPT_NS,
     )
     # Twice as many as came keep up with the busiest hour of yesterday.
-    drop_expired(transaction, record.time_ns, max(EXPIRED_KEYS_PER_RECORD, 2 * len(events)))
+    limit = max(EXPIRED_KEYS_PER_RECORD, 2 * len(events))
+    drop_expired(transaction, EVENT_ID_QUEUE, record.time_ns, limit)
     return EventCounts(len(events), body["duplicates"])
 
 

@@ -26,7 +26,8 @@ from instanter.keeper.records import RecordKind
 from instanter.limits import EXPIRED_KEYS_PER_RECORD, OUTCOME_FUTURE_NS_MAX
 from instanter.store.arm_figures import add_figures
 from instanter.store.databases import OUTCOME_MARKS
-from instanter.store.decision_index import drop_expired, expire_key, expiry_hour
+from instanter.store.decision_index import DECISION_QUEUE, expire_key
+from instanter.store.expiry import drop_expired, expiry_hour
 from instanter.store.log.frames import LogRecord
 from instanter.store.outcomes import (
     Mark,
@@ -298,7 +299,7 @@ def apply_outcomes(
                 value_squares=new_value**2 - (new_value - value_minor) ** 2,
             )
         _note_contact(transaction, entry)
-    drop_expired(transaction, record.time_ns, EXPIRED_KEYS_PER_RECORD)
+    drop_expired(transaction, DECISION_QUEUE, record.time_ns, EXPIRED_KEYS_PER_RECORD)
     return tuple(map(OutcomeState, body["states"]))
 
 

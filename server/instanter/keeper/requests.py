@@ -5,7 +5,8 @@ from typing import Final
 
 from instanter.errors import AlreadyExistsError
 from instanter.limits import EXPIRED_KEYS_PER_RECORD, IDS_KEPT_NS
-from instanter.store.event_ids import drop_expired, find_event_digest, put_event_ids
+from instanter.store.event_ids import EVENT_ID_QUEUE, find_event_digest, put_event_ids
+from instanter.store.expiry import drop_expired
 from instanter.store.log.frames import LogRecord
 from instanter.store.transaction import Transaction
 
@@ -57,4 +58,4 @@ def remember(transaction: Transaction, record: LogRecord, mark: RequestMark, not
         sequence=record.sequence,
         until_ns=record.time_ns + IDS_KEPT_NS,
     )
-    drop_expired(transaction, record.time_ns, EXPIRED_KEYS_PER_RECORD)
+    drop_expired(transaction, EVENT_ID_QUEUE, record.time_ns, EXPIRED_KEYS_PER_RECORD)

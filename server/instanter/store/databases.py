@@ -243,7 +243,10 @@ META_KEY_BOOT: Final = meta_key("boot")
 """Overlay only: which start of the operating system it was made in."""
 
 META_KEY_EVENT_IDS_EXPIRED: Final = meta_key("event_ids_gone")
-"""Key of the last entry in `event_id_expiry` that was acted upon, sealed."""
+META_KEY_HISTORY_EXPIRED: Final = meta_key("history-dropped")
+META_KEY_DECISIONS_EXPIRED: Final = meta_key("decisions_gone")
+"""Keys of how far `event_id_expiry`, `history_expiry`, `decision_expiry` were acted upon, sealed:
+the last entry that was, or the hour before which all is done."""
 
 META_KEY_LEARNED: Final = meta_key("learned")
 """Base only: up to which record of the log, and on top of which models, learners have learned."""

@@ -12,22 +12,18 @@ from instanter.store.databases import (
     DECISION_EXPIRY,
     DECISION_NAMES,
     DECISIONS,
+    META_KEY_DECISIONS_EXPIRED,
     Database,
 )
+from instanter.store.expiry import HOUR_SIZE_BYTES, ExpiryQueue, entry_key
 from instanter.store.log.frames import LogPosition
 from instanter.store.records import MARKER, seal, unseal
 from instanter.store.transaction import Transaction
 
-HOUR_NS: Final = 3_600_000_000_000
-"""Width of one bucket of expiry: what is kept stays up to this much longer."""
-
 _PLACE = struct.Struct("<QQQ")
 _NAME = struct.Struct("<8sQQ")
-
-
-def expiry_hour(until_ns: int) -> int:
-    """Return the hour from which on something that is kept until `until_ns` may go."""
-    return -(-until_ns // HOUR_NS)
+_INDEX_SIZE_BYTES: Final = 8
+_KEY_AT: Final = HOUR_SIZE_BYTES + _INDEX_SIZE_BYTES
 
 
 def put_turn(
@@ -50,7 +46,7 @@ def put_turn(
     sequence, position
         Number and place of its record in the log.
     hour
-        Hour since 1970 from which on nobody asks for it.
+        Hour since 1970 from which on nobody asks for it, see `expiry.entry_key`.
     """
     key = _turn_key(prefix, turn)
     value = _PLACE.pack(sequence, position.segment, position.offset)
@@ -102,36 +98,24 @@ def find_name(transaction: Transaction, decision_id: bytes) -> tuple[bytes, int,
 
 def expire_key(transaction: Transaction, database: Database, key: bytes, hour: int) -> None:
     """Write down from which hour on a key of a database may go."""
-    entry = hour.to_bytes(8, "big") + database.index.to_bytes(8, "big") + key
+    entry = entry_key(hour, database.index.to_bytes(_INDEX_SIZE_BYTES, "big") + key)
     transaction.put(DECISION_EXPIRY, entry, MARKER)
-
-
-def drop_expired(transaction: Transaction, now_ns: int, limit: int) -> int:
-    """Drop what needs to be kept no longer, the oldest first, and return how many keys went.
-
-    A key that was written again with a later hour goes with its first hour; only ids that are
-    used again long after are, and their turns went with it.
-
-    Parameters
-    ----------
-    transaction
-        An open write transaction.
-    now_ns
-        Nanoseconds since 1970.
-    limit
-        At most this many: bounds how long other writes wait.
-    """
-    end = (now_ns // HOUR_NS + 1).to_bytes(8, "big")
-    expired: list[bytes] = []
-    for entry, _ in transaction.scan(DECISION_EXPIRY):
-        if entry >= end or len(expired) == limit:
-            break
-        expired.append(entry)
-    for entry in expired:
-        transaction.delete(DECISION_EXPIRY, entry)
-        transaction.delete(DATABASES[int.from_bytes(entry[8:16], "big")], entry[16:])
-    return len(expired)
 
 
 def _turn_key(prefix: bytes, turn: int) -> bytes:
     return prefix + turn.to_bytes(8, "big")
+
+
+def _list_key(entry: bytes, value: memoryview) -> list[tuple[Database, bytes]]:
+    """Return what goes with an entry: the one key that it names with its database.
+
+    A key that was written again with a later hour goes with its first hour; only ids that are
+    used again long after are, and their turns went with it.
+    """
+    del value
+    database, key = entry[HOUR_SIZE_BYTES:_KEY_AT], entry[_KEY_AT:]
+    return [(DATABASES[int.from_bytes(database, "big")], key)]
+
+
+DECISION_QUEUE: Final = ExpiryQueue(DECISION_EXPIRY, META_KEY_DECISIONS_EXPIRED, _list_key)
+"""Turns, names of decisions and marks of outcomes, each an hour or less after its time."""

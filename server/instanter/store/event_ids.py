@@ -13,14 +13,12 @@ from instanter.errors import DamagedError
 from instanter.store.databases import (
     EVENT_ID_EXPIRY,
     EVENT_IDS,
-    META,
     META_KEY_EVENT_IDS_EXPIRED,
+    Database,
 )
+from instanter.store.expiry import ExpiryQueue, entry_key, expiry_hour
 from instanter.store.records import seal, unseal
 from instanter.store.transaction import Transaction
-
-HOUR_NS: Final = 3_600_000_000_000
-"""Width of one bucket of expiry: what is kept stays up to this much longer."""
 
 ID_KEY_SIZE_BYTES: Final = 16
 """Bytes of the hash that stands for an event id: of 10¹² ids two are alike once in 10¹⁴ times."""
@@ -74,57 +72,21 @@ def put_event_ids(
     for key, digest in ids:
         transaction.put(EVENT_IDS, key, seal(key, digest))
         keys.append(key)
-    hour = -(-until_ns // HOUR_NS)
-    entry = hour.to_bytes(8, "big") + sequence.to_bytes(8, "big")
+    entry = entry_key(expiry_hour(until_ns), sequence.to_bytes(8, "big"))
     transaction.put(EVENT_ID_EXPIRY, entry, seal(entry, b"".join(keys)))
 
 
-def drop_expired(transaction: Transaction, now_ns: int, limit: int) -> int:
-    """Forget ids that need to be remembered no longer, the oldest first; return how many.
-
-    The place that was reached is written down: a scan from the beginning would walk, each time,
-    over all that was deleted since the overlay was last folded.
-
-    Parameters
-    ----------
-    transaction
-        An open write transaction.
-    now_ns
-        Nanoseconds since 1970.
-    limit
-        Stop with the record that reaches so many: bounds how long other writes wait.
-    """
-    end = (now_ns // HOUR_NS + 1).to_bytes(8, "big")
-    expired: list[tuple[bytes, bytes]] = []
-    count = 0
-    for entry, value in transaction.scan(EVENT_ID_EXPIRY, _find_reached(transaction), after=True):
-        if entry >= end or count >= limit:
-            break
-        keys = _read_keys(entry, value)
-        expired.append((entry, keys))
-        count += len(keys) // ID_KEY_SIZE_BYTES
-    for entry, keys in expired:
-        for at in range(0, len(keys), ID_KEY_SIZE_BYTES):
-            transaction.delete(EVENT_IDS, keys[at : at + ID_KEY_SIZE_BYTES])
-        transaction.delete(EVENT_ID_EXPIRY, entry)
-    if expired:
-        sealed = seal(META_KEY_EVENT_IDS_EXPIRED, expired[-1][0])
-        transaction.put(META, META_KEY_EVENT_IDS_EXPIRED, sealed)
-    return count
-
-
-def _find_reached(transaction: Transaction) -> bytes:
-    """Return the last entry that is done with; a damaged note only costs a longer scan."""
-    found = transaction.get(META, META_KEY_EVENT_IDS_EXPIRED)
-    try:
-        return b"" if found is None else unseal(META_KEY_EVENT_IDS_EXPIRED, found)
-    except DamagedError:
-        return b""
-
-
-def _read_keys(entry: bytes, value: memoryview) -> bytes:
+def _list_ids(entry: bytes, value: memoryview) -> list[tuple[Database, bytes]]:
     """Return the ids of one entry; none of a damaged one, whose ids then stay remembered."""
     try:
-        return unseal(entry, value)
+        keys = unseal(entry, value)
     except DamagedError:
-        return b""
+        return []
+    return [
+        (EVENT_IDS, keys[at : at + ID_KEY_SIZE_BYTES])
+        for at in range(0, len(keys), ID_KEY_SIZE_BYTES)
+    ]
+
+
+EVENT_ID_QUEUE: Final = ExpiryQueue(EVENT_ID_EXPIRY, META_KEY_EVENT_IDS_EXPIRED, _list_ids)
+"""The ids of a record go together, an hour or less after their time."""

@@ -8,19 +8,21 @@ the records of the log, so that a replay keeps and drops exactly the same.
 from typing import Final
 
 from instanter.errors import DamagedError, show
-from instanter.store.databases import HISTORY_EXPIRY, META, PROFILE_HISTORY, meta_key
-from instanter.store.records import MARKER, Profile, decode_header, decode_profile, seal, unseal
+from instanter.store.databases import (
+    HISTORY_EXPIRY,
+    META_KEY_HISTORY_EXPIRED,
+    PROFILE_HISTORY,
+    Database,
+)
+from instanter.store.expiry import HOUR_SIZE_BYTES, ExpiryQueue, entry_key, expiry_hour
+from instanter.store.records import MARKER, Profile, decode_header, decode_profile
 from instanter.store.transaction import Transaction
 
-HOUR_S: Final = 3_600
-"""Width of one bucket of expiry: what is kept stays up to this much longer."""
+_S_NS: Final = 1_000_000_000
 
 _REVISION_END: Final = 1 << 56
 """More than any revision. Its first byte is 1, so it also stands before the keys of customers whose
 ids go on where this one ends: an id has no byte that small."""
-
-_META_KEY_DROPPED: Final = meta_key("history-dropped")
-"""Name in `meta` of the last entry that was dropped."""
 
 
 def keep_profile(transaction: Transaction, key: bytes, record: bytes, until_s: int) -> None:
@@ -35,15 +37,14 @@ def keep_profile(transaction: Transaction, key: bytes, record: bytes, until_s: i
     record
         The record as it stands, undamaged.
     until_s
-        Seconds since 1970 until which it must be kept: later than any time that `drop_expired`
-        was given so far.
+        Seconds since 1970 until which it must be kept: later than the record that overwrites
+        it.
     """
     header = decode_header(key, record)
     assert header is not None, "a damaged record is not worth keeping"
     kept_key = _key(key, header.revision)
-    hour = -(-until_s // HOUR_S)
     transaction.put(PROFILE_HISTORY, kept_key, record)
-    transaction.put(HISTORY_EXPIRY, hour.to_bytes(8, "big") + kept_key, MARKER)
+    transaction.put(HISTORY_EXPIRY, entry_key(expiry_hour(until_s * _S_NS), kept_key), MARKER)
 
 
 def load_kept_profile(
@@ -94,35 +95,6 @@ def last_kept_revision(transaction: Transaction, key: bytes) -> int:
     return 0
 
 
-def drop_expired(transaction: Transaction, now_s: int, limit: int) -> int:
-    """Drop what needs to be kept no longer, the oldest first, and return how many records went.
-
-    The place that was reached is written down: a scan from the beginning would walk, each time,
-    over all that was deleted since the overlay was last folded.
-
-    Parameters
-    ----------
-    transaction
-        An open write transaction.
-    now_s
-        Seconds since 1970.
-    limit
-        At most this many: bounds how long other writes wait.
-    """
-    end = (now_s // HOUR_S + 1).to_bytes(8, "big")
-    expired: list[bytes] = []
-    for entry, _ in transaction.scan(HISTORY_EXPIRY, _find_dropped(transaction)):
-        if entry >= end or len(expired) == limit:
-            break
-        expired.append(entry)
-    for entry in expired:
-        transaction.delete(HISTORY_EXPIRY, entry)
-        transaction.delete(PROFILE_HISTORY, entry[8:])
-    if expired:
-        transaction.put(META, _META_KEY_DROPPED, seal(_META_KEY_DROPPED, expired[-1]))
-    return len(expired)
-
-
 def drop_customer(transaction: Transaction, key: bytes) -> None:
     """Drop all that is kept of one customer: who asks to be forgotten is forgotten here too."""
     gone: list[bytes] = []
@@ -134,14 +106,15 @@ def drop_customer(transaction: Transaction, key: bytes) -> None:
         transaction.delete(PROFILE_HISTORY, found)
 
 
-def _find_dropped(transaction: Transaction) -> bytes:
-    """Return where to go on; a damaged note only costs a longer scan."""
-    found = transaction.get(META, _META_KEY_DROPPED)
-    try:
-        return b"" if found is None else unseal(_META_KEY_DROPPED, found)
-    except DamagedError:
-        return b""
-
-
 def _key(key: bytes, revision: int) -> bytes:
     return key + revision.to_bytes(8, "big")
+
+
+def _list_kept(entry: bytes, value: memoryview) -> list[tuple[Database, bytes]]:
+    """Return what goes with an entry: the one record whose key it ends with."""
+    del value
+    return [(PROFILE_HISTORY, entry[HOUR_SIZE_BYTES:])]
+
+
+HISTORY_QUEUE: Final = ExpiryQueue(HISTORY_EXPIRY, META_KEY_HISTORY_EXPIRED, _list_kept)
+"""Each record goes by itself, an hour or less after its time."""
