@@ -294,3 +294,22 @@ def test_old_decisions_and_marks_are_forgotten_in_time(tmp_path: Path) -> None:
         with shop.kept.state.read() as transaction:
             after = {d.name: transaction.count(d) for d in FORGOTTEN}
         assert after == {"decisions": 1, "decision_names": 0, "outcome_marks": 0}
+
+
+def test_a_turn_that_comes_after_its_hour_has_passed_is_forgotten_in_the_next(
+    tmp_path: Path,
+) -> None:
+    with open_answers(tmp_path / "store", MovingClock()) as shop:
+        shop.publish()
+        shop.held_back = []
+        shop.decide("anna")
+        shop.clock.move(40 * 86_400)
+        (late,), shop.held_back = shop.held_back, None
+        shop.decide("bert")
+        shop.kept.response.record_decisions(late).result(20)
+        with shop.kept.state.read() as transaction:
+            assert transaction.count(DECISIONS) == 2
+        shop.clock.move(3_600)
+        shop.decide("carla")
+        with shop.kept.state.read() as transaction:
+            assert transaction.count(DECISIONS) == 2

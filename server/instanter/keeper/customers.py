@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from instanter.catalogue.schema import MISSING_CODE, Schema
 from instanter.errors import CatalogueMissingError, DamagedError, NotFoundError, show
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
+from instanter.keeper.profile_history import drop_old_profiles, keep_until_s
 from instanter.keeper.records import RecordKind
 from instanter.keeper.requests import RequestMark, find_answer, remember
-from instanter.limits import DECISION_INPUTS_KEPT_NS
 from instanter.store.activity import NO_ACTIVITY, copy_activity, delete_activity
 from instanter.store.history import drop_customer, load_kept_profile
 from instanter.store.log.frames import LogRecord
@@ -21,7 +21,6 @@ from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
 
 _MS_NS: Final = 1_000_000
-_S_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +172,9 @@ def apply_update(transaction: Transaction, record: LogRecord, context: ApplyCont
         schema_revision=schema.revision,
         now_ms=record.time_ns // _MS_NS,
         slot_mask=mask,
-        keep_until_s=_keep_until_s(record),
+        keep_until_s=keep_until_s(record),
     )
+    drop_old_profiles(transaction, record, 1)
     if body["mark"]:
         note = profile.revision.to_bytes(8, "little")
         remember(transaction, record, RequestMark(*body["mark"]), note)
@@ -240,11 +240,6 @@ def apply_delete(transaction: Transaction, record: LogRecord, context: ApplyCont
 
 def _pack_mark(mark: RequestMark | None) -> tuple[bytes, bytes] | None:
     return None if mark is None else (mark.key, mark.digest)
-
-
-def _keep_until_s(record: LogRecord) -> int:
-    """Return until when the record that is overwritten is kept, seconds since 1970."""
-    return (record.time_ns + DECISION_INPUTS_KEPT_NS) // _S_NS
 
 
 def make_not_found(customer_id: str) -> NotFoundError:

@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from instanter.errors import ConflictError
 from instanter.keeper.commands import ApplyContext, pack_body, unpack_body
+from instanter.keeper.profile_history import drop_old_profiles, keep_until_s
 from instanter.keeper.records import RecordKind
-from instanter.limits import DECISION_INPUTS_KEPT_NS
 from instanter.store.log.frames import LogRecord
 from instanter.store.profiles import BlockResult, put_block
 from instanter.store.transaction import Transaction
 
 _MS_NS: Final = 1_000_000
-_S_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,12 +83,14 @@ def apply_load_block(
         stored = schema.stored_slot_count
         slots = np.ascontiguousarray(slots[:, :stored])
         mask = None if mask is None else mask[:stored]
-    return put_block(
+    result = put_block(
         transaction,
         keys,
         slots,
         schema_revision=schema.revision,
         now_ms=record.time_ns // _MS_NS,
         slot_mask=mask,
-        keep_until_s=(record.time_ns + DECISION_INPUTS_KEPT_NS) // _S_NS,
+        keep_until_s=keep_until_s(record),
     )
+    drop_old_profiles(transaction, record, len(keys))
+    return result
