@@ -2,6 +2,7 @@
 
 from instanter.kernels import (
     arbitration,
+    baselines,
     binning,
     calibration,
     contact_policy,
@@ -13,6 +14,7 @@ from instanter.kernels import (
     holdout,
     learning,
     propensity,
+    travel,
 )
 from instanter.kernels.compilation import Kernel
 
@@ -29,6 +31,8 @@ KERNELS: tuple[Kernel, ...] = (
     *derived_state.KERNELS,
     *derived.KERNELS,
     *decision.KERNELS,
+    *baselines.KERNELS,
+    *travel.KERNELS,
 )
 """Importing this module compiles every kernel, or reads it from the cache."""
 
