@@ -137,6 +137,47 @@ OUTCOME_WAIT_S_MAX: Final = 30 * 86_400
 EXPLORATION_MAX: Final = 10.0
 """Standard deviations by which choices may be varied: above, choices are all but random."""
 
+# --- The check at the till ----------------------------------------------------------------------
+
+FRAUD_RULES_MAX: Final = 1_000
+"""Rules of the check at the till: one pass over as many takes 20 µs."""
+
+FRAUD_VELOCITIES_MAX: Final = 64
+"""Velocities: each is evaluated and counted for every transaction."""
+
+FRAUD_TERMINALS_MAX: Final = 20_000
+"""Terminals whose place the catalogue knows: 20,000 lines take 1.5 MB of its 4 MB a file."""
+
+FRAUD_FIELDS_MAX: Final = 30
+"""Further fields of a transaction, withdrawn ones included."""
+
+FRAUD_FEATURES_MAX: Final = 64
+"""Figures that the model looks at; they are kept with each transaction until its label comes."""
+
+FRAUD_THRESHOLDS_MAX: Final = 100
+"""Entries of the table of thresholds, which is read from its top until one matches."""
+
+FRAUD_THRESHOLD_NAMES_MAX: Final = 1_000
+"""Merchants that one entry of thresholds names."""
+
+FRAUD_POINTS_MAX: Final = 100
+"""Points of one rule, of the model, and the greatest risk."""
+
+FRAUD_REASONS_MAX: Final = 8
+"""Reason codes of one verdict: more of them are not read by anyone."""
+
+FRAUD_WINDOW_S_MIN: Final = 10
+"""Shortest window of a velocity."""
+
+FRAUD_CLOCK_AHEAD_S_MAX: Final = 86_400
+"""How far ahead of the server's clock a catalogue may let a transaction's time be: one day."""
+
+FRAUD_CLOCK_BEHIND_S_MAX: Final = 400 * 86_400
+"""How far behind: more than a year, so that a year's file can be replayed."""
+
+FRAUD_SNOOZES_PER_CARD_MAX: Final = 16
+"""Rules that are silent for one card: 16 bytes each, read with every transaction of it."""
+
 # --- Decisions ----------------------------------------------------------------------------------
 
 OFFER_COUNT_MAX: Final = 100
