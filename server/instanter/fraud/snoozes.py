@@ -1,7 +1,7 @@
 """Rules that are silent for one card until an end: a section of the card's state.
 
-A snooze is two int64 words, the code of the rule (`FraudRule.code`) and the end in nanoseconds since
-1970; at most `limits.FRAUD_SNOOZES_PER_CARD_MAX` of them, in ascending order of codes.
+A snooze is two int64 words: the code of the rule (`FraudRule.code`), and the end in nanoseconds
+since 1970. There are at most `limits.FRAUD_SNOOZES_PER_CARD_MAX`, in ascending order of codes.
 """
 
 import struct
