@@ -1,13 +1,15 @@
 """Derived attributes laid out for the kernels that keep and that read their states."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from instanter.catalogue.compiled import CompiledCatalogue, RuleProgram
+from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.events import Aggregation, Derivation, EventField
+from instanter.catalogue.rule_program import RuleProgram
 from instanter.catalogue.schema import AttributeKind
 from instanter.kernels.derived_state import (
     DISTINCT_BUCKETS,
@@ -83,6 +85,36 @@ class DerivationPlan:
         return len(self.plan) * STATE_WORDS_MAX
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedPrograms:
+    """Several rule programs in a few arrays, as kernels take them.
+
+    Attributes
+    ----------
+    f64, i32, u8, cut
+        As `f64`, `i32`, `u8` and `program_cut` of `DerivationPlan`.
+    """
+
+    f64: NDArray[np.float64]
+    i32: NDArray[np.int32]
+    u8: NDArray[np.uint8]
+    cut: NDArray[np.int64]
+
+
+def pack_programs(programs: Mapping[int, RuleProgram], code_max: int) -> PackedPrograms:
+    """Return programs end to end, each with its place by its code, 0 to `code_max`."""
+    packs: dict[str, list[NDArray[np.generic]]] = {"f64": [], "i32": [], "u8": []}
+    cut = np.zeros((code_max + 1, 2 * len(_PROGRAM) + 2), np.int64)
+    for code, program in programs.items():
+        cut[code] = _pack(program, packs)
+    return PackedPrograms(
+        f64=np.concatenate([np.zeros(0), *packs["f64"]]),
+        i32=np.concatenate([np.zeros(0, np.int32), *packs["i32"]]),
+        u8=np.concatenate([np.zeros(0, np.uint8), *packs["u8"]]),
+        cut=cut,
+    )
+
+
 def make_derivation_plan(catalogue: CompiledCatalogue) -> DerivationPlan:
     """Lay out the derivations of a catalogue."""
     kinds = {kind.name: kind for kind in catalogue.events}
@@ -98,17 +130,14 @@ def make_derivation_plan(catalogue: CompiledCatalogue) -> DerivationPlan:
     ]
     programs = {kinds[name].code: program for name, program in catalogue.event_programs.items()}
     code_max = max((kind.code for kind in catalogue.events), default=0)
-    packs: dict[str, list[NDArray[np.generic]]] = {"f64": [], "i32": [], "u8": []}
-    cut = np.zeros((code_max + 1, 2 * len(_PROGRAM) + 2), np.int64)
-    for code, program in programs.items():
-        cut[code] = _pack(program, packs)
+    packed = pack_programs(programs, code_max)
     return DerivationPlan(
         plan=np.array(rows, np.int64).reshape(-1, PLAN_COUNT),
         ratios=np.array(ratios, np.int64).reshape(-1, 3),
-        f64=np.concatenate([np.zeros(0), *packs["f64"]]),
-        i32=np.concatenate([np.zeros(0, np.int32), *packs["i32"]]),
-        u8=np.concatenate([np.zeros(0, np.uint8), *packs["u8"]]),
-        program_cut=cut,
+        f64=packed.f64,
+        i32=packed.i32,
+        u8=packed.u8,
+        program_cut=packed.cut,
     )
 
 

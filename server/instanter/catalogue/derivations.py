@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from instanter import limits
 from instanter.catalogue.attribute_declarations import DeclaredAttribute
-from instanter.catalogue.compiled import RuleProgram
 from instanter.catalogue.derivation_checks import DerivationChecks
 from instanter.catalogue.derivation_declarations import DeclaredDerivation
 from instanter.catalogue.events import (
@@ -22,6 +21,7 @@ from instanter.catalogue.events import (
 from instanter.catalogue.problems import suggest
 from instanter.catalogue.program_builder import ProgramBuilder, ProgramTooLargeError, Truth
 from instanter.catalogue.rule_declarations import DeclaredRule, compile_rule
+from instanter.catalogue.rule_program import RuleProgram
 from instanter.catalogue.rules import EVENT_ROOM, RuleCompiler
 from instanter.catalogue.schema import Attribute, AttributeKind, Schema
 from instanter.catalogue.yaml_reader import Reader

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter import limits
-from instanter.catalogue.compiled import RuleProgram
+from instanter.catalogue.rule_program import RuleProgram
 
 Value = NewType("Value", int)
 """A number in a program under construction: 4 × index + (0 constant, 1 input, 2 term)."""

@@ -139,9 +139,14 @@ EVENT_ROOM: Final = "event"
 """The room of an event's fields, which conditions on events may also name without it."""
 
 _CONTENTS: Final = {
-    "profile": "a loaded or derived attribute",
-    "context": "a context attribute",
-    EVENT_ROOM: "a field",
+    "profile": "a loaded or derived attribute of the schema",
+    "context": "a context attribute of the schema",
+    EVENT_ROOM: "a field of the event",
+    "transaction": "a field of the transaction",
+    "velocity": "a declared velocity",
+    "baseline": "a figure of own behaviour",
+    "travel": "a figure of travel",
+    "terminal": "a figure of the terminal",
 }
 
 
@@ -171,7 +176,7 @@ class RuleCompiler:
         self._bare = rooms.get(EVENT_ROOM, {})
         self._builder = builder
         self._parser = CelParser()
-        self._codes: dict[str, dict[str, int]] = {}
+        self._codes: dict[tuple[AttributeSource, int], dict[str, int]] = {}
         self._mistakes: list[RuleMistake] = []
         names = ", ".join(f"{room}.x" for room in rooms)
         if self._is_event:
@@ -266,7 +271,7 @@ class RuleCompiler:
         others = [other for other in self._rooms if name in self._rooms[other]]
         near = name if others else suggest(name, attributes)
         near = f"{others[0] if others else room}.{near}" if near else ""
-        message = f"is not {_CONTENTS[room]} of the {'event' if self._is_event else 'schema'}"
+        message = f"is not {_CONTENTS[room]}"
         raise RuleMistake(start(tree.operand), f"{room}.{name}", message, near)
 
     def _bare_name(self, tree: Ident, name: str) -> RuleMistake:
@@ -276,7 +281,7 @@ class RuleCompiler:
             if name in attributes:
                 return _mistake(tree, "name where it comes from", f"{room}.{name}")
         if self._is_event:
-            message = f"is not {_CONTENTS[EVENT_ROOM]} of the event; {self._allowed}"
+            message = f"is not {_CONTENTS[EVENT_ROOM]}; {self._allowed}"
             return _mistake(tree, message, suggest(name, ("now", *self._bare)))
         room, attributes = next(iter(self._rooms.items()))
         near = suggest(name, ("now", *self._rooms, *attributes))
@@ -362,7 +367,7 @@ class RuleCompiler:
         attribute = category.attribute
         assert attribute is not None, "a category operand knows its attribute"
         codes = self._codes.setdefault(
-            attribute.name,
+            (attribute.source, attribute.slot),
             {v: c for c, v in enumerate(attribute.values) if c not in attribute.withdrawn_codes},
         )
         if text not in codes:

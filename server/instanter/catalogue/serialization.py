@@ -19,7 +19,6 @@ from instanter.catalogue.compiled import (
     CompiledCatalogue,
     Document,
     Offer,
-    RuleProgram,
     Treatment,
 )
 from instanter.catalogue.contact_policy import (
@@ -33,6 +32,7 @@ from instanter.catalogue.contact_policy import (
 )
 from instanter.catalogue.events import Aggregation, Derivation, EventField, EventKind
 from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
+from instanter.catalogue.rule_program import RuleProgram
 from instanter.catalogue.schema import (
     Attribute,
     AttributeKind,
