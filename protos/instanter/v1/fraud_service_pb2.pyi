@@ -94,7 +94,7 @@ class _StandInCause:
 class _StandInCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StandInCause.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     STAND_IN_CAUSE_UNSPECIFIED: _StandInCause.ValueType  # 0
-    """No stand-in answered."""
+    """Never sent."""
     STAND_IN_CAUSE_HOTLIST_MISSING: _StandInCause.ValueType  # 1
     """A hotlist is missing or could not be read."""
     STAND_IN_CAUSE_HOTLIST_STALE: _StandInCause.ValueType  # 2
@@ -113,10 +113,10 @@ class _StandInCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StandInC
     """The server was silent. Never sent by a server: clients answer so, see their documentation."""
 
 class StandInCause(_StandInCause, metaclass=_StandInCauseEnumTypeWrapper):
-    """Why a stand-in answered."""
+    """What kept a transaction from being assessed as declared."""
 
 STAND_IN_CAUSE_UNSPECIFIED: StandInCause.ValueType  # 0
-"""No stand-in answered."""
+"""Never sent."""
 STAND_IN_CAUSE_HOTLIST_MISSING: StandInCause.ValueType  # 1
 """A hotlist is missing or could not be read."""
 STAND_IN_CAUSE_HOTLIST_STALE: StandInCause.ValueType  # 2
@@ -436,10 +436,10 @@ class AssessTransactionResponse(_message.Message):
     DISPOSITION_FIELD_NUMBER: _builtins.int
     RISK_FIELD_NUMBER: _builtins.int
     FRAUD_PROBABILITY_FIELD_NUMBER: _builtins.int
-    POINTS_FIELD_NUMBER: _builtins.int
-    REASONS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
-    STAND_IN_CAUSE_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    FRAUD_RULES_FIELD_NUMBER: _builtins.int
+    STAND_IN_CAUSES_FIELD_NUMBER: _builtins.int
     CASE_FIELD_NUMBER: _builtins.int
     TRANSACTION_TIME_FIELD_NUMBER: _builtins.int
     DURABILITY_FIELD_NUMBER: _builtins.int
@@ -455,12 +455,8 @@ class AssessTransactionResponse(_message.Message):
     """
     fraud_probability: _builtins.float
     """The model's probability that this is fraud, between 0 and 1; 0 when there is no model."""
-    points: _builtins.float
-    """The points of the rules that fired, at least 0, without the model's part."""
     source: Global___AssessmentSource.ValueType
     """What the verdict rests on."""
-    stand_in_cause: Global___StandInCause.ValueType
-    """Why a stand-in answered. Unspecified when the source is another."""
     case: _builtins.str
     """Resource name of the case, `cases/{case}`; empty when the transaction was approved."""
     durability: _durability_pb2.Durability.ValueType
@@ -472,8 +468,22 @@ class AssessTransactionResponse(_message.Message):
     duplicate: _builtins.bool
     """Whether the same transaction was assessed before and this is the same answer again."""
     @_builtins.property
-    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssessmentReason]:
-        """What fired, most points first, at most 8."""
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Codes of what spoke for the verdict, the weightiest first, at most 8: those that the catalogue
+        gives its rules, and those of the server for hotlists, the model and stand-ins.
+        """
+
+    @_builtins.property
+    def fraud_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The rules that fired, `fraudRules/{fraud_rule}`. Those in shadow, paused or snoozed are left
+        out.
+        """
+
+    @_builtins.property
+    def stand_in_causes(self) -> _containers.RepeatedScalarFieldContainer[Global___StandInCause.ValueType]:
+        """What kept it from being assessed as declared; empty as a rule. The source is STAND_IN when that
+        decided.
+        """
 
     @_builtins.property
     def transaction_time(self) -> _timestamp_pb2.Timestamp:
@@ -486,10 +496,10 @@ class AssessTransactionResponse(_message.Message):
         disposition: Global___Disposition.ValueType = ...,
         risk: _builtins.float = ...,
         fraud_probability: _builtins.float = ...,
-        points: _builtins.float = ...,
-        reasons: _abc.Iterable[Global___AssessmentReason] | None = ...,
         source: Global___AssessmentSource.ValueType = ...,
-        stand_in_cause: Global___StandInCause.ValueType = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+        fraud_rules: _abc.Iterable[_builtins.str] | None = ...,
+        stand_in_causes: _abc.Iterable[Global___StandInCause.ValueType] | None = ...,
         case: _builtins.str = ...,
         transaction_time: _timestamp_pb2.Timestamp | None = ...,
         durability: _durability_pb2.Durability.ValueType = ...,
@@ -498,43 +508,11 @@ class AssessTransactionResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["transaction_time", b"transaction_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "catalogue_revision", b"catalogue_revision", "disposition", b"disposition", "duplicate", b"duplicate", "durability", b"durability", "fraud_probability", b"fraud_probability", "points", b"points", "reasons", b"reasons", "risk", b"risk", "source", b"source", "stand_in_cause", b"stand_in_cause", "transaction", b"transaction", "transaction_time", b"transaction_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "catalogue_revision", b"catalogue_revision", "disposition", b"disposition", "duplicate", b"duplicate", "durability", b"durability", "fraud_probability", b"fraud_probability", "fraud_rules", b"fraud_rules", "reasons", b"reasons", "risk", b"risk", "source", b"source", "stand_in_causes", b"stand_in_causes", "transaction", b"transaction", "transaction_time", b"transaction_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AssessTransactionResponse: _TypeAlias = AssessTransactionResponse  # noqa: Y015
-
-@_typing.final
-class AssessmentReason(_message.Message):
-    """One thing that speaks against a transaction."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CODE_FIELD_NUMBER: _builtins.int
-    FRAUD_RULE_FIELD_NUMBER: _builtins.int
-    POINTS_FIELD_NUMBER: _builtins.int
-    code: _builtins.str
-    """The code that the catalogue gives it, `VELOCITY` for example. `HOTLIST_CARDS` and the like for
-    entries of hotlists, `MODEL` for the model.
-    """
-    fraud_rule: _builtins.str
-    """The rule's resource name, `fraudRules/{fraud_rule}`; empty when it is no rule."""
-    points: _builtins.float
-    """The points that it added to the risk, at least 0."""
-    def __init__(
-        self,
-        *,
-        code: _builtins.str = ...,
-        fraud_rule: _builtins.str = ...,
-        points: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "fraud_rule", b"fraud_rule", "points", b"points"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___AssessmentReason: _TypeAlias = AssessmentReason  # noqa: Y015
 
 @_typing.final
 class TransactionOutcome(_message.Message):
@@ -744,8 +722,8 @@ class Case(_message.Message):
         """When the transaction happened."""
 
     @_builtins.property
-    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssessmentReason]:
-        """What fired, most points first, at most 8."""
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Codes of what spoke for the verdict, the weightiest first, at most 8."""
 
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___CaseFigure]:
@@ -779,7 +757,7 @@ class Case(_message.Message):
         disposition: Global___Disposition.ValueType = ...,
         risk: _builtins.float = ...,
         source: Global___AssessmentSource.ValueType = ...,
-        reasons: _abc.Iterable[Global___AssessmentReason] | None = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
         figures: _abc.Iterable[Global___CaseFigure] | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         label_time: _timestamp_pb2.Timestamp | None = ...,
