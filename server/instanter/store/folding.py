@@ -1,9 +1,16 @@
-"""What a fold is made of: its result, the entries it takes, and how they get into the base."""
+"""What a fold is made of: its result, the rows it takes, and how they get into the base."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from instanter.store.databases import DATABASES, LAYER_META_KEYS, META, META_KEY_FOLDED
+from instanter.store.databases import (
+    DATABASES,
+    LAYER_META_KEYS,
+    META,
+    META_KEY_FOLDED,
+    Database,
+)
 from instanter.store.records import seal, unseal
 from instanter.store.transaction import Transaction
 
@@ -35,29 +42,54 @@ class FoldResult(Generic[T]):
     heavy_result: T
 
 
-def entries_of(overlay: Transaction) -> list[tuple[int, bytes]]:
-    """Return the database index and key of all entries that a fold takes to the base."""
-    return [
-        (database.index, key)
-        for database in DATABASES
-        for key, _ in overlay.scan(database)
-        if database is not META or key not in LAYER_META_KEYS
-    ]
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldedRows:
+    """What the overlay holds of one database.
+
+    Attributes
+    ----------
+    database
+        Which one.
+    written
+        Keys and values, ascending; the values are views of the overlay's transaction.
+    deleted
+        Keys that are deleted.
+    """
+
+    database: Database
+    written: list[tuple[bytes, memoryview]]
+    deleted: list[bytes]
 
 
-def copy_entries(snapshot: Transaction, base: Transaction, sequence: int) -> None:
-    """Write all entries of an overlay to the base."""
+def collect_rows(overlay: Transaction) -> tuple[list[FoldedRows], list[tuple[int, bytes]]]:
+    """Return what a fold takes to the base, and the database index and key of all of it.
+
+    The views end with the transaction.
+    """
+    collected: list[FoldedRows] = []
+    entries: list[tuple[int, bytes]] = []
     for database in DATABASES:
-        rows: list[tuple[bytes, memoryview]] = []
-        for key, value in snapshot.scan(database):
+        rows = FoldedRows(database, [], [])
+        for row in overlay.scan(database):
+            key, value = row
             if database is META and key in LAYER_META_KEYS:
                 continue
+            entries.append((database.index, key))
             if len(value):
-                rows.append((key, value))
+                rows.written.append(row)
             else:
-                base.delete(database, key)
-        if rows:
-            base.put_many(database, rows)
+                rows.deleted.append(key)
+        collected.append(rows)
+    return collected, entries
+
+
+def write_rows(base: Transaction, collected: Sequence[FoldedRows], sequence: int) -> None:
+    """Write what was collected to the base, and the sequence that it stands for."""
+    for rows in collected:
+        for key in rows.deleted:
+            base.delete(rows.database, key)
+        if rows.written:
+            base.put_many(rows.database, rows.written)
     base.put(META, META_KEY_FOLDED, sealed_sequence(META_KEY_FOLDED, sequence))
 
 

@@ -27,10 +27,10 @@ from instanter.store.databases import (
 from instanter.store.environment import Environment, StoreFigures
 from instanter.store.folding import (
     FoldResult,
-    copy_entries,
-    entries_of,
+    collect_rows,
     sealed_sequence,
     sequence_of,
+    write_rows,
 )
 from instanter.store.layered_reading import LayeredReading
 from instanter.store.overlay import (
@@ -407,14 +407,14 @@ class State:
             snapshot = Transaction(raw, overlay.handles)
             applied = sequence_of(META_KEY_APPLIED, snapshot.get(META, META_KEY_APPLIED))
             sequence = max(applied, folded)
-            entries = entries_of(snapshot)
+            rows, entries = collect_rows(snapshot)
             if wait_durable is not None:
                 wait_durable(sequence)
             if entries or sequence > folded:
                 add = None if collect is None else collect(sequence)
 
                 def write(base: Transaction) -> None:
-                    copy_entries(snapshot, base, sequence)
+                    write_rows(base, rows, sequence)
                     if add is not None:
                         add(base)
 
