@@ -21,6 +21,8 @@ from instanter.store.databases import (
     META_KEY_FOLDED,
     META_KEY_FORMAT,
     PROFILES,
+    STORE_FORMAT,
+    TRANSACTIONS,
     Database,
     meta_key,
 )
@@ -417,20 +419,28 @@ def test_a_folded_sequence_that_is_damaged_is_not_believed(tmp_path: Path) -> No
             state.folded_sequence()
 
 
-def test_a_store_of_format_1_is_upgraded_when_it_is_opened_for_writing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("older", range(1, STORE_FORMAT))
+def test_a_store_of_an_older_format_is_upgraded_when_it_is_opened_for_writing(
+    tmp_path: Path, older: int
+) -> None:
     import lmdb
 
-    with lmdb.open(str(tmp_path), max_dbs=3) as old:
-        handles = {name: old.open_db(name) for name in (b"meta", b"profiles", b"publications")}
+    names = [each.name.encode() for each in DATABASES if each.since_format <= older]
+    with lmdb.open(str(tmp_path), max_dbs=len(names)) as old:
+        handles = {name: old.open_db(name) for name in names}
         with old.begin(write=True) as transaction:
-            transaction.put(META_KEY_FORMAT, (1).to_bytes(8, "little"), db=handles[b"meta"])
+            transaction.put(META_KEY_FORMAT, older.to_bytes(8, "little"), db=handles[b"meta"])
             transaction.put(KEYS[0], b"kept", db=handles[b"profiles"])
-    with pytest.raises(PreconditionError, match=r"has format 1, .*start the server on it once"):
+    told = rf"has format {older}, .*start the server on it once"
+    with pytest.raises(PreconditionError, match=told):
         State.open(tmp_path, writable=False)
     with State.open(tmp_path, writable=True) as state:
         assert get(state, KEYS[0]) == b"kept"
-        state.write(lambda transaction: transaction.put(ACTIVITY, KEYS[0], b"new"))
+        for each in (ACTIVITY, TRANSACTIONS):
+            state.write(lambda t, each=each: t.put(each, KEYS[0], b"new"))  # type: ignore[misc]
         state.fold()
     with Environment.open(tmp_path, writable=False) as base, base.read() as transaction:
-        assert int.from_bytes(transaction.get(META, META_KEY_FORMAT) or b"", "little") == 2
-        assert bytes(transaction.get(ACTIVITY, KEYS[0]) or b"") == b"new"
+        found = transaction.get(META, META_KEY_FORMAT) or b""
+        assert int.from_bytes(found, "little") == STORE_FORMAT
+        for each in (ACTIVITY, TRANSACTIONS):
+            assert bytes(transaction.get(each, KEYS[0]) or b"") == b"new"

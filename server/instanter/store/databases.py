@@ -7,14 +7,16 @@ out in a page stays aligned. A value is never empty: that is how the overlay say
 *Sealed* values carry a CRC-32C bound to their key, see `records.seal`. The key forms name these
 parts: a *customer key* is the id in UTF-8, padded with NUL to a multiple of 8 bytes; a *decision*
 is the decision's id as 16 bytes (prefix 8, turn 6, row 2, big-endian); an *hour* is hours since
-1970 as uint64; a *name* is ASCII or UTF-8, padded with NUL to a multiple of 8 bytes.
+1970 as uint64; a *name* is ASCII or UTF-8, padded with NUL to a multiple of 8 bytes; an *entity*
+is its kind, one byte, and its name in UTF-8, together padded likewise; a *listed entry* is its list
+and the list's generation, uint32 each, then the entry as a name.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-STORE_FORMAT: Final = 2
+STORE_FORMAT: Final = 3
 """Format of the store as a whole. A store written by a newer one is refused, never guessed at;
 one written by an older one is upgraded when it is opened for writing."""
 
@@ -205,6 +207,79 @@ MODEL_STATES: Final = Database(
     since_format=2,
 )
 
+FRAUD_STATES: Final = Database(
+    index=15,
+    name="fraud_states",
+    key_form="entity",
+    value_form="sealed: sizes of its four sections, uint32 each, then the sections",
+    check=Check.BY_KEY,
+    owner="store/fraud_states",
+    since_format=3,
+)
+FRAUD_MODELS: Final = Database(
+    index=16,
+    name="fraud_models",
+    key_form="eight NUL: there is one",
+    value_form="sealed: 16-byte digest, the model's id, uint64, its state",
+    check=Check.BY_KEY,
+    owner="store/fraud_models",
+    since_format=3,
+)
+FRAUD_RULES: Final = Database(
+    index=17,
+    name="fraud_rules",
+    key_form="the rule's name; without one, the figures of all assessments",
+    value_form="sealed: what the guard has counted",
+    check=Check.BY_KEY,
+    owner="store/fraud_rules",
+    since_format=3,
+)
+HOTLISTS: Final = Database(
+    index=18,
+    name="hotlists",
+    key_form="listed entry; under lists 0 and 0xffffffff what concerns whole lists",
+    value_form="sealed: created and expires, int64 each, then reason, NUL, source",
+    check=Check.BY_KEY,
+    owner="store/hotlists",
+    since_format=3,
+)
+HOTLIST_EXPIRY: Final = Database(
+    index=19,
+    name="hotlist_expiry",
+    key_form="hour from which on it may go, then the listed entry",
+    value_form="marker",
+    check=Check.MARKER,
+    owner="store/hotlists",
+    since_format=3,
+)
+TRANSACTIONS: Final = Database(
+    index=20,
+    name="transactions",
+    key_form="16-byte hash of the transaction id",
+    value_form="sealed: digest of the request, what became of it, the verdict and what it counted",
+    check=Check.BY_KEY,
+    owner="store/transactions",
+    since_format=3,
+)
+TRANSACTION_EXPIRY: Final = Database(
+    index=21,
+    name="transaction_expiry",
+    key_form="hour from which on they may go, then the sequence of their records over 64, uint64",
+    value_form="sealed: key in `transactions` and in `cases`, or 0, one pair after the other",
+    check=Check.BY_KEY,
+    owner="store/transactions",
+    since_format=3,
+)
+CASES: Final = Database(
+    index=22,
+    name="cases",
+    key_form="number of the case, uint64: the sequence of its assessment's record",
+    value_form="sealed: the case, packed",
+    check=Check.BY_KEY,
+    owner="store/cases",
+    since_format=3,
+)
+
 DATABASES: Final = (
     PROFILES,
     META,
@@ -221,6 +296,14 @@ DATABASES: Final = (
     PENDING,
     ARM_FIGURES,
     MODEL_STATES,
+    FRAUD_STATES,
+    FRAUD_MODELS,
+    FRAUD_RULES,
+    HOTLISTS,
+    HOTLIST_EXPIRY,
+    TRANSACTIONS,
+    TRANSACTION_EXPIRY,
+    CASES,
 )
 """All of them. A name or a form never changes its meaning; a new one gets a new name."""
 
