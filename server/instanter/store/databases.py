@@ -328,8 +328,10 @@ META_KEY_BOOT: Final = meta_key("boot")
 META_KEY_EVENT_IDS_EXPIRED: Final = meta_key("event_ids_gone")
 META_KEY_HISTORY_EXPIRED: Final = meta_key("history-dropped")
 META_KEY_DECISIONS_EXPIRED: Final = meta_key("decisions_gone")
-"""Keys of how far `event_id_expiry`, `history_expiry`, `decision_expiry` were acted upon, sealed:
-the last entry that was, or the hour before which all is done."""
+META_KEY_HOTLISTS_EXPIRED: Final = meta_key("hotlists_gone")
+META_KEY_TRANSACTIONS_EXPIRED: Final = meta_key("transacts_gone")
+"""Keys of how far each queue of expiry was acted upon, sealed: the last entry that was, or the hour
+before which all is done."""
 
 META_KEY_LEARNED: Final = meta_key("learned")
 """Base only: up to which record of the log, and on top of which models, learners have learned."""
