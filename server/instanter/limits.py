@@ -178,6 +178,35 @@ FRAUD_CLOCK_BEHIND_S_MAX: Final = 400 * 86_400
 FRAUD_SNOOZES_PER_CARD_MAX: Final = 16
 """Rules that are silent for one card: 16 bytes each, read with every transaction of it."""
 
+TRANSACTION_KEPT_NS: Final = 120 * 86_400_000_000_000
+"""Time for which an assessed transaction and its case are kept: chargebacks come up to 120 days
+later. Its id is known as long."""
+
+TRANSACTION_OUTCOMES_BATCH_MAX: Final = 1_000
+"""Outcomes of transactions of one call: one record of the log, which others wait for."""
+
+ASSESS_NS_MIN: Final = 1_000_000
+"""What a caller's deadline must leave for an assessment by rules: 0.2 ms of work, and the disk."""
+
+HOTLIST_ENTRIES_MAX: Final = 10_000_000
+"""Entries of one hotlist, about 100 bytes each: ten times what is promised."""
+
+HOTLIST_BATCH_MAX: Final = 1_000
+"""Entries of one call: one record of the log, which others wait for, about 10 ms."""
+
+HOTLIST_SHRINK_RATE_MAX: Final = 0.2
+"""Part of a hotlist that another one may lack, unless told otherwise: a file that was cut, or the
+feed of another list, lacks more."""
+
+HOTLIST_TEXT_SIZE_MAX: Final = 200
+"""Characters of an entry's reason, and of its source."""
+
+CASE_NOTES_MAX: Final = 100
+"""Notes of one case."""
+
+CASE_ASSIGNEE_SIZE_MAX: Final = 200
+"""Characters that name whoever works on a case."""
+
 # --- Decisions ----------------------------------------------------------------------------------
 
 OFFER_COUNT_MAX: Final = 100
