@@ -12,6 +12,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from instanter.errors import (
     AlreadyExistsError,
     CatalogueInvalidError,
+    CatalogueMissingError,
     ConflictError,
     DamagedError,
     ExhaustedError,
@@ -31,6 +32,7 @@ DOMAIN: Final = "instanter.dev"
 CODES: Final[dict[type[InstanterError], int]] = {
     AlreadyExistsError: code_pb2.ALREADY_EXISTS,
     CatalogueInvalidError: code_pb2.INVALID_ARGUMENT,
+    CatalogueMissingError: code_pb2.FAILED_PRECONDITION,
     ConflictError: code_pb2.ABORTED,
     DamagedError: code_pb2.DATA_LOSS,
     ExhaustedError: code_pb2.RESOURCE_EXHAUSTED,
