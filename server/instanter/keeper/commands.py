@@ -6,6 +6,7 @@ record is read out of the log again.
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -76,6 +77,20 @@ class Command(Protocol[T_co]):
         InstanterError
             The command is refused.
         """
+        ...
+
+
+class Submit(Protocol):
+    """Carries out a command, as `Keeper.submit` does."""
+
+    def __call__(
+        self,
+        command: Command[Any],
+        deadline_ns: int | None = None,
+        *,
+        relaxed: bool = False,
+    ) -> Future[Any]:
+        """Queue a command; the future has its result once that is acknowledged."""
         ...
 
 

@@ -1,7 +1,6 @@
 """Publishes catalogues: compile on top of what is in force, compare, write atomically."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +8,7 @@ from instanter.catalogue.changes import Change
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.clock import Clock
 from instanter.errors import ConflictError
-from instanter.keeper.commands import ApplyContext, Command, pack_body, unpack_body
+from instanter.keeper.commands import ApplyContext, Submit, pack_body, unpack_body
 from instanter.keeper.compiler import CatalogueCompiler
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.records import RecordKind
@@ -70,7 +69,7 @@ class CataloguePublisher:
         store: Readable,
         *,
         compiler: CatalogueCompiler,
-        submit: Callable[[Command[int], int | None], Future[int]],
+        submit: Submit,
         published: PublishedCatalogue,
         clock: Clock,
         on_published: Callable[[], object] = lambda: None,

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
 
 from instanter.clock import Clock
 from instanter.errors import InstanterError
 from instanter.keeper.attribution import OutcomeState
-from instanter.keeper.commands import Command
+from instanter.keeper.commands import Submit
 from instanter.keeper.decisions import DecisionArchive, RecordDecisions
 from instanter.keeper.learning_inputs import LearningInputs
 from instanter.keeper.outcomes import Outcome, RecordOutcomes
@@ -24,16 +23,6 @@ from instanter.limits import OUTCOME_DECISION_NS_MAX, OUTCOMES_WAITING_MAX
 from instanter.store.log.frames import LogPosition, LogRecord
 
 States = tuple[OutcomeState, ...]
-
-
-class Submit(Protocol):
-    """Hands a command to the keeper, see `Keeper.submit`."""
-
-    def __call__(
-        self, command: Command[Any], deadline_ns: int | None = None, *, relaxed: bool = False
-    ) -> Future[Any]:
-        """Queue a command."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,14 @@ from instanter.decision.models import digest_of, plan_from_bytes, plan_to_bytes
 from instanter.errors import DamagedError, InstanterError, NotFoundError
 from instanter.events_log import EventsLog
 from instanter.keeper.attribution import LABEL_NONE, OutcomeKind, end_wait
-from instanter.keeper.commands import Answered, ApplyContext, Command, pack_body, unpack_body
+from instanter.keeper.commands import (
+    Answered,
+    ApplyContext,
+    Command,
+    Submit,
+    pack_body,
+    unpack_body,
+)
 from instanter.keeper.contacts import note_contact
 from instanter.keeper.learning_inputs import LearningInputs
 from instanter.keeper.records import RecordKind
@@ -209,7 +215,7 @@ class Ticker:
     def __init__(
         self,
         state: Readable,
-        submit: Callable[[Command[Any]], Future[Any]],
+        submit: Submit,
         *,
         make_tick: Callable[[], Command[Any]],
         clock: Clock,

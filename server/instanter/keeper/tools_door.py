@@ -11,7 +11,6 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,7 @@ import numpy as np
 from instanter import errors
 from instanter.errors import InstanterError, PreconditionError, UnavailableError
 from instanter.events_log import EventsLog
-from instanter.keeper.commands import Command
+from instanter.keeper.commands import Command, Submit
 from instanter.keeper.loading import LoadBlock
 from instanter.keeper.publishing import PublishCatalogue, PublishModels
 from instanter.keeper.records import RecordKind
@@ -34,8 +33,6 @@ SOCKET_NAME: Final = "tools.sock"
 _LENGTH: Final = struct.Struct("<I")
 _SOCKET_PATH_SIZE_BYTES_MAX: Final = 107
 """What the address of a Unix socket can hold; longer paths go through the folder's descriptor."""
-
-Submit = Callable[[Command[Any]], Future[Any]]
 
 
 class ToolsDoor:

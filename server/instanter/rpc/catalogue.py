@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from instanter.catalogue.changes import Action, Change
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.errors import CATALOGUE_MISSING_MESSAGE, InvalidFieldError, NotFoundError
@@ -12,6 +10,7 @@ from instanter.keeper.publishing import CataloguePublisher
 from instanter.limits import CATALOGUE_FILES_MAX
 from instanter.rpc.front import BlockingMethod, CallContext, Lane, Service
 from instanter.rpc.names import CATALOGUE_NAME, check_catalogue_name
+from instanter.rpc.timestamps import make_timestamp
 from instanter.store.transaction import Readable
 from instanter.v1.catalogue_service_pb2 import (
     CATALOGUE_ACTION_CREATE,
@@ -167,11 +166,10 @@ def _read_files(request: ApplyCatalogueRequest) -> dict[str, str]:
 
 def _translate_catalogue(catalogue: CompiledCatalogue) -> Catalogue:
     """Return the basic view of a catalogue."""
-    seconds, nanos = divmod(catalogue.publish_time_ns, 1_000_000_000)
     return Catalogue(
         name=CATALOGUE_NAME,
         revision=catalogue.revision,
-        publish_time=Timestamp(seconds=seconds, nanos=nanos),
+        publish_time=make_timestamp(catalogue.publish_time_ns),
         schema_revision=catalogue.schema.revision,
         attribute_count=len(catalogue.schema.attributes),
         offer_count=len(catalogue.offers),

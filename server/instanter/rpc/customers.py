@@ -1,14 +1,13 @@
 """`CustomerService`: check the requests, call store and writer, translate the profiles."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.schema import MISSING_CODE, SCHEMA_EMPTY, Attribute, Schema
@@ -16,7 +15,7 @@ from instanter.catalogue.values import encode_value
 from instanter.clock import Clock
 from instanter.errors import ExhaustedError, InvalidFieldError
 from instanter.events.reading import DerivedReader
-from instanter.keeper.commands import Command
+from instanter.keeper.commands import Submit
 from instanter.keeper.customers import (
     DeleteCustomer,
     SlotChange,
@@ -38,6 +37,7 @@ from instanter.rpc.front import BlockingMethod, CallContext, DeferredMethod, Lan
 from instanter.rpc.names import format_customer_name, parse_customer_name
 from instanter.rpc.page_tokens import format_page_token, parse_page_token
 from instanter.rpc.request_ids import read_request_mark
+from instanter.rpc.timestamps import make_timestamp
 from instanter.store.activity import DERIVED, copy_activity
 from instanter.store.profiles import Profile, list_profiles, load_profile
 from instanter.store.records import key_of
@@ -53,11 +53,10 @@ from instanter.v1.customer_service_pb2 import (
     UpdateCustomerRequest,
 )
 
-Submit = Callable[[Command[Any], int | None], Future[Any]]
-"""Carries out a command, given its deadline."""
-
 READ_LANE: Final = Lane("read", threads=4, waiting_max=1_024)
 """Reading and translating a whole profile takes about a millisecond: too long for the loop."""
+
+_MS_NS: Final = 1_000_000
 
 
 class CustomerService:
@@ -393,11 +392,7 @@ def _translate_profile(profile: Profile, shown: Iterable[Attribute]) -> Customer
         revision=profile.revision,
     )
     if profile.revision:
-        customer.create_time.CopyFrom(_translate_time(profile.create_time_ms))
-        customer.update_time.CopyFrom(_translate_time(profile.update_time_ms))
+        customer.create_time.CopyFrom(make_timestamp(profile.create_time_ms * _MS_NS))
+        customer.update_time.CopyFrom(make_timestamp(profile.update_time_ms * _MS_NS))
     write_values(customer.attributes, shown, profile.slots)
     return customer
-
-
-def _translate_time(time_ms: int) -> Timestamp:
-    return Timestamp(seconds=time_ms // 1000, nanos=time_ms % 1000 * 1_000_000)

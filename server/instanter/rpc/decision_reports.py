@@ -17,6 +17,7 @@ from instanter.rpc.names import (
     parse_decision_name,
     parse_offer_name,
 )
+from instanter.rpc.timestamps import make_timestamp, read_time_ns
 from instanter.store.arm_figures import read_figures
 from instanter.store.transaction import Readable
 from instanter.v1 import decision_service_pb2 as messages
@@ -24,11 +25,8 @@ from instanter.v1 import decision_service_pb2 as messages
 REPORT_LANE: Final = Lane("decision-reports", threads=1, waiting_max=64)
 """One thread: what explains decisions belongs to one, and nobody reads two explanations at once."""
 
-_S_NS: Final = 1_000_000_000
-_DAY_S: Final = 86_400
+_DAY_NS: Final = 86_400_000_000_000
 _DAY_MAX: Final = (1 << 32) - 1
-_SECONDS_MAX: Final = 253_402_300_799
-"""9999-12-31T23:59:59Z, the latest time of a Timestamp."""
 
 
 class DecisionReports:
@@ -122,10 +120,9 @@ def _read_days(request: messages.ReportUpliftRequest) -> tuple[int, int]:
     """Return the days asked for, since 1970, the first included, the last excluded."""
     day_from, day_to = 0, _DAY_MAX
     if request.HasField("start_time"):
-        day_from = _read_seconds(request.start_time, "start_time") // _DAY_S
+        day_from = _read_ns(request.start_time, "start_time") // _DAY_NS
     if request.HasField("end_time"):
-        end_s = _read_seconds(request.end_time, "end_time") + (request.end_time.nanos > 0)
-        day_to = -(-end_s // _DAY_S)
+        day_to = -(-_read_ns(request.end_time, "end_time") // _DAY_NS)
         if request.HasField("start_time") and (
             request.end_time.ToNanoseconds() < request.start_time.ToNanoseconds()
         ):
@@ -138,15 +135,10 @@ def _read_days(request: messages.ReportUpliftRequest) -> tuple[int, int]:
     return day_from, day_to
 
 
-def _read_seconds(time: Timestamp, field: str) -> int:
-    if not (0 <= time.seconds <= _SECONDS_MAX and 0 <= time.nanos < _S_NS):
-        raise InvalidFieldError(
-            field,
-            f"{time.seconds} s {time.nanos} ns since 1970",
-            "a time from 1970 to 9999",
-            reason="TIME_OUT_OF_RANGE",
-        )
-    return time.seconds
+def _read_ns(time: Timestamp, field: str) -> int:
+    return read_time_ns(
+        time, field, expected="a time from 1970 to 9999", reason="TIME_OUT_OF_RANGE"
+    )
 
 
 def _unknown_offer(offer: str, names: list[str]) -> NotFoundError:
@@ -180,7 +172,7 @@ def _translate_explanation(found: Explanation) -> messages.ExplainDecisionRespon
     response = messages.ExplainDecisionResponse(
         name=format_decision_name(decision.decision_id.hex()),
         customer=format_customer_name(decision.customer_id),
-        decision_time=Timestamp(seconds=decision.time_ns // _S_NS, nanos=decision.time_ns % _S_NS),
+        decision_time=make_timestamp(decision.time_ns),
         channel=decision.channel,
         placement=decision.placement,
         arm=cast("messages.Arm.ValueType", decision.arm),

@@ -10,10 +10,14 @@ from instanter.errors import InvalidFieldError, place_field
 from instanter.keeper.attribution import OutcomeKind, OutcomeState
 from instanter.keeper.outcomes import Outcome
 from instanter.limits import BATCH_REQUESTS_MAX
+from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod
 from instanter.rpc.names import parse_customer_name, parse_decision_name, parse_offer_name
+from instanter.rpc.timestamps import read_time_ns
 from instanter.v1 import decision_service_pb2 as messages
-from instanter.v1.durability_pb2 import Durability
+
+_SECONDS_MAX: Final = (1 << 33) - 1
+"""In the year 2242; what is too far ahead of the clock the keeper knows."""
 
 _VALUE_MAX: Final = 10**15
 """Minor units: more than any single sale is worth, and sums of their squares stay exact."""
@@ -79,20 +83,13 @@ class OutcomeDesk:
                 f"1 to {BATCH_REQUESTS_MAX} outcomes",
                 reason="OUTCOME_COUNT_INVALID",
             )
-        if request.durability not in Durability.values():
-            raise InvalidFieldError(
-                "durability",
-                request.durability,
-                f"one of {', '.join(Durability.keys())}",
-                reason="DURABILITY_INVALID",
-            )
+        relaxed = read_relaxed(request.durability)
         outcomes: list[Outcome] = []
         for outcome in request.outcomes:
             try:
                 outcomes.append(_read_outcome(outcome))
             except InvalidFieldError as error:
                 raise place_field(error, f"outcomes[{len(outcomes)}]") from None
-        relaxed = request.durability == Durability.DURABILITY_RELAXED
         return self._record(tuple(outcomes), context.deadline_ns, relaxed=relaxed)
 
 
@@ -141,14 +138,13 @@ def _read_value(outcome: messages.Outcome, kind: OutcomeKind) -> int | None:
 
 def _read_time_ns(time: Timestamp) -> int:
     """Return nanoseconds since 1970; the keeper knows what is too late or too early."""
-    if not (0 <= time.seconds < 1 << 33 and 0 <= time.nanos < 1_000_000_000):
-        raise InvalidFieldError(
-            "outcome_time",
-            f"{time.seconds} s {time.nanos} ns since 1970",
-            "a time since 1970, in seconds and 0 to 999999999 ns",
-            reason="OUTCOME_TIME_INVALID",
-        )
-    return time.seconds * 1_000_000_000 + time.nanos
+    return read_time_ns(
+        time,
+        "outcome_time",
+        expected="a time since 1970, in seconds and 0 to 999999999 ns",
+        reason="OUTCOME_TIME_INVALID",
+        seconds_max=_SECONDS_MAX,
+    )
 
 
 def _translate_states(states: Sequence[OutcomeState]) -> messages.RecordOutcomesResponse:
