@@ -15,6 +15,7 @@ from instanter.catalogue.declarations import Declarations, read_declarations
 from instanter.catalogue.derivations import DerivationCompiler, find_codes
 from instanter.catalogue.event_evolution import evolve_events
 from instanter.catalogue.evolution import evolve_schema
+from instanter.catalogue.fraud_compilation import FraudCompiler
 from instanter.catalogue.problems import Problems
 from instanter.catalogue.program_builder import ProgramBuilder, ProgramTooLargeError, Truth
 from instanter.catalogue.rule_declarations import compile_rule
@@ -89,9 +90,13 @@ def compile_catalogue(
     conditions.read(declarations.attributes)
     policy = resolve_contact_policy(declarations, schema, reader, warnings)
     rules = _compile_rules(declarations, schema, files, problems)
+    before = previous.fraud if previous else None
+    fraud = FraudCompiler(schema, files, problems, warnings, before, revision).compile(
+        declarations.fraud
+    )
     problems.check()
     assert rules is not None, "without problems there is a program"
-    if not declarations.offers:
+    if not declarations.offers and fraud is None:
         warnings.append("there are no offers: every decision will be empty")
     derived = conditions.build(
         previous.derivations if previous else (), previous.state_id_next if previous else 1
@@ -103,6 +108,7 @@ def compile_catalogue(
         derivations=derived.derivations,
         state_id_next=derived.state_id_next,
         contact_policy=policy,
+        fraud=fraud,
     )
     return Compilation(catalogue, find_changes(previous, catalogue), tuple(warnings))
 

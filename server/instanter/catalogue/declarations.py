@@ -8,6 +8,7 @@ from instanter.catalogue.attribute_declarations import AttributeReader, Declared
 from instanter.catalogue.contact_policy_declarations import DeclaredPolicy, PolicyReader
 from instanter.catalogue.currencies import find_minor_digits
 from instanter.catalogue.event_declarations import DeclaredEvent, EventReader
+from instanter.catalogue.fraud_declarations import DeclaredFraud, FraudReader
 from instanter.catalogue.offer_declarations import DeclaredOffer, OfferReader
 from instanter.catalogue.problems import Problems
 from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
@@ -18,7 +19,7 @@ from instanter.catalogue.yaml_tree import Node, Scalar, parse_yaml
 
 _SECTIONS = (
     "attributes", "events", "offers", "channels", "contact_policy", "holdout", "arms", "outcomes",
-    "learning", "currency",
+    "learning", "currency", "fraud",
 )  # fmt: skip
 _HOLDOUT_KEYS = ("rate", "salt")
 _RATES = NumberRange(0.0, 1.0, high_included=False)
@@ -47,6 +48,8 @@ class Declarations:
         As declared; None when there is none.
     arms, outcome_rules, learning_rules
         As declared, or their defaults.
+    fraud
+        The check at the till; None when nothing is declared.
     """
 
     attributes: tuple[DeclaredAttribute, ...]
@@ -60,6 +63,7 @@ class Declarations:
     arms: Arms
     outcome_rules: OutcomeRules
     learning_rules: LearningRules
+    fraud: DeclaredFraud | None
 
 
 def read_declarations(files: Mapping[str, str], problems: Problems) -> Declarations:
@@ -101,6 +105,7 @@ def read_declarations(files: Mapping[str, str], problems: Problems) -> Declarati
         learning_rules=response.read_learning(
             _check_once(sections["learning"], "learning", reader)
         ),
+        fraud=FraudReader(reader).read(sections["fraud"]),
     )
 
 

@@ -5,6 +5,7 @@ and codes of category values, and are never rewritten. So all three are only eve
 is no longer declared stays, withdrawn, and has its number back when it is declared again.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from instanter import limits
@@ -12,6 +13,7 @@ from instanter.catalogue.codes import keep_codes
 from instanter.catalogue.event_declarations import DeclaredEvent
 from instanter.catalogue.events import EventField, EventKind
 from instanter.catalogue.problems import Problems
+from instanter.catalogue.yaml_tree import Node
 
 
 def evolve_events(
@@ -37,7 +39,21 @@ def evolve_events(
     for item in declared:
         name = item.event.name
         old = kinds.get(name, EventKind(name, len(kinds) + 1, ()))
-        fields = _evolve_fields(item, old.fields, problems, warnings)
+        fields = evolve_fields(
+            item.event.fields,
+            item.field_nodes,
+            old.fields,
+            f"events/{name}.fields",
+            problems,
+            warnings,
+        )
+        if len(fields) > limits.EVENT_FIELDS_MAX:
+            message = (
+                f"has {len(fields):,} fields, withdrawn ones included; at most "
+                f"{limits.EVENT_FIELDS_MAX}"
+            )
+            place = f"events/{name}.fields"
+            problems.add(item.node.file, item.node.line, place, "", message)
         kinds[name] = replace(item.event, code=old.code, fields=fields)
     if len(kinds) > limits.EVENT_KINDS_MAX:
         message = (
@@ -53,16 +69,31 @@ def _withdraw(event: EventKind) -> EventKind:
     return replace(event, fields=fields, withdrawn=True)
 
 
-def _evolve_fields(
-    item: DeclaredEvent,
+def evolve_fields(
+    declared: tuple[EventField, ...],
+    nodes: Mapping[str, Node],
     previous: tuple[EventField, ...],
+    where: str,
     problems: Problems,
     warnings: list[str],
 ) -> tuple[EventField, ...]:
+    """Return fields in the order of their indexes, those withdrawn included.
+
+    Parameters
+    ----------
+    declared, nodes
+        The fields, without indexes, and where each stands.
+    previous
+        Those of the catalogue in force.
+    where
+        Path of the fields, for messages.
+    problems, warnings
+        As for `evolve_events`.
+    """
     fields = {old.name: replace(old, withdrawn=True) for old in previous}
-    for new in item.event.fields:
-        node = item.field_nodes[new.name]
-        path = f"events/{item.event.name}.fields/{new.name}"
+    for new in declared:
+        node = nodes[new.name]
+        path = f"{where}/{new.name}"
         old = fields.get(new.name)
         if old is not None and old.kind is not new.kind:
             message = (
@@ -85,11 +116,4 @@ def _evolve_fields(
             problems.add(node.file, node.line, f"{path}.values", "", message)
         index = len(fields) if old is None else old.index
         fields[new.name] = replace(new, index=index, values=values, withdrawn_codes=codes)
-    if len(fields) > limits.EVENT_FIELDS_MAX:
-        message = (
-            f"has {len(fields):,} fields, withdrawn ones included; at most "
-            f"{limits.EVENT_FIELDS_MAX}"
-        )
-        place = f"events/{item.event.name}.fields"
-        problems.add(item.node.file, item.node.line, place, "", message)
     return tuple(fields.values())

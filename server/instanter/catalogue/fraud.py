@@ -305,8 +305,6 @@ class FraudPolicy:
         The programs of the velocities' conditions on transactions and on labels.
     reads_profile
         Whether a rule names an attribute of the profile.
-    state_id_next, rule_code_next, model_id_next
-        The next numbers: above all that were ever used.
     """
 
     fields: tuple[EventField, ...]
@@ -321,6 +319,3 @@ class FraudPolicy:
     attempt_program: RuleProgram
     label_program: RuleProgram
     reads_profile: bool
-    state_id_next: int
-    rule_code_next: int
-    model_id_next: int

@@ -31,6 +31,22 @@ from instanter.catalogue.contact_policy import (
     QuietHours,
 )
 from instanter.catalogue.events import Aggregation, Derivation, EventField, EventKind
+from instanter.catalogue.fraud import (
+    CompromisedTerminal,
+    FraudModel,
+    FraudPolicy,
+    FraudRule,
+    FraudSettings,
+    Guard,
+    Hotlists,
+    StandIn,
+    TerminalPlace,
+    Threshold,
+    Travel,
+    Velocity,
+    VelocityFunction,
+)
+from instanter.catalogue.fraud_words import EntityKind, ListKind
 from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
 from instanter.catalogue.rule_program import RuleProgram
 from instanter.catalogue.schema import (
@@ -42,11 +58,11 @@ from instanter.catalogue.schema import (
 )
 from instanter.errors import DamagedError, PreconditionError
 
-FORMAT = 2
+FORMAT = 3
 """Format of the bytes that `to_bytes` writes; it grows when an older reader would misread them.
 
 Format 1 knew no events, nothing that follows from them, no contact policy and no learning rules;
-it is read with their defaults.
+format 2 knew no check at the till. Both are read with the defaults.
 """
 
 _T = TypeVar("_T")
@@ -72,6 +88,7 @@ def to_bytes(catalogue: CompiledCatalogue) -> bytes:
         document[name] = _pack_row(getattr(catalogue, name))
     document["derivations"] = [_pack_row(derivation) for derivation in catalogue.derivations]
     document["state_id_next"] = catalogue.state_id_next
+    document["fraud"] = None if catalogue.fraud is None else _pack_row(catalogue.fraud)
     body: bytes = msgpack.packb(document, use_bin_type=True)
     return _HEAD.pack(_MAGIC, FORMAT, zlib.crc32(body)) + body
 
@@ -142,7 +159,9 @@ def _unpack_schema(packed: dict[str, Any]) -> Schema:
 
 def _unpack_later(document: Document) -> dict[str, Any]:
     """Return what format 1 did not know."""
+    fraud = document.get("fraud")
     return {
+        "fraud": None if fraud is None else _unpack_row(FraudPolicy, fraud),
         "events": tuple(_unpack_row(EventKind, row) for row in document["events"]),
         "event_programs": {
             name: RuleProgram(**_unpack_arrays(packed))
@@ -167,8 +186,34 @@ _PARTS: dict[tuple[type, str], type] = {
     (ContactPolicy, "cool_offs"): CoolOff,
     (ContactPolicy, "quiet_hours"): QuietHours,
     (ContactPolicy, "consents"): Consent,
+    (FraudPolicy, "fields"): EventField,
+    (FraudPolicy, "velocities"): Velocity,
+    (FraudPolicy, "rules"): FraudRule,
+    (FraudPolicy, "thresholds"): Threshold,
+    (FraudPolicy, "terminals"): TerminalPlace,
 }
 """Fields that hold rows themselves."""
+
+_PART: dict[tuple[type, str], type] = {
+    (FraudPolicy, "model"): FraudModel,
+    (FraudPolicy, "settings"): FraudSettings,
+    (FraudRule, "guard"): Guard,
+    (FraudSettings, "hotlists"): Hotlists,
+    (FraudSettings, "stand_in"): StandIn,
+    (FraudSettings, "travel"): Travel,
+    (FraudSettings, "compromised_terminal"): CompromisedTerminal,
+    (FraudSettings, "guard"): Guard,
+}
+"""Fields that hold one row, or None."""
+
+_PROGRAMS = frozenset(
+    {
+        (FraudPolicy, "program"),
+        (FraudPolicy, "attempt_program"),
+        (FraudPolicy, "label_program"),
+    }
+)
+"""Fields that hold a rule program."""
 
 _WORDS: dict[tuple[type, str], Callable[[Any], Any]] = {
     (Attribute, "kind"): AttributeKind,
@@ -181,6 +226,9 @@ _WORDS: dict[tuple[type, str], Callable[[Any], Any]] = {
     (Cap, "scope"): ContactScope,
     (CoolOff, "cause"): CoolOffCause,
     (CoolOff, "scope"): ContactScope,
+    (Velocity, "per"): EntityKind,
+    (Velocity, "function"): VelocityFunction,
+    (Hotlists, "expected"): lambda kinds: tuple(ListKind(kind) for kind in kinds),
 }
 """Fields that msgpack brings back as something plainer than they were."""
 
@@ -190,8 +238,13 @@ def _pack_row(holder: Any) -> list[Any]:
     row: list[Any] = []
     for field in fields(holder):
         value = getattr(holder, field.name)
-        if (type(holder), field.name) in _PARTS:
+        place = (type(holder), field.name)
+        if place in _PARTS:
             value = [_pack_row(part) for part in value]
+        elif place in _PART and value is not None:
+            value = _pack_row(value)
+        elif place in _PROGRAMS:
+            value = _pack_arrays(value)
         row.append(sorted(value) if isinstance(value, frozenset) else value)
     return row
 
@@ -204,6 +257,10 @@ def _unpack_row(kind: type[_T], row: tuple[Any, ...]) -> _T:
         part, word = _PARTS.get((kind, name)), _WORDS.get((kind, name))
         if part is not None:
             value = tuple(_unpack_row(part, one) for one in value)
+        elif (kind, name) in _PART and value is not None:
+            value = _unpack_row(_PART[kind, name], value)
+        elif (kind, name) in _PROGRAMS:
+            value = RuleProgram(**_unpack_arrays(value))
         values[name] = value if word is None else word(value)
     return kind(**values)
 
