@@ -45,7 +45,8 @@ from instanter.keeper.loading import LoadBlock
 from instanter.keeper.opening import KeptStore
 from instanter.keeper.outcomes import Outcome
 from instanter.keeper.published import PublishedCatalogue
-from instanter.keeper.publishing import CataloguePublisher, PublishModels
+from instanter.keeper.publishing import CataloguePublisher, PublishDocument
+from instanter.keeper.records import RecordKind
 from instanter.metrics import Metrics
 from instanter.store.environment import Environment
 from instanter.store.profiles import put_block
@@ -286,7 +287,8 @@ def _answer_online(
         )
         publisher.apply(files, validate_only=False, expected_revision=None, deadline_ns=None)
         models = ModelSet(plan, LearnerSettings(), {})
-        kept.keeper.submit(PublishModels(models.to_bytes())).result()
+        command = PublishDocument(RecordKind.PUBLISH_MODELS, models.to_bytes())
+        kept.keeper.submit(command).result()
         tables = load_tables(kept.state)
         assert tables is not None
         engine = DecisionEngine(

@@ -16,7 +16,9 @@ from instanter.decision.questions import Decision, Question
 from instanter.keeper.attribution import OutcomeKind, OutcomeState
 from instanter.keeper.customers import SlotChange, UpdateCustomer
 from instanter.keeper.outcomes import Outcome
-from instanter.keeper.publishing import PublishModels
+from instanter.keeper.published import PublishedCatalogue
+from instanter.keeper.publishing import PublishDocument
+from instanter.keeper.records import RecordKind
 from tests.keeper.desk import Desk
 
 SECOND_NS = 1_000_000_000
@@ -60,6 +62,7 @@ class Answers:
         self.clock = clock
         self.desk = Desk(folder, clock)
         self.kept = self.desk.kept
+        self.published = PublishedCatalogue()
         self.held_back: list[bytes] | None = None
 
     def publish(self, files: dict[str, str] = SHOP) -> None:
@@ -91,7 +94,7 @@ class Answers:
     def catalogue(self) -> CompiledCatalogue:
         """The catalogue in force."""
         with self.kept.state.read() as transaction:
-            found = self.kept.published.load(transaction)
+            found = self.published.load(transaction)
         assert found is not None
         return found
 
@@ -117,7 +120,8 @@ class Answers:
 
     def publish_models(self, models: ModelSet) -> None:
         """Publish models and decide by them."""
-        self.desk.keeper.submit(PublishModels(models.to_bytes())).result(20)
+        command = PublishDocument(RecordKind.PUBLISH_MODELS, models.to_bytes())
+        self.desk.keeper.submit(command).result(20)
         self.refresh()
 
     def decide(

@@ -19,7 +19,8 @@ from instanter.data.fit import FitOptions, FitReport, fit_file
 from instanter.decision.models import ModelSet
 from instanter.decision.published import find_revisions, load_models
 from instanter.errors import nearest, show
-from instanter.keeper.publishing import PublishModels
+from instanter.keeper.publishing import PublishDocument
+from instanter.keeper.records import RecordKind
 
 
 def fit(
@@ -94,7 +95,8 @@ def _find_prior(catalogue: CompiledCatalogue, name: str) -> float:
 
 def _publish(store: WritableStore, models: ModelSet, revision: int) -> int:
     """Publish on top of the revision that was read, so that nobody's models are lost."""
-    published: int = store.submit(PublishModels(models.to_bytes(), revision)).result()
+    command = PublishDocument(RecordKind.PUBLISH_MODELS, models.to_bytes(), revision)
+    published: int = store.submit(command).result()
     return published
 
 

@@ -9,7 +9,7 @@ from instanter.keeper.decisions import apply_decisions
 from instanter.keeper.events import apply_events
 from instanter.keeper.loading import apply_load_block
 from instanter.keeper.outcomes import apply_outcomes
-from instanter.keeper.publishing import apply_catalogue, apply_models
+from instanter.keeper.publishing import apply_document
 from instanter.keeper.records import RecordKind
 from instanter.keeper.ticking import apply_plan, apply_tick
 from instanter.keeper.voiding import apply_void
@@ -19,8 +19,8 @@ from instanter.store.transaction import Transaction
 APPLY: Final[dict[int, Apply]] = {
     RecordKind.UPDATE_CUSTOMER: apply_update,
     RecordKind.DELETE_CUSTOMER: apply_delete,
-    RecordKind.PUBLISH_CATALOGUE: apply_catalogue,
-    RecordKind.PUBLISH_MODELS: apply_models,
+    RecordKind.PUBLISH_CATALOGUE: apply_document,
+    RecordKind.PUBLISH_MODELS: apply_document,
     RecordKind.LOAD_BLOCK: apply_load_block,
     RecordKind.EVENTS: apply_events,
     RecordKind.DECISIONS: apply_decisions,

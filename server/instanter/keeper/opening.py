@@ -37,20 +37,9 @@ class KeptStore:
         Records decisions and their outcomes.
     ticker
         Looks for what time alone brings about.
-    published
-        The catalogue as the keeper knows it.
     """
 
-    __slots__ = (
-        "_lock",
-        "keeper",
-        "learner",
-        "log",
-        "published",
-        "response",
-        "state",
-        "ticker",
-    )
+    __slots__ = ("_lock", "keeper", "learner", "log", "response", "state", "ticker")
 
     def __init__(
         self,
@@ -58,7 +47,6 @@ class KeptStore:
         state: State,
         log: Log,
         keeper: Keeper,
-        published: PublishedCatalogue,
         learner: Learner,
         response: ResponseDesk,
         ticker: Ticker,
@@ -67,7 +55,6 @@ class KeptStore:
         self.state = state
         self.log = log
         self.keeper = keeper
-        self.published = published
         self.learner = learner
         self.response = response
         self.ticker = ticker
@@ -126,7 +113,6 @@ class KeptStore:
                 on_torn=on_torn,
                 read_from=state.folded_sequence() + 1,
             )
-            published = PublishedCatalogue(is_told=True)
             learner = Learner(
                 audience=LiveScores(folder, state, clock=clock),
                 events_log=events_log,
@@ -135,7 +121,7 @@ class KeptStore:
             keeper = Keeper(
                 state,
                 log,
-                context=ApplyContext(published),
+                context=ApplyContext(PublishedCatalogue(is_told=True)),
                 clock=clock,
                 metrics=metrics,
                 events_log=events_log,
@@ -163,7 +149,7 @@ class KeptStore:
             events_log.info("log_replayed", record_count=replayed_count)
         response.start()
         ticker.start()
-        return cls(lock, state, log, keeper, published, learner, response, ticker)
+        return cls(lock, state, log, keeper, learner, response, ticker)
 
     def __enter__(self) -> Self:
         """Return the store itself."""

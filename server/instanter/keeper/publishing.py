@@ -24,6 +24,12 @@ from instanter.store.transaction import Readable, Transaction
 
 _TRIES: Final = 3
 
+_DOCUMENTS: Final[dict[int, str]] = {
+    RecordKind.PUBLISH_CATALOGUE: CATALOGUE,
+    RecordKind.PUBLISH_MODELS: MODELS,
+}
+"""What a record of each kind publishes."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Publication:
@@ -137,7 +143,8 @@ class CataloguePublisher:
             files, body, revision=revision + 1, publish_time_ns=self._clock.now_ns()
         )
         if not validate_only and (compiled.changes or not revision):
-            self._submit(PublishCatalogue(compiled.body, revision), deadline_ns).result()
+            command = PublishDocument(RecordKind.PUBLISH_CATALOGUE, compiled.body, revision)
+            self._submit(command, deadline_ns).result()
             self._on_published()
             with self._store.read() as transaction:
                 in_force = self._published.load(transaction)
@@ -145,63 +152,22 @@ class CataloguePublisher:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PublishCatalogue:
-    """Makes a compiled catalogue the current one.
+class PublishDocument:
+    """Makes a compiled catalogue, or propensity models, the current ones.
 
     Attributes
     ----------
+    kind
+        Which of them: `PUBLISH_CATALOGUE` or `PUBLISH_MODELS`.
     body
-        The catalogue, serialized.
+        The document, serialized.
     expected_revision
-        The revision it was compiled on top of, 0 for none.
+        The revision that it goes on from, 0 for none; None to publish in any case.
     """
 
-    body: bytes
-    expected_revision: int
-
-    @property
-    def kind(self) -> RecordKind:
-        """Kind of its record."""
-        return RecordKind.PUBLISH_CATALOGUE
-
-    def prepare(self, transaction: Transaction, now_ns: int, context: ApplyContext) -> bytes:
-        """Check the revision, and return the body of its record.
-
-        Raises
-        ------
-        ConflictError
-            The current revision is another one.
-        """
-        del now_ns, context
-        check_revision(transaction, CATALOGUE, self.expected_revision)
-        return pack_body({"document": self.body})
-
-
-def apply_catalogue(transaction: Transaction, record: LogRecord, context: ApplyContext) -> int:
-    """Publish a catalogue and return its revision."""
-    context.published.forget()
-    return publish(transaction, CATALOGUE, unpack_body(record)["document"], record.time_ns)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PublishModels:
-    """Makes propensity models the current ones.
-
-    Attributes
-    ----------
-    body
-        The models, serialized.
-    expected_revision
-        The revision they go on from, 0 for none; None to publish in any case.
-    """
-
+    kind: RecordKind
     body: bytes
     expected_revision: int | None = None
-
-    @property
-    def kind(self) -> RecordKind:
-        """Kind of its record."""
-        return RecordKind.PUBLISH_MODELS
 
     def prepare(self, transaction: Transaction, now_ns: int, context: ApplyContext) -> bytes:
         """Check the revision, and return the body of its record.
@@ -213,14 +179,16 @@ class PublishModels:
         """
         del now_ns, context
         if self.expected_revision is not None:
-            check_revision(transaction, MODELS, self.expected_revision)
+            check_revision(transaction, _DOCUMENTS[self.kind], self.expected_revision)
         return pack_body({"document": self.body})
 
 
-def apply_models(transaction: Transaction, record: LogRecord, context: ApplyContext) -> int:
-    """Publish models and return their revision."""
-    del context
-    return publish(transaction, MODELS, unpack_body(record)["document"], record.time_ns)
+def apply_document(transaction: Transaction, record: LogRecord, context: ApplyContext) -> int:
+    """Publish a document and return its revision."""
+    document = _DOCUMENTS[record.kind]
+    if document == CATALOGUE:
+        context.published.forget()
+    return publish(transaction, document, unpack_body(record)["document"], record.time_ns)
 
 
 def _check_expected(revision: int, expected_revision: int | None) -> None:

@@ -23,7 +23,7 @@ from instanter.errors import InstanterError, PreconditionError, UnavailableError
 from instanter.events_log import EventsLog
 from instanter.keeper.commands import Command, Submit
 from instanter.keeper.loading import LoadBlock
-from instanter.keeper.publishing import PublishCatalogue, PublishModels
+from instanter.keeper.publishing import PublishDocument
 from instanter.keeper.records import RecordKind
 from instanter.limits import LOG_RECORD_SIZE_BYTES_MAX, TOOLS_CONNECTIONS_MAX
 from instanter.store.profiles import BlockResult
@@ -209,7 +209,7 @@ def _pack_command(command: Command[Any]) -> dict[str, Any]:
                 "mask": None if mask is None else mask.tobytes(),
                 "schema_revision": command.schema_revision,
             }
-        case PublishCatalogue() | PublishModels():
+        case PublishDocument():
             return packed | {"body": command.body, "expected": command.expected_revision}
         case _:
             raise AssertionError(f"tools do not send {command.kind!r}")
@@ -225,10 +225,8 @@ def _read_command(packed: dict[str, Any]) -> Command[Any]:
                 None if mask is None else np.frombuffer(mask, np.bool_),
                 packed["schema_revision"],
             )
-        case RecordKind.PUBLISH_CATALOGUE:
-            return PublishCatalogue(packed["body"], packed["expected"])
-        case RecordKind.PUBLISH_MODELS:
-            return PublishModels(packed["body"], packed["expected"])
+        case RecordKind.PUBLISH_CATALOGUE | RecordKind.PUBLISH_MODELS as kind:
+            return PublishDocument(RecordKind(kind), packed["body"], packed["expected"])
     raise ValueError(f"tools do not send records of kind {packed['kind']}")
 
 

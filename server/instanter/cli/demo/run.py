@@ -28,7 +28,8 @@ from instanter.cli.store_access import load_schema, make_block_writer, open_to_w
 from instanter.client import Client
 from instanter.clock import Clock, SystemClock
 from instanter.data.load import LoadProgress, load_customers
-from instanter.keeper.publishing import PublishModels
+from instanter.keeper.publishing import PublishDocument
+from instanter.keeper.records import RecordKind
 
 _CONCURRENCY = 8
 _VIEW_INTERVAL_S = 0.25
@@ -194,7 +195,7 @@ def _fill(world: World, folder: Path, target: str, seed: int) -> None:
             )
         with show_progress("5 of 5: learning from a random past", "offers", clock) as tell:
             models = learn_models(world, schema, store.readable, seed + 1, tell)
-        store.submit(PublishModels(models.to_bytes())).result()
+        store.submit(PublishDocument(RecordKind.PUBLISH_MODELS, models.to_bytes())).result()
     _await_models(target, clock)
 
 
