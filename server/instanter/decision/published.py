@@ -44,15 +44,15 @@ NOTHING_PUBLISHED = Revisions(0, 0)
 """Before the first publication."""
 
 
-def find_revisions(environment: Readable) -> Revisions:
+def find_revisions(store: Readable) -> Revisions:
     """Return the revisions that are published now. Costs a few µs, so it can be polled."""
-    with environment.read() as transaction:
+    with store.read() as transaction:
         models = current_revision(transaction, MODELS)
         plan = b"" if models else load_plan_digest(transaction)
         return Revisions(current_revision(transaction, CATALOGUE), models, plan)
 
 
-def load_catalogue(environment: Readable) -> CompiledCatalogue | None:
+def load_catalogue(store: Readable) -> CompiledCatalogue | None:
     """Return the published catalogue, or None before the first publication.
 
     Raises
@@ -62,19 +62,19 @@ def load_catalogue(environment: Readable) -> CompiledCatalogue | None:
     PreconditionError
         A newer version wrote it.
     """
-    with environment.read() as transaction:
+    with store.read() as transaction:
         found = load_current(transaction, CATALOGUE)
     return serialization.from_bytes(found[1]) if found else None
 
 
 def load_models(
-    environment: Readable, on_refused: OnRefused | None = None
+    store: Readable, on_refused: OnRefused | None = None
 ) -> tuple[int, ModelSet | None]:
     """Return the revision of the published models and the models; 0 and None where there are none.
 
     Parameters
     ----------
-    environment
+    store
         The store.
     on_refused
         Called with the error of each revision that cannot be read, and the one before it is taken:
@@ -85,11 +85,11 @@ def load_models(
     DamagedError, PreconditionError
         As for the catalogue, without `on_refused`.
     """
-    with environment.read() as transaction:
+    with store.read() as transaction:
         kept = kept_revisions(transaction, MODELS)
     for revision in reversed(kept):
         try:
-            with environment.read() as transaction:
+            with store.read() as transaction:
                 found = load_revision(transaction, MODELS, revision)
             # A publication in between may have dropped the oldest.
             if found is not None:
@@ -102,7 +102,7 @@ def load_models(
 
 
 def load_tables(
-    environment: Readable, on_refused: OnRefused | None = None, live_folder: Path | None = None
+    store: Readable, on_refused: OnRefused | None = None, live_folder: Path | None = None
 ) -> DecisionTables | None:
     """Read what is published and lay it out; None while there is no catalogue.
 
@@ -111,7 +111,7 @@ def load_tables(
 
     Parameters
     ----------
-    environment
+    store
         The store.
     on_refused
         As in `load_models`.
@@ -120,13 +120,13 @@ def load_tables(
         follow it; otherwise they say where it will be. None for tables that follow nothing: they
         know what had been learned when the store was last folded.
     """
-    catalogue = load_catalogue(environment)
+    catalogue = load_catalogue(store)
     if catalogue is None:
         return None
-    revision, models = load_models(environment, on_refused)
+    revision, models = load_models(store, on_refused)
     states: dict[str, bytes] = {}
     try:
-        with environment.read() as transaction:
+        with store.read() as transaction:
             plan = load_plan(transaction) if models is None else None
             states = load_states(transaction)
         if plan is not None:

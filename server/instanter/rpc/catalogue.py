@@ -42,7 +42,7 @@ class CatalogueService:
 
     Parameters
     ----------
-    environment
+    store
         The store that is read.
     published
         Knows the catalogue in force.
@@ -54,13 +54,13 @@ class CatalogueService:
 
     def __init__(
         self,
-        environment: Readable,
+        store: Readable,
         *,
         published: PublishedCatalogue,
         publisher: CataloguePublisher,
         lane: Lane,
     ) -> None:
-        self._environment = environment
+        self._store = store
         self._published = published
         self._publisher = publisher
         self._lane = lane
@@ -99,7 +99,7 @@ class CatalogueService:
             raise InvalidFieldError(
                 "view", request.view, "a view of the contract", reason="VIEW_INVALID"
             )
-        with self._environment.read() as transaction:
+        with self._store.read() as transaction:
             catalogue = self._published.load(transaction)
         if catalogue is None:
             raise NotFoundError(CATALOGUE_MISSING_MESSAGE, reason="CATALOGUE_NOT_FOUND")
