@@ -344,7 +344,8 @@ class AssessTransactionRequest(_message.Message):
     FIELDS_FIELD_NUMBER: _builtins.int
     transaction_id: _builtins.str
     """Id of the transaction, given by its sender and the same in every retry: 1 to 64 printable
-    ASCII characters without `/`, a UUID for example.
+    ASCII characters without `/`, a UUID for example. The transaction's resource name is
+    `transactions/{transaction_id}` from then on.
     """
     card_token: _builtins.str
     """The token that stands for the card: 1 to 128 printable ASCII characters without `/`. Never the
@@ -384,9 +385,9 @@ class AssessTransactionRequest(_message.Message):
     """
     @_builtins.property
     def transaction_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened. Default (unset): when the server takes it. Everything is assessed as of this
-        time. Further from the server's time than the catalogue's `clock` allows, the stand-in for
-        CLOCK_JUMPED answers; before 1970 it is refused with INVALID_ARGUMENT.
+        """When it happened, by the terminal's clock, and the same in every retry. Everything is assessed
+        as of this time. Further from the server's time than the catalogue's `clock` allows, the
+        stand-in for CLOCK_JUMPED answers; before 1970 it is refused with INVALID_ARGUMENT.
         """
 
     @_builtins.property
@@ -432,7 +433,6 @@ class AssessTransactionResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    TRANSACTION_FIELD_NUMBER: _builtins.int
     DISPOSITION_FIELD_NUMBER: _builtins.int
     RISK_FIELD_NUMBER: _builtins.int
     FRAUD_PROBABILITY_FIELD_NUMBER: _builtins.int
@@ -441,12 +441,9 @@ class AssessTransactionResponse(_message.Message):
     FRAUD_RULES_FIELD_NUMBER: _builtins.int
     STAND_IN_CAUSES_FIELD_NUMBER: _builtins.int
     CASE_FIELD_NUMBER: _builtins.int
-    TRANSACTION_TIME_FIELD_NUMBER: _builtins.int
     DURABILITY_FIELD_NUMBER: _builtins.int
     CATALOGUE_REVISION_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
-    transaction: _builtins.str
-    """Resource name of the transaction, `transactions/{transaction}`."""
     disposition: Global___Disposition.ValueType
     """What to do."""
     risk: _builtins.float
@@ -485,14 +482,9 @@ class AssessTransactionResponse(_message.Message):
         decided.
         """
 
-    @_builtins.property
-    def transaction_time(self) -> _timestamp_pb2.Timestamp:
-        """The time as of which it was assessed."""
-
     def __init__(
         self,
         *,
-        transaction: _builtins.str = ...,
         disposition: Global___Disposition.ValueType = ...,
         risk: _builtins.float = ...,
         fraud_probability: _builtins.float = ...,
@@ -501,14 +493,13 @@ class AssessTransactionResponse(_message.Message):
         fraud_rules: _abc.Iterable[_builtins.str] | None = ...,
         stand_in_causes: _abc.Iterable[Global___StandInCause.ValueType] | None = ...,
         case: _builtins.str = ...,
-        transaction_time: _timestamp_pb2.Timestamp | None = ...,
         durability: _durability_pb2.Durability.ValueType = ...,
         catalogue_revision: _builtins.int = ...,
         duplicate: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["transaction_time", b"transaction_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "catalogue_revision", b"catalogue_revision", "disposition", b"disposition", "duplicate", b"duplicate", "durability", b"durability", "fraud_probability", b"fraud_probability", "fraud_rules", b"fraud_rules", "reasons", b"reasons", "risk", b"risk", "source", b"source", "stand_in_causes", b"stand_in_causes", "transaction", b"transaction", "transaction_time", b"transaction_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "catalogue_revision", b"catalogue_revision", "disposition", b"disposition", "duplicate", b"duplicate", "durability", b"durability", "fraud_probability", b"fraud_probability", "fraud_rules", b"fraud_rules", "reasons", b"reasons", "risk", b"risk", "source", b"source", "stand_in_causes", b"stand_in_causes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
