@@ -5,7 +5,7 @@ import numpy as np
 from instanter.catalogue.events import as_attribute
 from instanter.catalogue.schema import MISSING_CODE
 from instanter.catalogue.values import encode_value
-from instanter.kernels.eligibility import evaluate_program
+from tests.catalogue.worlds import run_program
 
 EVENTS = """\
 events:
@@ -81,7 +81,6 @@ EVENT_FILES = {
 }
 
 
-@np.errstate(all="ignore")  # kernels divide as IEEE says, with or without their compiler
 def evaluate_condition(catalogue, attribute, values, now_s=0.0):
     """Return the truth (0, 1, 2) of a derived attribute's condition on one event."""
     (derivation,) = (d for d in catalogue.derivations if d.attribute == attribute)
@@ -92,24 +91,5 @@ def evaluate_condition(catalogue, attribute, values, now_s=0.0):
             value = values[field.name]
             row[field.index] = encode_value(as_attribute(field), value, field.name)
     program = catalogue.event_programs[event.name]
-    truths = np.full(program.truth_count, 9, np.uint8)
-    evaluate_program(
-        np.zeros(0, np.uint32),
-        row,
-        now_s,
-        program.constants,
-        program.input_slot,
-        program.input_source,
-        program.term_op,
-        program.term_a,
-        program.term_b,
-        program.predicate_value,
-        program.predicate_low,
-        program.predicate_high,
-        program.predicate_missing,
-        program.node_start,
-        program.node_literal,
-        np.zeros(program.value_count),
-        truths,
-    )
+    truths = run_program(program, np.zeros(0, np.uint32), row, now_s)
     return int(truths[derivation.condition_literal])

@@ -93,10 +93,8 @@ def make_rows(schema, values):
 
 
 @np.errstate(all="ignore")  # kernels divide as IEEE says, with or without their compiler
-def evaluate_rules(catalogue, values, now_s=0.0):
-    """Return the truth (0, 1, 2) of each offer's eligibility, offers in the order r0, r1, …"""
-    program = catalogue.program
-    slots, context = make_rows(catalogue.schema, values)
+def run_program(program, slots, context, now_s):
+    """Return the truth (0, 1, 2) of each literal of a compiled program."""
     truths = np.full(program.truth_count, 9, np.uint8)
     evaluate_program(
         slots,
@@ -117,6 +115,14 @@ def evaluate_rules(catalogue, values, now_s=0.0):
         np.zeros(program.value_count),
         truths,
     )
+    return truths
+
+
+def evaluate_rules(catalogue, values, now_s=0.0):
+    """Return the truth (0, 1, 2) of each offer's eligibility, offers in the order r0, r1, …"""
+    program = catalogue.program
+    slots, context = make_rows(catalogue.schema, values)
+    truths = run_program(program, slots, context, now_s)
     found = {
         int(offer.name[1:]): int(truths[literal])
         for offer, literal in zip(catalogue.offers, catalogue.rule_literal[0], strict=True)
