@@ -37,6 +37,7 @@ from instanter.kernels.decision import (
     TOLD_KEPT,
     TOLD_REASONS,
 )
+from instanter.limits import BATCH_TURN_MAX
 
 Recorder = Callable[[bytes], object]
 """Takes the document of a turn; it must not wait for anything."""
@@ -48,6 +49,7 @@ DECISION_ID_SIZE_BYTES: Final = 16
 """Bytes of a decision's id: prefix 8, turn 6, row 2, big-endian; or the hash of a request id."""
 
 _FORMAT = 1
+_ROW_BYTES = tuple(row.to_bytes(2, "big") for row in range(BATCH_TURN_MAX))
 _NO_ROWS = np.zeros((0, columns.LISTED_COUNT))
 _TOLD_ARM: int = getattr(columns, "TOLD_ARM", -1)
 _LISTED_CHOICE: int = getattr(columns, "LISTED_CHOICE", -1)
@@ -56,6 +58,17 @@ _LISTED_CHOICE: int = getattr(columns, "LISTED_CHOICE", -1)
 def format_decision_id(prefix: bytes, turn: int, row: int) -> bytes:
     """Return the id of a decision without a request id."""
     return prefix + turn.to_bytes(6, "big") + row.to_bytes(2, "big")
+
+
+def name_decisions(prefix: bytes, turn: int, questions: Sequence[Question]) -> list[bytes]:
+    """Return the ids of a turn's decisions; a retry gets the id that the first try got."""
+    stem = prefix + turn.to_bytes(6, "big")
+    return [
+        hash_request(question.customer_id, question.request_id)
+        if question.request_id
+        else stem + _ROW_BYTES[row]
+        for row, question in enumerate(questions)
+    ]
 
 
 def parse_decision_id(decision_id: bytes) -> tuple[bytes, int, int]:

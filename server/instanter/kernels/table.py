@@ -14,6 +14,7 @@ from instanter.kernels import (
     holdout,
     learning,
     propensity,
+    responses,
     travel,
 )
 from instanter.kernels.compilation import Kernel
@@ -31,6 +32,7 @@ KERNELS: tuple[Kernel, ...] = (
     *derived_state.KERNELS,
     *derived.KERNELS,
     *decision.KERNELS,
+    *responses.KERNELS,
     *baselines.KERNELS,
     *travel.KERNELS,
 )

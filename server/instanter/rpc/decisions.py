@@ -7,13 +7,10 @@ from instanter.clock import Clock
 from instanter.decision.engine import DecisionEngine
 from instanter.decision.questions import Decision, Question
 from instanter.errors import InstanterError, InvalidFieldError
-from instanter.limits import (
-    BATCH_REQUESTS_MAX,
-    CONTEXT_SLOTS_MAX,
-    OFFER_COUNT_MAX,
-)
+from instanter.limits import BATCH_REQUESTS_MAX
 from instanter.metrics import Metrics
-from instanter.rpc.attribute_values import PlainValue, read_values
+from instanter.rpc.decision_requests import RequestReader, read_question
+from instanter.rpc.decision_responses import ResponseEncoder
 from instanter.rpc.front import (
     BatchedMethod,
     BlockingMethod,
@@ -22,8 +19,7 @@ from instanter.rpc.front import (
     Method,
     Service,
 )
-from instanter.rpc.names import format_decision_name, format_offer_name, parse_customer_name
-from instanter.rpc.request_ids import check_request_id
+from instanter.rpc.names import format_decision_name, format_offer_name
 from instanter.v1.decision_service_pb2 import (
     Arm,
     BatchDecideOffersRequest,
@@ -40,8 +36,6 @@ from instanter.v1.decision_service_pb2 import (
 BATCH_LANE: Final = Lane("decide-batch", threads=1, waiting_max=64)
 """Batches have a thread of their own: 1000 decisions on the event loop would hold every single
 decision up for 40 ms. It is one thread because an engine belongs to one."""
-
-_NO_CONTEXT: Final[dict[str, PlainValue]] = {}
 
 
 class DecisionService:
@@ -72,6 +66,7 @@ class DecisionService:
     ) -> None:
         self._single = _Desk(engine, clock, metrics)
         self._batch = _Desk(batch_engine, clock, metrics)
+        self._encoded = _EncodedDesk(engine, clock, metrics)
         self._further = tuple(further)
 
     def describe(self) -> Service:
@@ -84,6 +79,7 @@ class DecisionService:
                     DecideOffersRequest,
                     DecideOffersResponse,
                     self.decide_offers,
+                    self._encoded.decide,
                 ),
                 BlockingMethod(
                     "BatchDecideOffers",
@@ -130,6 +126,41 @@ class DecisionService:
         return batch
 
 
+class _EncodedDesk:
+    """Decides encoded requests and encodes the responses, without a message for either."""
+
+    __slots__ = ("_clock", "_encoder", "_engine", "_metrics", "_reader")
+
+    def __init__(self, engine: DecisionEngine, clock: Clock, metrics: Metrics) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._metrics = metrics
+        self._reader = RequestReader()
+        self._encoder = ResponseEncoder(clock, metrics)
+
+    def decide(self, requests: list[bytes]) -> list[bytes | InstanterError]:
+        """Decide requests that arrived together; a mistake in one is the answer to that one."""
+        start_ns = self._encoder.begun_ns = self._clock.monotonic_ns()
+        read = self._reader.read
+        questions: list[Question] = []
+        mistakes: dict[int, InvalidFieldError] = {}
+        for place, request in enumerate(requests):
+            try:
+                questions.append(read(request))
+            except InvalidFieldError as error:
+                mistakes[place] = error
+        answers: list[bytes | InstanterError] = []
+        if questions:
+            answers = self._engine.decide_as(questions, self._encoder)
+            took_us = (self._clock.monotonic_ns() - start_ns) // 1000
+            decided_count = sum(answer.__class__ is bytes for answer in answers)
+            if decided_count:
+                self._metrics.count_turn(decided_count, took_us)
+        for place, mistake in mistakes.items():
+            answers.insert(place, mistake)
+        return answers
+
+
 class _Desk:
     """One engine with what its answers need; belongs to one thread."""
 
@@ -159,7 +190,7 @@ class _Desk:
         start_ns = self._clock.monotonic_ns()
         mistakes: dict[int, InvalidFieldError] = {}
         try:
-            questions = [_read_question(request) for request in requests]
+            questions = [read_question(request) for request in requests]
         except InvalidFieldError:
             questions = _read_good_questions(requests, mistakes)
         answers: list[DecideOffersResponse | InstanterError] = []
@@ -244,58 +275,10 @@ def _read_good_questions(
     questions: list[Question] = []
     for place, request in enumerate(requests):
         try:
-            questions.append(_read_question(request))
+            questions.append(read_question(request))
         except InvalidFieldError as error:
             mistakes[place] = error
     return questions
-
-
-def _read_question(request: DecideOffersRequest) -> Question:
-    """Check one request and return what the engine is asked.
-
-    Channel, placement and context values are the engine's to check: it has the catalogue.
-    """
-    customer_id = parse_customer_name(request.customer, "customer")
-    offer_count = request.offer_count
-    if not 1 <= offer_count <= OFFER_COUNT_MAX:
-        if request.HasField("offer_count"):
-            raise InvalidFieldError(
-                "offer_count",
-                offer_count,
-                f"1 to {OFFER_COUNT_MAX}, or unset for 1",
-                reason="OFFER_COUNT_INVALID",
-            )
-        offer_count = 1
-    channel = request.channel
-    if not channel:
-        raise InvalidFieldError(
-            "channel", channel, "a channel of the catalogue", reason="CHANNEL_MISSING"
-        )
-    request_id = request.request_id
-    if request_id:
-        check_request_id(request_id)
-    context = request.context
-    return Question(
-        customer_id,
-        channel,
-        request.placement,
-        offer_count,
-        _read_context(request) if context else _NO_CONTEXT,
-        request_id,
-    )
-
-
-def _read_context(request: DecideOffersRequest) -> dict[str, PlainValue]:
-    """Return the context's values by name."""
-    count = len(request.context)
-    if count > CONTEXT_SLOTS_MAX:
-        raise InvalidFieldError(
-            "context",
-            f"{count} values",
-            f"at most {CONTEXT_SLOTS_MAX} values",
-            reason="CONTEXT_TOO_LONG",
-        )
-    return read_values(request.context, "context")
 
 
 def _at_index(error: InstanterError, index: int) -> InstanterError:

@@ -69,22 +69,14 @@ class Dispatcher:
         An unexpected exception is answered request by request, so that only the request that
         causes it gets it.
         """
-        try:
-            answers: Sequence[Any] = method.function(requests)
-        except InstanterError as error:
-            return [self.fail(method.name, error) for _ in requests]
-        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
-            if len(requests) == 1:
-                return [self.fail(method.name, error)]
-            return [self.answer_batch(method, [request])[0] for request in requests]
-        assert len(answers) == len(requests), f"{method.name} left requests unanswered"
-        for answer in answers:
-            if isinstance(answer, InstanterError):
-                return [
-                    self.fail(method.name, a) if isinstance(a, InstanterError) else a
-                    for a in answers
-                ]
-        return answers
+        return self._answer(method.name, method.function, requests)
+
+    def answer_encoded(
+        self, method: BatchedMethod, requests: list[bytes]
+    ) -> Sequence[bytes | status_pb2.Status]:
+        """Do what `answer_batch` does with encoded requests and responses."""
+        assert method.encoded is not None, f"{method.name} takes messages only"
+        return self._answer(method.name, method.encoded, requests)
 
     def make_batcher(self, method: BatchedMethod) -> "Batcher":
         """Return what collects the requests of a method; call it on the running loop."""
@@ -164,6 +156,30 @@ class Dispatcher:
         """Let the lanes' threads end; work that has not begun is dropped."""
         for lane in self._lanes.values():
             lane.close()
+
+    def _answer(
+        self,
+        method_name: str,
+        function: Callable[[list[Any]], Sequence[Any]],
+        requests: list[Any],
+    ) -> Sequence[Any]:
+        """Answer requests that arrived together by one call of a function, or one call each."""
+        try:
+            answers = function(requests)
+        except InstanterError as error:
+            return [self.fail(method_name, error) for _ in requests]
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            if len(requests) == 1:
+                return [self.fail(method_name, error)]
+            return [self._answer(method_name, function, [request])[0] for request in requests]
+        assert len(answers) == len(requests), f"{method_name} left requests unanswered"
+        for answer in answers:
+            if isinstance(answer, InstanterError):
+                return [
+                    self.fail(method_name, a) if isinstance(a, InstanterError) else a
+                    for a in answers
+                ]
+        return answers
 
     def _log_bug(self, method_name: str, error: Exception) -> str:
         """Log the traceback of a bug; return the id by which it is found."""

@@ -239,7 +239,9 @@ class BatchedRoute:
         Tells which deadlines have passed.
     """
 
-    __slots__ = ("_clock", "_decode", "_dispatcher", "_method", "_turn", "_waiting", "name")
+    __slots__ = (
+        "_answer", "_clock", "_decode", "_dispatcher", "_method", "_turn", "_waiting", "name",
+    )  # fmt: skip
 
     takes_many: Final = False
 
@@ -248,7 +250,10 @@ class BatchedRoute:
     ) -> None:
         self.name = method.name
         self._method = method
-        self._decode = method.request_type.FromString
+        if method.encoded is None:
+            self._decode, self._answer = method.request_type.FromString, dispatcher.answer_batch
+        else:
+            self._decode, self._answer = bytes, dispatcher.answer_encoded
         self._dispatcher = dispatcher
         self._turn = turn
         self._clock = clock
@@ -285,7 +290,7 @@ class BatchedRoute:
         requests = [call.request for call in live]
         answers: Sequence[Any]
         try:
-            answers = self._dispatcher.answer_batch(self._method, requests)
+            answers = self._answer(self._method, requests)
         except Exception as error:  # noqa: BLE001 - other methods are answered after this one
             answers = [self._dispatcher.fail(self.name, error) for _ in live]
         for call, answer in zip(live, answers, strict=True):
@@ -376,10 +381,10 @@ def expire(call: Call, dispatcher: Dispatcher) -> None:
 
 
 def finish(call: Call, answer: Any, dispatcher: Dispatcher) -> None:
-    """End a call with its response, or with the status it failed with."""
+    """End a call with its response, encoded or not, or with the status it failed with."""
     if answer.__class__ is not _Status:
         try:
-            raw = answer.SerializeToString()
+            raw = answer if answer.__class__ is bytes else answer.SerializeToString()
         except (EncodeError, ValueError) as error:
             answer = dispatcher.fail(call.route.name, error)
         else:
