@@ -10,14 +10,13 @@ from instanter.keeper.commands import Command
 from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
 from instanter.limits import EVENT_FIELDS_MAX, EVENT_ID_SIZE_MAX, EVENTS_BATCH_MAX
 from instanter.rpc.attribute_values import PlainValue, read_values
+from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod, Service
 from instanter.rpc.names import parse_customer_name
-from instanter.v1.durability_pb2 import Durability
+from instanter.rpc.timestamps import read_time_ns
 from instanter.v1.event_service_pb2 import Event, RecordEventsRequest, RecordEventsResponse
 
 _NO_FIELDS: Final[dict[str, PlainValue]] = {}
-_SECONDS_MAX: Final = 253_402_300_799
-"""9999-12-31T23:59:59Z, the latest time of a Timestamp."""
 
 
 class SubmitWrite(Protocol):
@@ -80,15 +79,8 @@ class EventService:
                 f"1 to {EVENTS_BATCH_MAX} events",
                 reason="EVENT_COUNT_INVALID",
             )
-        if request.durability not in Durability.values():
-            raise InvalidFieldError(
-                "durability",
-                request.durability,
-                f"one of {', '.join(Durability.keys())}",
-                reason="DURABILITY_INVALID",
-            )
+        relaxed = read_relaxed(request.durability)
         command = RecordEvents(partial(_read_events, request))
-        relaxed = request.durability == Durability.DURABILITY_RELAXED
         return self._submit(command, context.deadline_ns, relaxed=relaxed)
 
 
@@ -140,15 +132,12 @@ def _read_event(event: Event) -> GivenEvent:
 
 def _read_time_ns(event: Event) -> int:
     """Return when an event happened, nanoseconds since 1970."""
-    seconds, nanos = event.event_time.seconds, event.event_time.nanos
-    if not (0 <= seconds <= _SECONDS_MAX and 0 <= nanos < 1_000_000_000):
-        raise InvalidFieldError(
-            "event_time",
-            f"{seconds} s {nanos} ns since 1970",
-            "a time from 90 days ago to 5 minutes ahead",
-            reason="EVENT_TIME_OUT_OF_RANGE",
-        )
-    return seconds * 1_000_000_000 + nanos
+    return read_time_ns(
+        event.event_time,
+        "event_time",
+        expected="a time from 90 days ago to 5 minutes ahead",
+        reason="EVENT_TIME_OUT_OF_RANGE",
+    )
 
 
 def _translate_counts(counts: EventCounts) -> RecordEventsResponse:
