@@ -19,7 +19,7 @@ from instanter.decision.reservations import Reservations
 from instanter.decision.tables import DecisionTables, with_scores
 from instanter.decision.turn_contacts import NO_CONTACTS
 from instanter.decision.turn_rows import TurnRows
-from instanter.errors import InstanterError, InvalidFieldError, PreconditionError
+from instanter.errors import CatalogueMissingError, InstanterError, InvalidFieldError
 from instanter.kernels.decision import decide_batch
 from instanter.limits import BATCH_TURN_MAX
 from instanter.store.profiles import ProfileState
@@ -107,10 +107,7 @@ class DecisionEngine:
         """
         installed = self._installed
         if installed is None:
-            error = PreconditionError(
-                "no catalogue has been published yet; publish one with `instanter apply -f FOLDER`",
-                reason="CATALOGUE_MISSING",
-            )
+            error = CatalogueMissingError()
             return [error for _ in questions]
         tables, rows = installed
         now_ns = self._clock.now_ns()
