@@ -198,11 +198,17 @@ class _TransactionOutcomeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrappe
     TRANSACTION_OUTCOME_STATE_RECORDED: _TransactionOutcomeState.ValueType  # 1
     """It counts."""
     TRANSACTION_OUTCOME_STATE_DUPLICATE: _TransactionOutcomeState.ValueType  # 2
-    """The transaction had this label already; it counts once."""
-    TRANSACTION_OUTCOME_STATE_REPLACED: _TransactionOutcomeState.ValueType  # 3
-    """It counts, and the label that the transaction had before does no longer."""
-    TRANSACTION_OUTCOME_STATE_TRANSACTION_UNKNOWN: _TransactionOutcomeState.ValueType  # 4
+    """One of its kind was recorded before; it counts once."""
+    TRANSACTION_OUTCOME_STATE_TRANSACTION_UNKNOWN: _TransactionOutcomeState.ValueType  # 3
     """Refused: no such transaction was assessed, or it is no longer known."""
+    TRANSACTION_OUTCOME_STATE_CHANGED: _TransactionOutcomeState.ValueType  # 4
+    """It contradicts what was recorded before, and takes its place. That happens once."""
+    TRANSACTION_OUTCOME_STATE_CONFLICT: _TransactionOutcomeState.ValueType  # 5
+    """Refused: it contradicts what was recorded, which was changed before."""
+    TRANSACTION_OUTCOME_STATE_TOO_EARLY: _TransactionOutcomeState.ValueType  # 6
+    """Refused: it became known more than a day before the transaction."""
+    TRANSACTION_OUTCOME_STATE_TRANSACTION_DAMAGED: _TransactionOutcomeState.ValueType  # 7
+    """Refused: what is kept of the transaction is damaged."""
 
 class TransactionOutcomeState(_TransactionOutcomeState, metaclass=_TransactionOutcomeStateEnumTypeWrapper):
     """Whether an outcome of a transaction counts."""
@@ -212,11 +218,17 @@ TRANSACTION_OUTCOME_STATE_UNSPECIFIED: TransactionOutcomeState.ValueType  # 0
 TRANSACTION_OUTCOME_STATE_RECORDED: TransactionOutcomeState.ValueType  # 1
 """It counts."""
 TRANSACTION_OUTCOME_STATE_DUPLICATE: TransactionOutcomeState.ValueType  # 2
-"""The transaction had this label already; it counts once."""
-TRANSACTION_OUTCOME_STATE_REPLACED: TransactionOutcomeState.ValueType  # 3
-"""It counts, and the label that the transaction had before does no longer."""
-TRANSACTION_OUTCOME_STATE_TRANSACTION_UNKNOWN: TransactionOutcomeState.ValueType  # 4
+"""One of its kind was recorded before; it counts once."""
+TRANSACTION_OUTCOME_STATE_TRANSACTION_UNKNOWN: TransactionOutcomeState.ValueType  # 3
 """Refused: no such transaction was assessed, or it is no longer known."""
+TRANSACTION_OUTCOME_STATE_CHANGED: TransactionOutcomeState.ValueType  # 4
+"""It contradicts what was recorded before, and takes its place. That happens once."""
+TRANSACTION_OUTCOME_STATE_CONFLICT: TransactionOutcomeState.ValueType  # 5
+"""Refused: it contradicts what was recorded, which was changed before."""
+TRANSACTION_OUTCOME_STATE_TOO_EARLY: TransactionOutcomeState.ValueType  # 6
+"""Refused: it became known more than a day before the transaction."""
+TRANSACTION_OUTCOME_STATE_TRANSACTION_DAMAGED: TransactionOutcomeState.ValueType  # 7
+"""Refused: what is kept of the transaction is damaged."""
 Global___TransactionOutcomeState: _TypeAlias = TransactionOutcomeState  # noqa: Y015
 
 class _CaseLabel:
@@ -242,6 +254,30 @@ CASE_LABEL_FRAUD: CaseLabel.ValueType  # 1
 CASE_LABEL_GENUINE: CaseLabel.ValueType  # 2
 """It was the cardholder."""
 Global___CaseLabel: _TypeAlias = CaseLabel  # noqa: Y015
+
+class _CaseState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CaseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CaseState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CASE_STATE_UNSPECIFIED: _CaseState.ValueType  # 0
+    """Any."""
+    CASE_STATE_OPEN: _CaseState.ValueType  # 1
+    """It waits for somebody."""
+    CASE_STATE_CLOSED: _CaseState.ValueType  # 2
+    """It is labelled, or was closed."""
+
+class CaseState(_CaseState, metaclass=_CaseStateEnumTypeWrapper):
+    """Whether somebody still has to look at a case."""
+
+CASE_STATE_UNSPECIFIED: CaseState.ValueType  # 0
+"""Any."""
+CASE_STATE_OPEN: CaseState.ValueType  # 1
+"""It waits for somebody."""
+CASE_STATE_CLOSED: CaseState.ValueType  # 2
+"""It is labelled, or was closed."""
+Global___CaseState: _TypeAlias = CaseState  # noqa: Y015
 
 class _FraudRuleState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -467,7 +503,7 @@ class AssessTransactionResponse(_message.Message):
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Codes of what spoke for the verdict, the weightiest first, at most 8: those that the catalogue
-        gives its rules, and those of the server for hotlists, the model and stand-ins.
+        gives its rules; `HOTLISTED_CARD` and the like, `STAND_IN_CLOCK_JUMPED` and the like, `MODEL`.
         """
 
     @_builtins.property
@@ -656,14 +692,46 @@ class HotlistSuggestion(_message.Message):
 Global___HotlistSuggestion: _TypeAlias = HotlistSuggestion  # noqa: Y015
 
 @_typing.final
+class CaseNote(_message.Message):
+    """What somebody wrote about a case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTE_TIME_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    author: _builtins.str
+    """Who; empty when that was not said."""
+    text: _builtins.str
+    """What."""
+    @_builtins.property
+    def note_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        note_time: _timestamp_pb2.Timestamp | None = ...,
+        author: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["note_time", b"note_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "note_time", b"note_time", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaseNote: _TypeAlias = CaseNote  # noqa: Y015
+
+@_typing.final
 class Case(_message.Message):
     """A transaction that was declined or referred, for a person to look at."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     ASSIGNEE_FIELD_NUMBER: _builtins.int
-    NOTE_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
     TRANSACTION_FIELD_NUMBER: _builtins.int
     CARD_TOKEN_FIELD_NUMBER: _builtins.int
@@ -678,16 +746,18 @@ class Case(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     FIGURES_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
-    LABEL_TIME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `cases/{case}`, as the assessment gave it."""
+    state: Global___CaseState.ValueType
+    """Whether somebody still has to look. In an update: unspecified leaves it."""
     assignee: _builtins.str
-    """Who works on it: up to 100 characters without control characters; empty for nobody."""
-    note: _builtins.str
-    """What they found: up to 2,000 characters."""
+    """Who works on it: up to 200 characters without control characters; empty for nobody."""
     label: Global___CaseLabel.ValueType
-    """What it was. In an update: teaches the model; unspecified is refused when the mask names it."""
+    """What it was. In an update: recorded as the transaction's outcome, which closes the case."""
     transaction: _builtins.str
     """The transaction's resource name, `transactions/{transaction}`."""
     card_token: _builtins.str
@@ -708,6 +778,8 @@ class Case(_message.Message):
     """The risk, 0 to 100."""
     source: Global___AssessmentSource.ValueType
     """What the verdict rests on."""
+    revision: _builtins.int
+    """How often it was written, from 1."""
     @_builtins.property
     def transaction_time(self) -> _timestamp_pb2.Timestamp:
         """When the transaction happened."""
@@ -718,24 +790,26 @@ class Case(_message.Message):
 
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___CaseFigure]:
-        """The figures that the verdict was given on, by name, in the catalogue's order; those without a
-        value are left out.
-        """
+        """The figures that the verdict was given on, as far as they had a value."""
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CaseNote]:
+        """What people wrote about it, the oldest first, at most 100."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was opened."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the case was last changed."""
-
-    @_builtins.property
-    def label_time(self) -> _timestamp_pb2.Timestamp:
-        """When the label became known; unset without a label."""
+        """When it was last changed."""
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        state: Global___CaseState.ValueType = ...,
         assignee: _builtins.str = ...,
-        note: _builtins.str = ...,
         label: Global___CaseLabel.ValueType = ...,
         transaction: _builtins.str = ...,
         card_token: _builtins.str = ...,
@@ -750,12 +824,14 @@ class Case(_message.Message):
         source: Global___AssessmentSource.ValueType = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
         figures: _abc.Iterable[Global___CaseFigure] | None = ...,
+        notes: _abc.Iterable[Global___CaseNote] | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
-        label_time: _timestamp_pb2.Timestamp | None = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["label_time", b"label_time", "transaction_time", b"transaction_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "transaction_time", b"transaction_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "assignee", b"assignee", "card_token", b"card_token", "currency", b"currency", "customer", b"customer", "disposition", b"disposition", "figures", b"figures", "label", b"label", "label_time", b"label_time", "merchant", b"merchant", "name", b"name", "note", b"note", "reasons", b"reasons", "risk", b"risk", "source", b"source", "terminal", b"terminal", "transaction", b"transaction", "transaction_time", b"transaction_time", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "assignee", b"assignee", "card_token", b"card_token", "create_time", b"create_time", "currency", b"currency", "customer", b"customer", "disposition", b"disposition", "figures", b"figures", "label", b"label", "merchant", b"merchant", "name", b"name", "notes", b"notes", "reasons", b"reasons", "revision", b"revision", "risk", b"risk", "source", b"source", "state", b"state", "terminal", b"terminal", "transaction", b"transaction", "transaction_time", b"transaction_time", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -801,8 +877,12 @@ class ListCasesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
     ASSIGNEE_FIELD_NUMBER: _builtins.int
-    UNLABELLED_ONLY_FIELD_NUMBER: _builtins.int
+    CARD_TOKEN_FIELD_NUMBER: _builtins.int
+    TERMINAL_FIELD_NUMBER: _builtins.int
+    MERCHANT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many cases at most, 1 to 1000. Default (unset or 0): 100. Larger values are cut to 1000;
     negative ones are refused with INVALID_ARGUMENT.
@@ -811,23 +891,35 @@ class ListCasesRequest(_message.Message):
     """The `next_page_token` of the page before; empty for the first page. A token of another making
     is refused with INVALID_ARGUMENT.
     """
-    assignee: _builtins.str
-    """Lists the cases of this assignee only. Default (empty): of everybody and nobody. A page may
-    have fewer cases than asked for, or none, and still a next page.
+    state: Global___CaseState.ValueType
+    """Lists cases of this state only. Default (unspecified): all. This and the filters below are all
+    to match; a page may then have fewer cases than asked for, or none, and still a next page.
     """
-    unlabelled_only: _builtins.bool
-    """Lists only cases without a label. Default false. Pages as for `assignee`."""
+    label: Global___CaseLabel.ValueType
+    """Lists cases with this label only. Default (unspecified): with any, or none."""
+    assignee: _builtins.str
+    """Lists the cases of this assignee only. Default (empty): of everybody and nobody."""
+    card_token: _builtins.str
+    """Lists the cases of the card with this token only. Default (empty): of all."""
+    terminal: _builtins.str
+    """Lists the cases of this terminal only, `terminals/{terminal}`. Default (empty): of all."""
+    merchant: _builtins.str
+    """Lists the cases of this merchant only, `merchants/{merchant}`. Default (empty): of all."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        state: Global___CaseState.ValueType = ...,
+        label: Global___CaseLabel.ValueType = ...,
         assignee: _builtins.str = ...,
-        unlabelled_only: _builtins.bool = ...,
+        card_token: _builtins.str = ...,
+        terminal: _builtins.str = ...,
+        merchant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "page_size", b"page_size", "page_token", b"page_token", "unlabelled_only", b"unlabelled_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "card_token", b"card_token", "label", b"label", "merchant", b"merchant", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "terminal", b"terminal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -841,25 +933,21 @@ class ListCasesResponse(_message.Message):
 
     CASES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    DAMAGED_COUNT_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """The token of the next page; empty when this was the last."""
-    damaged_count: _builtins.int
-    """How many records of this page were damaged and left out. Default 0."""
     @_builtins.property
     def cases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Case]:
-        """The cases, the newest first. Damaged records are left out and counted."""
+        """The cases, the newest first. Damaged records are left out."""
 
     def __init__(
         self,
         *,
         cases: _abc.Iterable[Global___Case] | None = ...,
         next_page_token: _builtins.str = ...,
-        damaged_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cases", b"cases", "damaged_count", b"damaged_count", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cases", b"cases", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -873,13 +961,24 @@ class UpdateCaseRequest(_message.Message):
 
     CASE_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    NOTE_AUTHOR_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    note: _builtins.str
+    """Added to the case's notes: up to 2,000 characters. Default (empty): none is added."""
+    note_author: _builtins.str
+    """Who wrote the note: up to 200 characters without control characters. Default (empty): not said."""
+    expected_revision: _builtins.int
+    """Writes only when the case is at this revision, else fails with ABORTED. Default (unset or 0):
+    whatever it is.
+    """
     @_builtins.property
     def case(self) -> Global___Case:
         """The case with the fields to write."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to write: `assignee`, `note` and `label`; anything else is refused with
+        """Which fields to write: `state`, `assignee` and `label`; anything else is refused with
         INVALID_ARGUMENT. Unset writes those that the case carries.
         """
 
@@ -888,10 +987,13 @@ class UpdateCaseRequest(_message.Message):
         *,
         case: Global___Case | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        note: _builtins.str = ...,
+        note_author: _builtins.str = ...,
+        expected_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "expected_revision", b"expected_revision", "note", b"note", "note_author", b"note_author", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -910,8 +1012,9 @@ class FraudRule(_message.Message):
     POINTS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     FIRED_COUNT_FIELD_NUMBER: _builtins.int
+    SHADOWED_COUNT_FIELD_NUMBER: _builtins.int
+    STOPPED_COUNT_FIELD_NUMBER: _builtins.int
     PAUSE_TIME_FIELD_NUMBER: _builtins.int
-    PAUSE_RATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `fraudRules/{fraud_rule}`, with the rule's name in the catalogue."""
     when: _builtins.str
@@ -925,14 +1028,14 @@ class FraudRule(_message.Message):
     state: Global___FraudRuleState.ValueType
     """Whether it takes part."""
     fired_count: _builtins.int
-    """How often it has fired since it was declared, in shadow and pauses too; at least 0."""
-    pause_rate: _builtins.float
-    """The share of transactions that it stopped in the guard's period before it was paused, 0 to 1; 0
-    when it is not paused.
-    """
+    """On how many transactions that were not approved it has fired, at least 0."""
+    shadowed_count: _builtins.int
+    """On how many transactions it would have fired, but was in shadow, paused or snoozed; at least 0."""
+    stopped_count: _builtins.int
+    """How many transactions it has referred or declined, at least 0."""
     @_builtins.property
     def pause_time(self) -> _timestamp_pb2.Timestamp:
-        """When its guard paused it; unset when it is not paused."""
+        """When its guard paused it last; unset when it is not paused."""
 
     def __init__(
         self,
@@ -944,12 +1047,13 @@ class FraudRule(_message.Message):
         points: _builtins.float = ...,
         state: Global___FraudRuleState.ValueType = ...,
         fired_count: _builtins.int = ...,
+        shadowed_count: _builtins.int = ...,
+        stopped_count: _builtins.int = ...,
         pause_time: _timestamp_pb2.Timestamp | None = ...,
-        pause_rate: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pause_time", b"pause_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "fired_count", b"fired_count", "name", b"name", "pause_rate", b"pause_rate", "pause_time", b"pause_time", "points", b"points", "reason", b"reason", "state", b"state", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "fired_count", b"fired_count", "name", b"name", "pause_time", b"pause_time", "points", b"points", "reason", b"reason", "shadowed_count", b"shadowed_count", "state", b"state", "stopped_count", b"stopped_count", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -997,7 +1101,7 @@ class ListFraudRulesResponse(_message.Message):
     """The token of the next page; empty when this was the last."""
     @_builtins.property
     def fraud_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___FraudRule]:
-        """The rules, by name."""
+        """The rules, in the catalogue's order."""
 
     def __init__(
         self,
@@ -1067,14 +1171,14 @@ class SnoozeFraudRuleRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     CARD_TOKEN_FIELD_NUMBER: _builtins.int
-    END_TIME_FIELD_NUMBER: _builtins.int
+    SNOOZE_END_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The rule's resource name, `fraudRules/{fraud_rule}`."""
     card_token: _builtins.str
     """The token of the card, as in AssessTransactionRequest."""
     @_builtins.property
-    def end_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when, at most 90 days ahead. A time that is not ahead ends the snooze. Compared with the
+    def snooze_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when, at most 120 days ahead. A time that is not ahead ends the snooze. Compared with the
         times of transactions.
         """
 
@@ -1083,11 +1187,11 @@ class SnoozeFraudRuleRequest(_message.Message):
         *,
         name: _builtins.str = ...,
         card_token: _builtins.str = ...,
-        end_time: _timestamp_pb2.Timestamp | None = ...,
+        snooze_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["snooze_end_time", b"snooze_end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["card_token", b"card_token", "end_time", b"end_time", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["card_token", b"card_token", "name", b"name", "snooze_end_time", b"snooze_end_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1099,19 +1203,19 @@ class SnoozeFraudRuleResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    END_TIME_FIELD_NUMBER: _builtins.int
+    SNOOZE_END_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def end_time(self) -> _timestamp_pb2.Timestamp:
+    def snooze_end_time(self) -> _timestamp_pb2.Timestamp:
         """Until when."""
 
     def __init__(
         self,
         *,
-        end_time: _timestamp_pb2.Timestamp | None = ...,
+        snooze_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["snooze_end_time", b"snooze_end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["snooze_end_time", b"snooze_end_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

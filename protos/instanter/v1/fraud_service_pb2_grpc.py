@@ -125,23 +125,24 @@ class FraudServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCase(self, request, context):
-        """Changes who works on a case, its note or its label. A label teaches the model as an outcome
-        does. Fails with NOT_FOUND when there is no such case.
+        """Changes a case: who works on it, its state, its label; adds a note. A label is recorded as the
+        transaction's outcome. Fails with NOT_FOUND when there is no such case, with
+        FAILED_PRECONDITION and reason OUTCOME_CONFLICT when the label was changed once already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFraudRules(self, request, context):
-        """Lists the fraud rules of the published catalogue with what they do now, by name.
+        """Lists the fraud rules of the published catalogue with what they do now, in its order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeFraudRule(self, request, context):
-        """Lets a rule that its guard has paused take part again. Fails with NOT_FOUND when there is no
-        such rule, and with FAILED_PRECONDITION when it is not paused.
+        """Lets a rule that its guard has paused take part again; one that is not paused stays as it is.
+        Fails with NOT_FOUND when there is no such rule.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

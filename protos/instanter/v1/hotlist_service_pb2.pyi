@@ -36,11 +36,11 @@ class HotlistEntry(_message.Message):
     number.
     """
     reason: _builtins.str
-    """Why: up to 100 characters without control characters, `stolen` for example. Default (empty):
+    """Why: up to 200 characters without control characters, `stolen` for example. Default (empty):
     not said.
     """
     source: _builtins.str
-    """Where it comes from: up to 100 characters without control characters. Default (empty): not
+    """Where it comes from: up to 200 characters without control characters. Default (empty): not
     said.
     """
     @_builtins.property
@@ -114,7 +114,7 @@ class BatchCreateHotlistEntriesRequest(_message.Message):
     """The hotlist's resource name, `hotlists/{hotlist}`."""
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateHotlistEntryRequest]:
-        """The entries, 1 to 10,000. An id given twice: the last one holds."""
+        """The entries, 1 to 1000."""
 
     def __init__(
         self,
@@ -137,20 +137,20 @@ class BatchCreateHotlistEntriesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CREATED_COUNT_FIELD_NUMBER: _builtins.int
-    REPLACED_COUNT_FIELD_NUMBER: _builtins.int
+    EXISTING_COUNT_FIELD_NUMBER: _builtins.int
     created_count: _builtins.int
     """How many entries are new, at least 0."""
-    replaced_count: _builtins.int
-    """How many were there before and are replaced, at least 0."""
+    existing_count: _builtins.int
+    """How many were there before, with the same content; at least 0."""
     def __init__(
         self,
         *,
         created_count: _builtins.int = ...,
-        replaced_count: _builtins.int = ...,
+        existing_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_count", b"created_count", "replaced_count", b"replaced_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_count", b"created_count", "existing_count", b"existing_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -247,7 +247,7 @@ class ListHotlistEntriesResponse(_message.Message):
     HOTLIST_ENTRIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
-    REPLACE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """The token of the next page; empty when this was the last."""
     total_count: _builtins.int
@@ -259,9 +259,9 @@ class ListHotlistEntriesResponse(_message.Message):
         """The entries, in the byte order of their ids."""
 
     @_builtins.property
-    def replace_time(self) -> _timestamp_pb2.Timestamp:
-        """When the list was last replaced, or declared current by a replacement with the same content;
-        unset when it never was. The catalogue's `stale_after` counts from here.
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When the list was last replaced; of a list that never was, when it last changed; unset for
+        never. The catalogue's `stale_after` counts from here.
         """
 
     def __init__(
@@ -270,11 +270,11 @@ class ListHotlistEntriesResponse(_message.Message):
         hotlist_entries: _abc.Iterable[Global___HotlistEntry] | None = ...,
         next_page_token: _builtins.str = ...,
         total_count: _builtins.int = ...,
-        replace_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["replace_time", b"replace_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hotlist_entries", b"hotlist_entries", "next_page_token", b"next_page_token", "replace_time", b"replace_time", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hotlist_entries", b"hotlist_entries", "next_page_token", b"next_page_token", "total_count", b"total_count", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,24 +291,26 @@ class ReplaceHotlistEntriesRequest(_message.Message):
     HOTLIST_ENTRIES_FIELD_NUMBER: _builtins.int
     BLOCK_INDEX_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
-    ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    BLOCK_COUNT_FIELD_NUMBER: _builtins.int
     ALLOW_SHRINK_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The hotlist's resource name, `hotlists/{hotlist}`."""
     replacement: _builtins.str
     """The replacement that the first call's response named. Default (empty): begins one."""
     block_index: _builtins.int
-    """The block's number, from 0: a block sent again is taken once. Default: 0."""
+    """The block's number, from 0; the block that came last may be sent again. Default: 0."""
     commit: _builtins.bool
-    """Whether this block is the last one, and the new list shall hold. Default false."""
-    entry_count: _builtins.int
-    """With `commit`: how many entries all blocks have, at least 0. Default: 0, an empty list."""
+    """Whether the new list is whole, and shall hold. Default false."""
+    block_count: _builtins.int
+    """With `commit`: how many blocks there were, at least 0. Default: 0, an empty list."""
     allow_shrink: _builtins.bool
-    """Whether the new list may be more than 20 % shorter than the old one. Default false."""
+    """With `commit`: whether the new list may be more than 20 % shorter than the old one. Default
+    false.
+    """
     @_builtins.property
     def hotlist_entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___HotlistEntry]:
-        """The entries of this block with their names, 0 to 10,000. A name given twice, in other blocks
-        too: the last one holds.
+        """The entries of this block with their names, 1 to 1000; none in the first and the last call. A
+        name given twice, in other blocks too: the last one holds.
         """
 
     def __init__(
@@ -319,12 +321,12 @@ class ReplaceHotlistEntriesRequest(_message.Message):
         hotlist_entries: _abc.Iterable[Global___HotlistEntry] | None = ...,
         block_index: _builtins.int = ...,
         commit: _builtins.bool = ...,
-        entry_count: _builtins.int = ...,
+        block_count: _builtins.int = ...,
         allow_shrink: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_shrink", b"allow_shrink", "block_index", b"block_index", "commit", b"commit", "entry_count", b"entry_count", "hotlist_entries", b"hotlist_entries", "parent", b"parent", "replacement", b"replacement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_shrink", b"allow_shrink", "block_count", b"block_count", "block_index", b"block_index", "commit", b"commit", "hotlist_entries", b"hotlist_entries", "parent", b"parent", "replacement", b"replacement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -341,7 +343,7 @@ class ReplaceHotlistEntriesResponse(_message.Message):
     COMMITTED_FIELD_NUMBER: _builtins.int
     REPLACED_COUNT_FIELD_NUMBER: _builtins.int
     replacement: _builtins.str
-    """The replacement, for the calls that follow. 32 hex digits."""
+    """The replacement, for the calls that follow."""
     entry_count: _builtins.int
     """How many entries it has by now, at least 0."""
     committed: _builtins.bool

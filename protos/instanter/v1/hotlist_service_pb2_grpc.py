@@ -81,15 +81,16 @@ class HotlistServiceServicer:
     """
 
     def CreateHotlistEntry(self, request, context):
-        """Puts one entry on a hotlist. An entry of the same id is replaced.
+        """Puts one entry on a hotlist. When it is there with the same content, nothing changes; with
+        another one, it fails with ALREADY_EXISTS and reason HOTLIST_ENTRY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchCreateHotlistEntries(self, request, context):
-        """Puts up to 10,000 entries on a hotlist, all of them or none. One mistake refuses the whole
-        batch with INVALID_ARGUMENT, and the error names its index.
+        """Puts up to 1000 entries on a hotlist, all of them or none, as CreateHotlistEntry does. One
+        mistake refuses the whole batch, and the error names its index.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,13 +120,14 @@ class HotlistServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReplaceHotlistEntries(self, request, context):
-        """Replaces a whole hotlist, in blocks. The first call has no `replacement` and gets one; the next
-        calls carry it and one block each, in their order; the last one sets `commit` and says how many
-        entries there were. Until then the old list holds, and from then on the new one, whole. A
-        replacement that is not committed changes nothing and is forgotten after an hour; a new one
-        of the same list ends it. FAILED_PRECONDITION with reason HOTLIST_SHRINKS when the new list is
-        more than 20 % shorter than the old one and `allow_shrink` is not set, with reason
-        HOTLIST_INCOMPLETE when the count is not the one of the blocks.
+        """Replaces a whole hotlist, in blocks. The first call has neither `replacement` nor entries and
+        gets the replacement; the next calls carry it and one block each, in their order; the last one
+        sets `commit` and says how many blocks there were. Until then the old list holds, from then on
+        the new one, whole: a replacement that is not committed changes nothing, and the next one of the
+        same list ends it (FAILED_PRECONDITION, HOTLIST_NOT_BEGUN). Entries that are put there or taken
+        off by themselves meanwhile are so in both lists. FAILED_PRECONDITION with reason
+        HOTLIST_SHRINKS when the new list is more than 20 % shorter than the old one and `allow_shrink`
+        is not set, with reason HOTLIST_INCOMPLETE when blocks are missing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
