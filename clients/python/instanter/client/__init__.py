@@ -1,5 +1,6 @@
 """The Python client of Instanter: `Client` for threads, `AsyncClient` for event loops."""
 
+from instanter.client.async_fraud import AsyncFraud
 from instanter.client.asynchronous import AsyncClient
 from instanter.client.blocking import Client
 from instanter.client.calls import Timeouts
@@ -19,6 +20,36 @@ from instanter.client.errors import (
     ServerError,
     UnavailableError,
 )
+from instanter.client.fraud import Fraud
+from instanter.client.fraud_values import (
+    Assessment,
+    AssessmentSource,
+    BacktestFigures,
+    BacktestProgress,
+    BacktestReport,
+    BacktestRule,
+    CardTransaction,
+    Case,
+    CaseChange,
+    CaseFilter,
+    CaseLabel,
+    CaseNote,
+    CasePage,
+    CaseState,
+    Disposition,
+    FraudRule,
+    FraudRuleState,
+    HotlistCounts,
+    HotlistEntry,
+    HotlistPage,
+    HotlistReplacement,
+    HotlistSuggestion,
+    RecordedOutcomes,
+    StandInCause,
+    TransactionOutcome,
+    TransactionOutcomeKind,
+    TransactionOutcomeState,
+)
 from instanter.client.reports import (
     ArmFigures,
     Contribution,
@@ -29,6 +60,8 @@ from instanter.client.reports import (
     UpliftReport,
 )
 from instanter.client.retrying import RetryPolicy
+from instanter.client.stand_in import TerminalStandIn
+from instanter.client.tokens import TokenMaker, make_key_file
 from instanter.client.values import (
     Arm,
     AttributeValue,
@@ -57,8 +90,23 @@ from instanter.client.values import (
 __all__ = [
     "Arm",
     "ArmFigures",
+    "Assessment",
+    "AssessmentSource",
     "AsyncClient",
+    "AsyncFraud",
     "AttributeValue",
+    "BacktestFigures",
+    "BacktestProgress",
+    "BacktestReport",
+    "BacktestRule",
+    "CardTransaction",
+    "Case",
+    "CaseChange",
+    "CaseFilter",
+    "CaseLabel",
+    "CaseNote",
+    "CasePage",
+    "CaseState",
     "Catalogue",
     "CatalogueAction",
     "CatalogueChange",
@@ -74,6 +122,7 @@ __all__ = [
     "Decision",
     "DecisionRequest",
     "DeniedError",
+    "Disposition",
     "Estimate",
     "Event",
     "EventCounts",
@@ -83,6 +132,14 @@ __all__ = [
     "Explanation",
     "FieldChange",
     "FieldViolation",
+    "Fraud",
+    "FraudRule",
+    "FraudRuleState",
+    "HotlistCounts",
+    "HotlistEntry",
+    "HotlistPage",
+    "HotlistReplacement",
+    "HotlistSuggestion",
     "InvalidRequestError",
     "NoOfferReason",
     "NotFoundError",
@@ -95,11 +152,19 @@ __all__ = [
     "ProfileState",
     "Publication",
     "RankedOffer",
+    "RecordedOutcomes",
     "RetryPolicy",
     "RunnerUp",
     "ServerError",
+    "StandInCause",
+    "TerminalStandIn",
     "Timeouts",
     "Tls",
+    "TokenMaker",
+    "TransactionOutcome",
+    "TransactionOutcomeKind",
+    "TransactionOutcomeState",
     "UnavailableError",
     "UpliftReport",
+    "make_key_file",
 ]

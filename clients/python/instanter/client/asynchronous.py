@@ -10,9 +10,11 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
+from instanter.client.async_fraud import AsyncFraud
 from instanter.client.calls import METHODS, Call, Calls, Timeouts
 from instanter.client.connection import CHANNEL_OPTIONS, Tls
 from instanter.client.errors import translate
+from instanter.client.fraud_calls import BACKTEST_FRAUD_RULES, FRAUD_METHODS, FraudCalls
 from instanter.client.reports import Explanation, UpliftReport
 from instanter.client.retrying import Attempts, RetryPolicy
 from instanter.client.values import (
@@ -54,6 +56,11 @@ class AsyncClient:
     options
         Further options of the gRPC channel.
 
+    Attributes
+    ----------
+    fraud
+        The check at the till, hotlists and cases: see `AsyncFraud`.
+
     Examples
     --------
     >>> async with AsyncClient("localhost:7878") as client:  # doctest: +SKIP
@@ -76,15 +83,17 @@ class AsyncClient:
             if tls is None
             else grpc.aio.secure_channel(address, tls.load_credentials(), options=merged)
         )
-        self._calls = Calls(timeouts or Timeouts())
+        timeouts = timeouts or Timeouts()
+        self._calls = Calls(timeouts)
         self._retries = retries or RetryPolicy()
         self._metadata = tuple(metadata) or None
         self._invokes = {
             method: self._channel.unary_unary(
                 method.path, lambda request: request.SerializeToString(), method.decode
             )
-            for method in METHODS
+            for method in (*METHODS, *FRAUD_METHODS)
         }
+        self.fraud = AsyncFraud(self._run, self._stream, FraudCalls(timeouts))
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,6 +132,18 @@ class AsyncClient:
             else:
                 return call.translate(reply)
             await asyncio.sleep(pause_s)
+
+    async def _stream(self, request: Any, timeout_s: float | None) -> AsyncIterator[Any]:
+        invoke = self._channel.unary_stream(
+            BACKTEST_FRAUD_RULES.path,
+            lambda message: message.SerializeToString(),
+            BACKTEST_FRAUD_RULES.decode,
+        )
+        try:
+            async for message in invoke(request, timeout=timeout_s, metadata=self._metadata):
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise translate(error) from error
 
     async def decide_offers(
         self,

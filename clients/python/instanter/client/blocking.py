@@ -12,6 +12,8 @@ import grpc
 from instanter.client.calls import METHODS, Call, Calls, Timeouts
 from instanter.client.connection import CHANNEL_OPTIONS, Tls
 from instanter.client.errors import translate
+from instanter.client.fraud import Fraud
+from instanter.client.fraud_calls import BACKTEST_FRAUD_RULES, FRAUD_METHODS, FraudCalls
 from instanter.client.reports import Explanation, UpliftReport
 from instanter.client.retrying import Attempts, RetryPolicy
 from instanter.client.values import (
@@ -53,6 +55,11 @@ class Client:
     options
         Further options of the gRPC channel.
 
+    Attributes
+    ----------
+    fraud
+        The check at the till, hotlists and cases: see `Fraud`.
+
     Examples
     --------
     >>> with Client("localhost:7878") as client:  # doctest: +SKIP
@@ -75,15 +82,17 @@ class Client:
             if tls is None
             else grpc.secure_channel(address, tls.load_credentials(), options=merged)
         )
-        self._calls = Calls(timeouts or Timeouts())
+        timeouts = timeouts or Timeouts()
+        self._calls = Calls(timeouts)
         self._retries = retries or RetryPolicy()
         self._metadata = tuple(metadata) or None
         self._invokes = {
             method: self._channel.unary_unary(
                 method.path, lambda request: request.SerializeToString(), method.decode
             )
-            for method in METHODS
+            for method in (*METHODS, *FRAUD_METHODS)
         }
+        self.fraud = Fraud(self._run, self._stream, FraudCalls(timeouts))
 
     def __enter__(self) -> Self:
         return self
@@ -120,6 +129,17 @@ class Client:
             else:
                 return call.translate(reply)
             time.sleep(pause_s)
+
+    def _stream(self, request: Any, timeout_s: float | None) -> Iterator[Any]:
+        invoke = self._channel.unary_stream(
+            BACKTEST_FRAUD_RULES.path,
+            lambda message: message.SerializeToString(),
+            BACKTEST_FRAUD_RULES.decode,
+        )
+        try:
+            yield from invoke(request, timeout=timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise translate(error) from error
 
     def decide_offers(
         self,

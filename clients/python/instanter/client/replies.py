@@ -21,18 +21,21 @@ from instanter.v1 import event_service_pb2 as event_messages
 _Enumeration = TypeVar("_Enumeration", bound=IntEnum)
 
 
-def _member(enumeration: type[_Enumeration], number: int) -> _Enumeration:
+def read_member(enumeration: type[_Enumeration], number: int) -> _Enumeration:
+    """Return the member of a number, the unspecified one of a number that is not known here."""
     try:
         return enumeration(number)
     except ValueError:
         return enumeration(0)
 
 
-def _plain_id(name: str) -> str:
+def read_id(name: str) -> str:
+    """Return the id within a resource name of one collection."""
     return name.partition("/")[2]
 
 
-def _instant(timestamp: Timestamp) -> datetime:
+def read_instant(timestamp: Timestamp) -> datetime:
+    """Return the aware datetime of a message."""
     return timestamp.ToDatetime(tzinfo=UTC)
 
 
@@ -46,7 +49,7 @@ def attribute_value(message: value_messages.AttributeValue) -> values.AttributeV
         case "flag_value":
             return message.flag_value
         case "instant_value":
-            return _instant(message.instant_value)
+            return read_instant(message.instant_value)
         case _:
             return None
 
@@ -54,32 +57,32 @@ def attribute_value(message: value_messages.AttributeValue) -> values.AttributeV
 def decision(message: decision_messages.DecideOffersResponse) -> values.Decision:
     """Return the plain form of one decision."""
     return values.Decision(
-        id=_plain_id(message.decision),
+        id=read_id(message.decision),
         offers=tuple(_ranked_offer(offer) for offer in message.offers),
-        no_offer_reason=_member(values.NoOfferReason, message.no_offer_reason),
-        profile_state=_member(values.ProfileState, message.profile_state),
+        no_offer_reason=read_member(values.NoOfferReason, message.no_offer_reason),
+        profile_state=read_member(values.ProfileState, message.profile_state),
         in_holdout=message.in_holdout,
         catalogue_revision=message.catalogue_revision,
         model_revision=message.model_revision,
         took_us=message.took_us,
         exclusions=tuple(
-            values.Exclusion(_member(values.ExclusionReason, each.reason), each.offer_count)
+            values.Exclusion(read_member(values.ExclusionReason, each.reason), each.offer_count)
             for each in message.exclusions
         ),
-        arm=_member(values.Arm, message.arm),
+        arm=read_member(values.Arm, message.arm),
     )
 
 
 def _ranked_offer(message: decision_messages.RankedOffer) -> values.RankedOffer:
     return values.RankedOffer(
-        offer=_plain_id(message.offer),
+        offer=read_id(message.offer),
         treatment=message.treatment,
         priority=message.priority,
         propensity=message.propensity,
         value_minor=message.value_minor,
         context_weight=message.context_weight,
         lever=message.lever,
-        reasons=tuple(_member(values.OfferReason, reason) for reason in message.reasons),
+        reasons=tuple(read_member(values.OfferReason, reason) for reason in message.reasons),
         choice_propensity=message.choice_propensity,
     )
 
@@ -95,18 +98,18 @@ def explanation(message: decision_messages.ExplainDecisionResponse) -> reports.E
     """Return the plain form of an explanation."""
     runner_up = message.runner_up
     return reports.Explanation(
-        decision=_plain_id(message.name),
-        customer=_plain_id(message.customer),
-        decision_time=_instant(message.decision_time),
+        decision=read_id(message.name),
+        customer=read_id(message.customer),
+        decision_time=read_instant(message.decision_time),
         channel=message.channel,
         placement=message.placement,
-        arm=_member(values.Arm, message.arm),
+        arm=read_member(values.Arm, message.arm),
         catalogue_revision=message.catalogue_revision,
         model_revision=message.model_revision,
         profile_revision=message.profile_revision,
         offers=tuple(_explained_offer(offer) for offer in message.offers),
         runner_up=reports.RunnerUp(
-            _plain_id(runner_up.offer),
+            read_id(runner_up.offer),
             runner_up.propensity_needed,
             runner_up.value_minor_needed,
             runner_up.lever_needed,
@@ -119,9 +122,9 @@ def explanation(message: decision_messages.ExplainDecisionResponse) -> reports.E
 
 def _explained_offer(message: decision_messages.OfferExplanation) -> reports.OfferExplanation:
     return reports.OfferExplanation(
-        offer=_plain_id(message.offer),
+        offer=read_id(message.offer),
         rank=message.rank,
-        exclusion_reason=_member(values.ExclusionReason, message.exclusion_reason),
+        exclusion_reason=read_member(values.ExclusionReason, message.exclusion_reason),
         exclusion_detail=message.exclusion_detail,
         propensity=message.propensity,
         context_weight=message.context_weight,
@@ -140,7 +143,7 @@ def uplift(message: decision_messages.ReportUpliftResponse) -> reports.UpliftRep
     return reports.UpliftReport(
         arms=tuple(
             reports.ArmFigures(
-                arm=_member(values.Arm, arm.arm),
+                arm=read_member(values.Arm, arm.arm),
                 decision_count=arm.decision_count,
                 presented_count=arm.presented_count,
                 accepted_count=arm.accepted_count,
@@ -171,11 +174,11 @@ def customer(message: customer_messages.Customer) -> values.Customer:
         if value is not None:
             attributes[name] = value
     return values.Customer(
-        id=_plain_id(message.name),
+        id=read_id(message.name),
         attributes=attributes,
         revision=message.revision,
-        create_time=_instant(message.create_time) if message.HasField("create_time") else None,
-        update_time=_instant(message.update_time) if message.HasField("update_time") else None,
+        create_time=read_instant(message.create_time) if message.HasField("create_time") else None,
+        update_time=read_instant(message.update_time) if message.HasField("update_time") else None,
     )
 
 
@@ -205,7 +208,7 @@ def outcome_states(
     message: decision_messages.RecordOutcomesResponse,
 ) -> tuple[values.OutcomeState, ...]:
     """Return whether each outcome counts."""
-    return tuple(_member(values.OutcomeState, result.state) for result in message.results)
+    return tuple(read_member(values.OutcomeState, result.state) for result in message.results)
 
 
 def nothing(message: object) -> None:
@@ -218,7 +221,7 @@ def catalogue(message: catalogue_messages.Catalogue) -> values.Catalogue:
     published = message.HasField("publish_time")
     return values.Catalogue(
         revision=message.revision,
-        publish_time=_instant(message.publish_time) if published else None,
+        publish_time=read_instant(message.publish_time) if published else None,
         schema_revision=message.schema_revision,
         attribute_count=message.attribute_count,
         offer_count=message.offer_count,
@@ -232,7 +235,7 @@ def publication(message: catalogue_messages.ApplyCatalogueResponse) -> values.Pu
         catalogue=catalogue(message.catalogue),
         changes=tuple(
             values.CatalogueChange(
-                action=_member(values.CatalogueAction, change.action),
+                action=read_member(values.CatalogueAction, change.action),
                 resource=change.resource,
                 fields=tuple(
                     values.FieldChange(each.field, each.old_value, each.new_value)

@@ -1,0 +1,239 @@
+"""A terminal's own stand-in: what it answers when the server is silent, and what it sends later.
+
+Nothing here is a guess about fraud. The merchant declares up to which amount a transaction may pass
+unseen (the floor limit), and what happens above it; a card that the terminal knows to be on the
+hotlist is declined whatever the amount. What was answered so is remembered, on disk when a file is
+given, and sent to the server when it answers again: it counts there as of its own time.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Container, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any, Final
+
+from instanter.client.errors import (
+    ClientError,
+    DeadlineExceededError,
+    ExhaustedError,
+    ServerError,
+    UnavailableError,
+)
+from instanter.client.fraud_values import (
+    Assessment,
+    AssessmentSource,
+    CardTransaction,
+    Disposition,
+    StandInCause,
+)
+
+REMEMBERED_MAX: Final = 100_000
+"""Transactions remembered at most: days of a busy till. Nothing is approved unseen beyond."""
+
+_SILENCE: Final = (UnavailableError, DeadlineExceededError, ExhaustedError, ServerError)
+
+
+class TerminalStandIn:
+    """Answers for a silent server, and remembers what it answered. Threads may share it.
+
+    Parameters
+    ----------
+    approve_up_to_minor
+        Floor limit by currency, in minor units: a transaction of at most that amount is approved.
+        A currency that is not there has none.
+    otherwise
+        What happens to all others: REFER or DECLINE.
+    hotlisted_cards
+        Tokens of cards that are declined, as `list_hotlist("cards")` gives them.
+    file
+        Where to remember, so that a restart of the terminal forgets nothing; None for memory only.
+
+    Raises
+    ------
+    ValueError
+        `otherwise` is no REFER or DECLINE, a floor limit is negative, or the file is not one of
+        ours.
+    OSError
+        The file cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        approve_up_to_minor: Mapping[str, int] = MappingProxyType({}),
+        *,
+        otherwise: Disposition = Disposition.DECLINE,
+        hotlisted_cards: Container[str] = frozenset(),
+        file: Path | str | None = None,
+    ) -> None:
+        if otherwise not in (Disposition.REFER, Disposition.DECLINE):
+            raise ValueError(f"otherwise: {otherwise!r} is not right; expected REFER or DECLINE")
+        for currency, limit in approve_up_to_minor.items():
+            if limit < 0:
+                raise ValueError(f"{currency}: {limit} is not right; expected at least 0")
+        self._limits = dict(approve_up_to_minor)
+        self._otherwise = otherwise
+        self._hotlisted = hotlisted_cards
+        self._lock = threading.Lock()
+        self._file = None if file is None else _Journal(Path(file))
+        self._waiting: dict[str, CardTransaction] = {}
+        if self._file is not None:
+            self._waiting = self._file.load()
+
+    @property
+    def waiting_count(self) -> int:
+        """How many transactions the server has not been told yet."""
+        return len(self._waiting)
+
+    def list_waiting(self) -> tuple[CardTransaction, ...]:
+        """Return the transactions that the server has not been told yet, the oldest first."""
+        with self._lock:
+            return tuple(self._waiting.values())
+
+    def answer(self, transaction: CardTransaction) -> Assessment:
+        """Answer a settled transaction here and now, and remember it.
+
+        It is approved only when it could be remembered: nothing passes that the server would never
+        hear of.
+        """
+        assert transaction.transaction_id is not None, "it is settled"
+        with self._lock:
+            remembered = self._remember(transaction)
+        disposition, reason = self._judge(transaction)
+        if disposition == Disposition.APPROVE and not remembered:
+            disposition, reason = self._otherwise, "STAND_IN_FULL"
+        return Assessment(
+            transaction_id=transaction.transaction_id,
+            disposition=disposition,
+            source=AssessmentSource.STAND_IN,
+            reasons=(reason,),
+            stand_in_causes=(StandInCause.SERVER_SILENT,),
+        )
+
+    def forget(self, transaction_id: str) -> None:
+        """Forget a transaction that the server has been told, or has refused for good."""
+        with self._lock:
+            if self._waiting.pop(transaction_id, None) is not None and self._file is not None:
+                self._file.rewrite_when_worth_it(self._waiting)
+
+    def _judge(self, transaction: CardTransaction) -> tuple[Disposition, str]:
+        if transaction.card_token in self._hotlisted:
+            return Disposition.DECLINE, "HOTLIST_CARDS"
+        limit = self._limits.get(transaction.currency, -1)
+        if 0 < transaction.amount_minor <= limit:
+            return Disposition.APPROVE, "BELOW_FLOOR_LIMIT"
+        return self._otherwise, "ABOVE_FLOOR_LIMIT"
+
+    def _remember(self, transaction: CardTransaction) -> bool:
+        """Remember a transaction; False when there is no room, in memory or on disk."""
+        assert transaction.transaction_id is not None, "it is settled"
+        if transaction.transaction_id in self._waiting:
+            return True
+        if len(self._waiting) >= REMEMBERED_MAX:
+            return False
+        if self._file is not None:
+            try:
+                self._file.append(transaction)
+            except OSError:
+                return False
+        self._waiting[transaction.transaction_id] = transaction
+        return True
+
+
+def is_silence(error: ClientError) -> bool:
+    """Return whether a failure means that the server gives no answer now.
+
+    A request that is wrong, or a caller that is not allowed, is not: these are answers.
+    """
+    return isinstance(error, _SILENCE)
+
+
+class _Journal:
+    """The file of a stand-in: one transaction a line, for the terminal's own user only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._line_count = 0
+
+    def load(self) -> dict[str, CardTransaction]:
+        """Return what the file holds; a last line that was cut is left out."""
+        try:
+            text = self._path.read_text("utf-8")
+        except FileNotFoundError:
+            return {}
+        found: dict[str, CardTransaction] = {}
+        for number, line in enumerate(text.split("\n")[:-1], 1):
+            transaction = self._read(line, number)
+            assert transaction.transaction_id is not None, "it was settled"
+            found[transaction.transaction_id] = transaction
+        self._rewrite(found)
+        return found
+
+    def append(self, transaction: CardTransaction) -> None:
+        """Write one more transaction, to the disk."""
+        raw = _make_line(transaction).encode()
+        with _open(self._path, "ab") as file:
+            size_bytes = file.tell()
+            try:
+                _write(file, raw)
+            except OSError:
+                # A line that was cut would spoil the next one.
+                file.truncate(size_bytes)
+                raise
+        self._line_count += 1
+
+    def rewrite_when_worth_it(self, waiting: Mapping[str, CardTransaction]) -> None:
+        """Take out what is no longer waiting, once that is half of the file or all of it."""
+        if self._line_count >= 2 * len(waiting):
+            self._rewrite(waiting)
+
+    def _rewrite(self, waiting: Mapping[str, CardTransaction]) -> None:
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        with _open(fresh, "wb") as file:
+            _write(file, "".join(_make_line(each) for each in waiting.values()).encode())
+        fresh.replace(self._path)
+        self._line_count = len(waiting)
+
+    def _read(self, line: str, number: int) -> CardTransaction:
+        try:
+            given: dict[str, Any] = json.loads(line)
+            given["transaction_time"] = datetime.fromisoformat(given["transaction_time"])
+            given["fields"] = {
+                name: datetime.fromisoformat(value["instant"]) if isinstance(value, dict) else value
+                for name, value in given["fields"].items()
+            }
+            return CardTransaction(**given)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self._path}:{number}: it is no transaction of a stand-in: {error}"
+            ) from None
+
+
+def _make_line(transaction: CardTransaction) -> str:
+    def plain(value: object) -> object:
+        assert isinstance(value, datetime), "all else is plain"
+        return {"instant": value.isoformat()}
+
+    assert transaction.transaction_time is not None, "it is settled"
+    given = asdict(transaction) | {"transaction_time": transaction.transaction_time.isoformat()}
+    return json.dumps(given, default=plain) + "\n"
+
+
+def _open(path: Path, mode: str) -> IO[bytes]:
+    """Open a file without a buffer; a new one is for its owner only."""
+
+    def make(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o600)
+
+    return open(path, mode, buffering=0, opener=make)
+
+
+def _write(file: IO[bytes], raw: bytes) -> None:
+    """Write everything, to the disk."""
+    left = memoryview(raw)
+    while left:
+        left = left[file.write(left) :]
+    os.fsync(file.fileno())
