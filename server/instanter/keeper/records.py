@@ -40,6 +40,21 @@ class RecordKind(IntEnum):
     VOID = 11
     """A record before it, named by its sequence, could not be applied and has no effect."""
 
+    ASSESSMENTS = 12
+    """A card transaction, with what the rules saw and what it was answered."""
+
+    TRANSACTION_OUTCOMES = 13
+    """What assessed transactions turned out to be."""
+
+    HOTLIST_CHANGES = 14
+    """Entries of a hotlist, or a whole list in several records."""
+
+    CASE_CHANGES = 15
+    """What somebody did with a case."""
+
+    FRAUD_RULE_CHANGES = 16
+    """A rule that was paused goes on, or one is silent for a card."""
+
 
 HEAVY_KINDS: Final = frozenset(
     {RecordKind.PUBLISH_CATALOGUE, RecordKind.PUBLISH_MODELS, RecordKind.LOAD_BLOCK}

@@ -80,13 +80,13 @@ class Totals(NamedTuple):
 
     Attributes
     ----------
-    count
+    assessed_count
         Assessments ever.
     periods
         One for each length of a guard's period.
     """
 
-    count: int = 0
+    assessed_count: int = 0
     periods: tuple[Period, ...] = ()
 
 
@@ -101,7 +101,9 @@ def load_totals(transaction: Transaction) -> Totals:
 
 def put_totals(transaction: Transaction, totals: Totals) -> None:
     """Write what counts for all rules."""
-    value = _TOTALS.pack(totals.count) + b"".join(_PERIOD.pack(*each) for each in totals.periods)
+    value = _TOTALS.pack(totals.assessed_count) + b"".join(
+        _PERIOD.pack(*each) for each in totals.periods
+    )
     transaction.put(FRAUD_RULES, _TOTALS_KEY, seal(_TOTALS_KEY, value))
 
 

@@ -94,7 +94,7 @@ def drop_expired_entries(transaction: Transaction, now_ns: int, limit: int) -> N
     drop_expired(transaction, queue, now_ns, limit)
     for number, count in gone.items():
         head = heads[number]
-        put_head(transaction, number, head._replace(count=head.count - count))
+        put_head(transaction, number, head._replace(entry_count=head.entry_count - count))
 
 
 def _load_dead(transaction: Transaction, number: int) -> tuple[list[int], bytes]:

@@ -20,7 +20,7 @@ from instanter.store.records import MARKER, key_of, seal, unseal
 from instanter.store.transaction import Transaction
 
 _PREFIX: Final = struct.Struct(">II")
-_HEAD: Final = struct.Struct("<IIIIQQq")
+_HEAD: Final = struct.Struct("<IIIIQQQq")
 _TIMES: Final = struct.Struct("<qq")
 _HEADS_KEYS: Final = (_PREFIX.pack(0, 0), _PREFIX.pack(0xFFFF_FFFF, 0))
 """The two places of the heads, at both ends of the database."""
@@ -39,8 +39,10 @@ class Head(NamedTuple):
         The last generation that was begun.
     has_dead
         Whether there may be entries of generations that are neither.
-    count, staged_count
+    entry_count, staged_count
         Entries of both, those included that have expired and are still to be dropped.
+    block_count
+        Blocks that the staged list was given so far.
     time_ns
         When it was last replaced; of a list that never was, when it last changed; 0 for never.
     """
@@ -49,8 +51,9 @@ class Head(NamedTuple):
     staged: int = 0
     last: int = 0
     has_dead: bool = False
-    count: int = 0
+    entry_count: int = 0
     staged_count: int = 0
+    block_count: int = 0
     time_ns: int = 0
 
     @property

@@ -1,0 +1,216 @@
+"""The engine's book over a transaction of the store: what an assessment reads and counts.
+
+What preparing a command has read, applying its record reads again: so states are remembered for as
+long as the same transaction of the store lasts. A group that is undone and carried out again has
+another transaction, and with that an empty memory.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.catalogue.fraud_words import EntityKind, ListKind
+from instanter.errors import DamagedError
+from instanter.events.reading import DerivedReader
+from instanter.fraud.book import DAMAGED_STATE, EMPTY_STATE, EntityState
+from instanter.store.activity import copy_activity
+from instanter.store.fraud_models import ModelStates, put_model_state
+from instanter.store.fraud_rules import find_paused, read_paused
+from instanter.store.fraud_states import entity_key, find_sections, put_sections
+from instanter.store.hotlists import (
+    NO_HEAD,
+    NO_HEADS,
+    Heads,
+    find_heads_bytes,
+    is_listed,
+    listed_key,
+    read_heads,
+)
+from instanter.store.profiles import load_profile
+from instanter.store.records import key_of
+from instanter.store.transaction import Transaction
+
+_STATES_KEPT: Final = 4_096
+"""States remembered at most: a replay has one transaction for thousands of records."""
+
+_BIN_SIZE_MIN: Final = 6
+_NOTHING: Final = np.zeros(0, np.uint32)
+
+Entity = tuple[EntityKind, str]
+
+
+class StoreBook:
+    """Implements `fraud.book.Book`. Belongs to the thread that carries out commands.
+
+    `begin` comes before each use, `flush` after whatever was written.
+    """
+
+    __slots__ = (
+        "_catalogue",
+        "_derived",
+        "_heads",
+        "_heads_known",
+        "_heads_packed",
+        "_model",
+        "_models",
+        "_now_ns",
+        "_paused",
+        "_paused_packed",
+        "_states",
+        "_transaction",
+        "_unwritten",
+    )
+
+    def __init__(self) -> None:
+        self._transaction: Transaction | None = None
+        self._catalogue: CompiledCatalogue | None = None
+        self._now_ns = 0
+        self._states: dict[Entity, EntityState] = {}
+        self._unwritten: dict[Entity, EntityState] = {}
+        self._models = ModelStates()
+        self._model: tuple[int, bytes] | None = None
+        self._heads: Heads = NO_HEADS
+        self._heads_packed = b""
+        self._heads_known = False
+        self._paused: frozenset[str] = frozenset()
+        self._paused_packed = b""
+        self._derived = DerivedReader()
+
+    def begin(self, transaction: Transaction, catalogue: CompiledCatalogue, now_ns: int) -> None:
+        """Read and write through a transaction of the store, at a time of the server's clock."""
+        if transaction is not self._transaction:
+            self._transaction = transaction
+            self._states = {}
+            self._unwritten = {}
+            self._model = None
+        elif len(self._states) > _STATES_KEPT:
+            self._states = {}
+        assert not self._unwritten, "what was written was flushed"
+        self._catalogue = catalogue
+        self._now_ns = now_ns
+        self._heads_known = False
+
+    def flush(self) -> None:
+        """Write to the store what was put since `begin`."""
+        transaction = self._in_use()
+        for (kind, name), state in self._unwritten.items():
+            put_sections(transaction, entity_key(kind, name), state)
+        self._unwritten = {}
+        if self._model is not None:
+            put_model_state(transaction, *self._model)
+            self._model = None
+
+    def find_state(self, kind: EntityKind, name: str) -> EntityState:
+        """Return what is kept of an entity, see `Book`."""
+        entity = (kind, name)
+        known = self._states.get(entity)
+        if known is not None:
+            return known
+        try:
+            sections = find_sections(self._in_use(), entity_key(kind, name))
+            state = EMPTY_STATE if sections is None else EntityState._make(sections)
+        except DamagedError:
+            state = DAMAGED_STATE
+        self._states[entity] = state
+        return state
+
+    def put_state(self, kind: EntityKind, name: str, state: EntityState) -> None:
+        """Keep the state of an entity, see `Book`.
+
+        A damaged one stays as it is: counted anew from nothing it would let pass what a limit
+        forbids. The log has everything for the day the store is rebuilt.
+        """
+        entity = (kind, name)
+        if self.find_state(kind, name) is DAMAGED_STATE:
+            return
+        self._states[entity] = self._unwritten[entity] = state
+
+    def find_model(self, model_id: int) -> bytes:
+        """Return the state of the model, see `Book`."""
+        if self._model is not None:
+            return self._model[1] if self._model[0] == model_id else b""
+        return self._models.find(self._in_use(), model_id)
+
+    def put_model(self, model_id: int, state: bytes) -> None:
+        """Keep the state of the model, see `Book`."""
+        self._model = (model_id, state)
+
+    def is_hotlisted(self, kind: ListKind, entry: str, time_ns: int) -> bool:
+        """Return whether an entry counts, see `Book`.
+
+        Entries end by the server's clock, whatever time the terminal's shows: `time_ns` is of no
+        use here. A card number's beginning is listed when any beginning of it is. An entry that is
+        damaged counts.
+
+        Raises
+        ------
+        DamagedError
+            What concerns all lists is damaged, in both of its places.
+        """
+        del time_ns
+        heads = self._read_heads()
+        head = heads.get(kind, NO_HEAD)
+        # Cards are looked up whatever the count says: no mistake there must let one through.
+        if not head.entry_count and kind != ListKind.CARDS:
+            return False
+        if kind != ListKind.BINS:
+            return self._is_listed(listed_key(kind, head.generation, entry))
+        return any(
+            self._is_listed(listed_key(kind, head.generation, entry[:size]))
+            for size in range(_BIN_SIZE_MIN, len(entry) + 1)
+        )
+
+    def find_hotlist_time_ns(self, kind: ListKind) -> int:
+        """Return when a list was last loaded or changed, see `Book`.
+
+        Raises
+        ------
+        DamagedError
+            What concerns all lists is damaged, in both of its places.
+        """
+        return self._read_heads().get(kind, NO_HEAD).time_ns
+
+    def find_paused_rules(self) -> frozenset[str]:
+        """Return the names of the rules that the guard has paused, see `Book`."""
+        packed = find_paused(self._in_use())
+        if packed != self._paused_packed:
+            self._paused, self._paused_packed = read_paused(packed), packed
+        return self._paused
+
+    def find_profile(self, customer: str, time_ns: int) -> NDArray[np.uint32]:
+        """Return a customer's attributes, see `Book`.
+
+        Raises
+        ------
+        DamagedError
+            The profile's record is damaged.
+        """
+        transaction, catalogue = self._in_use(), self._catalogue
+        assert catalogue is not None
+        key = key_of(customer)
+        profile = load_profile(transaction, key, catalogue.schema.profile_slot_count)
+        if profile is None:
+            return _NOTHING
+        sections = copy_activity(transaction, key)
+        self._derived.write(catalogue, sections, time_ns, profile.slots)
+        return profile.slots
+
+    def _is_listed(self, key: bytes) -> bool:
+        try:
+            return is_listed(self._in_use(), key, self._now_ns)
+        except DamagedError:
+            return True
+
+    def _read_heads(self) -> Heads:
+        if not self._heads_known:
+            packed = find_heads_bytes(self._in_use()) or b""
+            if packed != self._heads_packed:
+                self._heads, self._heads_packed = read_heads(packed), packed
+            self._heads_known = True
+        return self._heads
+
+    def _in_use(self) -> Transaction:
+        assert self._transaction is not None, "a transaction was begun"
+        return self._transaction

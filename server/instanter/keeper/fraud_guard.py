@@ -1,0 +1,170 @@
+"""The guard of rules: one that suddenly stops far more than it used to is paused, and reported.
+
+What it goes by are counts, of the state and by the times of the transactions, so that pausing a
+rule is the effect of a record like any other.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.catalogue.fraud import FraudRule, Guard
+from instanter.store.fraud_rules import (
+    Period,
+    RuleFigures,
+    Totals,
+    find_paused,
+    load_figures,
+    load_totals,
+    put_figures,
+    put_paused,
+    put_totals,
+    read_paused,
+)
+from instanter.store.transaction import Transaction
+
+_S_NS: Final = 1_000_000_000
+
+
+class FraudGuard:
+    """Counts what rules do, by the catalogue installed last."""
+
+    __slots__ = ("_catalogue", "_lengths_ns", "_rules")
+
+    def __init__(self) -> None:
+        self._catalogue: CompiledCatalogue | None = None
+        self._rules: Mapping[str, FraudRule] = {}
+        self._lengths_ns: tuple[int, ...] = ()
+
+    def install(self, catalogue: CompiledCatalogue) -> None:
+        """Use a catalogue from now on, which has a `fraud`; costs nothing when it is in use."""
+        if self._catalogue is catalogue:
+            return
+        assert catalogue.fraud is not None
+        rules = catalogue.fraud.rules
+        lengths_ns = {rule.guard.period_s * _S_NS for rule in rules if rule.guard.enabled}
+        self._catalogue = catalogue
+        self._rules = {rule.name: rule for rule in rules}
+        self._lengths_ns = tuple(sorted(lengths_ns))
+
+    def count(
+        self,
+        transaction: Transaction,
+        *,
+        time_ns: int,
+        now_ns: int,
+        fired: Sequence[str],
+        stopping: Sequence[str],
+        shadowed: Sequence[str],
+    ) -> tuple[str, ...]:
+        """Count an assessment, pause the rules that have run wild, and return their names.
+
+        Parameters
+        ----------
+        transaction
+            An open write transaction.
+        time_ns
+            When the assessed transaction counts.
+        now_ns
+            The time of the record.
+        fired
+            Rules that fired, nothing when it was approved.
+        stopping
+            Those among them that referred or declined it by themselves.
+        shadowed
+            Rules that would have fired.
+        """
+        totals = _count(load_totals(transaction), self._lengths_ns, time_ns)
+        put_totals(transaction, totals)
+        if not fired and not shadowed:
+            return ()
+        wild = []
+        for name in fired:
+            figures = load_figures(transaction, name)
+            figures = figures._replace(fired_count=figures.fired_count + 1)
+            rule = self._rules.get(name)
+            if rule is not None and name in stopping:
+                period = _find_period(totals, rule.guard)
+                figures = _count_stopped(figures, period, totals.assessed_count)
+                if rule.guard.enabled and is_wild(
+                    figures, period, totals.assessed_count, rule.guard
+                ):
+                    figures = figures._replace(paused_time_ns=now_ns)
+                    wild.append(name)
+            put_figures(transaction, name, figures)
+        for name in shadowed:
+            figures = load_figures(transaction, name)
+            figures = figures._replace(shadowed_count=figures.shadowed_count + 1)
+            put_figures(transaction, name, figures)
+        if wild:
+            put_paused(transaction, read_paused(find_paused(transaction)).union(wild))
+        return tuple(wild)
+
+
+def is_wild(figures: RuleFigures, period: Period, count: int, guard: Guard) -> bool:
+    """Return whether a rule stops so much more than before that it is to be paused.
+
+    It is, when in the present period it has stopped more than `declines_min` transactions, more
+    than `share_max` of all, and more than `times_history` times the share that it stopped before.
+
+    Parameters
+    ----------
+    figures
+        What the rule has done.
+    period
+        The present period of the rule's guard.
+    count
+        Assessments ever, of all.
+    guard
+        The bounds.
+    """
+    stopped_count = figures.period_stopped_count
+    if stopped_count <= guard.declines_min:
+        return False
+    share = stopped_count / max(count - period.begin_count, 1)
+    before_count = period.begin_count - figures.since_count
+    history = figures.history_stopped_count / before_count if before_count > 0 else 0.0
+    return share > guard.share_max and share > guard.times_history * history
+
+
+def forgive(figures: RuleFigures) -> RuleFigures:
+    """Return the figures of a rule with what it did in this period as part of its history."""
+    history_count = figures.history_stopped_count + figures.period_stopped_count
+    return figures._replace(history_stopped_count=history_count, period_stopped_count=0)
+
+
+def _count(totals: Totals, lengths_ns: Sequence[int], time_ns: int) -> Totals:
+    """Return the totals with one more assessment, and with new periods where some begin.
+
+    A transaction that comes late counts in the present period: none begins again.
+    """
+    known = {period.length_ns: period for period in totals.periods}
+    periods = []
+    for length_ns in lengths_ns:
+        number = time_ns // length_ns
+        period = known.get(length_ns)
+        if period is None or number > period.number:
+            period = Period(length_ns, number, totals.assessed_count)
+        periods.append(period)
+    return Totals(totals.assessed_count + 1, tuple(periods))
+
+
+def _find_period(totals: Totals, guard: Guard) -> Period:
+    """Return the present period of a guard; one that is not enabled has the first for ever."""
+    length_ns = guard.period_s * _S_NS
+    for period in totals.periods:
+        if period.length_ns == length_ns:
+            return period
+    return Period(length_ns, 0, 0)
+
+
+def _count_stopped(figures: RuleFigures, period: Period, count: int) -> RuleFigures:
+    """Return a rule's figures with one more transaction that it stopped."""
+    if not figures.stopped_count:
+        figures = figures._replace(since_count=count - 1, period=period.number)
+    elif period.number > figures.period:
+        figures = forgive(figures)._replace(period=period.number)
+    return figures._replace(
+        stopped_count=figures.stopped_count + 1,
+        period_stopped_count=figures.period_stopped_count + 1,
+    )
