@@ -142,6 +142,13 @@ EXPLORATION_MAX: Final = 10.0
 FRAUD_RULES_MAX: Final = 1_000
 """Rules of the check at the till: one pass over as many takes 20 µs."""
 
+FRAUD_AMOUNT_MINOR_MAX: Final = 10**12
+"""Largest amount of one transaction in minor units: ten thousand million of most currencies."""
+
+FRAUD_MCC_MAX: Final = 9_999
+"""Largest merchant category code: four digits. Codes that ISO 18245 has not given out are taken
+too, because card schemes have their own."""
+
 FRAUD_VELOCITIES_MAX: Final = 64
 """Velocities: each is evaluated and counted for every transaction."""
 
@@ -177,6 +184,13 @@ FRAUD_CLOCK_BEHIND_S_MAX: Final = 400 * 86_400
 
 FRAUD_SNOOZES_PER_CARD_MAX: Final = 16
 """Rules that are silent for one card: 16 bytes each, read with every transaction of it."""
+
+TRANSACTION_ID_SIZE_MAX: Final = 64
+"""Characters of a transaction's id: a UUID has 36."""
+
+FRAUD_ID_SIZE_MAX: Final = 128
+"""Characters of a card's token, and of the ids of terminals, merchants and devices: a digest of
+512 bits in hexadecimal."""
 
 TRANSACTION_KEPT_NS: Final = 120 * 86_400_000_000_000
 """Time for which an assessed transaction and its case are kept: chargebacks come up to 120 days
@@ -384,7 +398,11 @@ WRITES_WAITING_MAX: Final = 4_096
 """Writes that may wait for the disk; more are refused with RESOURCE_EXHAUSTED."""
 
 WRITES_GROUP_MAX: Final = 512
-"""Writes of one transaction: bounds how long the first of them waits for the last."""
+"""Changes of one transaction, about: bounds how long the first of them waits for the last. A single
+command may be larger."""
+
+WRITES_ON_LOOP_WEIGHT_MAX: Final = 16
+"""Changes of one transaction on the event loop, which answers nobody meanwhile: 1 ms at most."""
 
 TOOLS_CONNECTIONS_MAX: Final = 8
 """Commands that may write into a served store at the same time: a load, a fit, an apply."""
@@ -456,6 +474,9 @@ Later outcomes of that decision count, but teach nothing, and it cannot be expla
 
 PURGE_ROWS: Final = 1_000
 """Entries that one step of a purge takes out of the overlay: 2 ms, in which no write begins."""
+
+PURGE_ROWS_ON_LOOP: Final = 100
+"""The same on the event loop: 0.2 ms."""
 
 STORE_READERS_MAX: Final = 126
 """Slots of LMDB's reader table: one a thread that reads."""

@@ -92,7 +92,8 @@ class PackedPrograms:
     Attributes
     ----------
     f64, i32, u8, cut
-        As `f64`, `i32`, `u8` and `program_cut` of `DerivationPlan`.
+        float64, int32, uint8, int64[programs, 26]: as `f64`, `i32`, `u8` and `program_cut` of
+        `DerivationPlan`.
     """
 
     f64: NDArray[np.float64]

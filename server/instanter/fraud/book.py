@@ -85,5 +85,13 @@ class Book(Protocol):
         ...
 
     def find_profile(self, customer: str, time_ns: int) -> NDArray[np.uint32]:
-        """Return a customer's loaded and derived attributes by slot; empty when unknown."""
+        """Return a customer's attributes by slot as uint32 patterns; empty when unknown.
+
+        Derived ones included, as of a time in nanoseconds since 1970.
+
+        Raises
+        ------
+        DamagedError
+            The profile is not what was written.
+        """
         ...

@@ -11,11 +11,13 @@ from instanter.kernels import (
     derived_state,
     eligibility,
     exploration,
+    fraud_scoring,
     holdout,
     learning,
     propensity,
     responses,
     travel,
+    velocities,
 )
 from instanter.kernels.compilation import Kernel
 
@@ -35,6 +37,8 @@ KERNELS: tuple[Kernel, ...] = (
     *responses.KERNELS,
     *baselines.KERNELS,
     *travel.KERNELS,
+    *velocities.KERNELS,
+    *fraud_scoring.KERNELS,
 )
 """Importing this module compiles every kernel, or reads it from the cache."""
 

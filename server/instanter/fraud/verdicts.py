@@ -1,0 +1,190 @@
+"""How a verdict follows from hotlists, stand-in and rules."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from instanter.catalogue.fraud import FraudRule, StandIn
+from instanter.catalogue.fraud_words import Disposition, ListKind, Source, StandInCause
+from instanter.fraud.tables import FraudTables, Limit
+from instanter.limits import FRAUD_POINTS_MAX, FRAUD_REASONS_MAX
+
+MODEL_REASON: Final = "MODEL"
+"""Reason code of the model's part of the risk."""
+
+_LIST_REASONS: Final = {kind: f"HOTLISTED_{kind.name.removesuffix('S')}" for kind in ListKind}
+_STAND_IN_REASONS: Final = {cause: f"STAND_IN_{cause.name}" for cause in StandInCause}
+_FIRST: Final = 10_000.0
+_SECOND: Final = 5_000.0
+_BY_DISPOSITION: Final = 1_000.0
+"""Weights of reasons: hotlists, then the stand-in, then declining rules, referring ones, points."""
+
+_MODEL_POINTS_MIN: Final = 1.0
+"""A part of the model below this is no reason."""
+
+
+@dataclass(slots=True)
+class Scored:
+    """What rules and model say of one transaction.
+
+    Attributes
+    ----------
+    points
+        Of the rules that fired.
+    severity
+        The greatest disposition of a rule that fired; 0 for none.
+    fired, silent
+        Rules that fired; those that would have, but are only reported.
+    model_points
+        Of the model; 0 without one.
+    """
+
+    points: float
+    severity: int
+    fired: list[FraudRule]
+    silent: list[FraudRule]
+    model_points: float = 0.0
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What rules and model make of it, before hotlists and stand-in.
+
+    Attributes
+    ----------
+    disposition, source, risk
+        As in `Assessment`.
+    declining, referring
+        As in `Assessment`.
+    """
+
+    disposition: int
+    source: Source
+    risk: float
+    declining: tuple[str, ...]
+    referring: tuple[str, ...]
+
+
+def find_limit(limits: tuple[Limit, ...], merchant: str, amount_minor: int) -> Limit | None:
+    """Return the first entry of thresholds that matches; None without thresholds."""
+    for limit in limits:
+        if amount_minor >= limit.amount_minor_from and (
+            limit.merchants is None or merchant in limit.merchants
+        ):
+            return limit
+    return None
+
+
+def judge(scored: Scored, limit: Limit | None) -> Verdict:
+    """Return what the rules' dispositions and the risk lead to.
+
+    A rule counts as declining when it says so, or when the risk had stayed below the threshold
+    without its points; so for referring.
+    """
+    total = scored.points + scored.model_points
+    by_risk = _compare(limit, total)
+    disposition = max(scored.severity, by_risk)
+    if disposition <= Disposition.APPROVE:
+        risk = min(total, FRAUD_POINTS_MAX)
+        return Verdict(Disposition.APPROVE, Source.RULES, risk, (), ())
+    source = Source.RULES
+    if by_risk > scored.severity and by_risk > _compare(limit, scored.points):
+        source = Source.MODEL
+    stopping = tuple(
+        rule.name
+        for rule in scored.fired
+        if rule.disposition == disposition
+        or (
+            rule.points
+            and by_risk == disposition
+            and _compare(limit, total - rule.points) < disposition
+        )
+    )
+    declines = disposition == Disposition.DECLINE
+    return Verdict(
+        disposition,
+        source,
+        min(total, FRAUD_POINTS_MAX),
+        stopping if declines else (),
+        () if declines else stopping,
+    )
+
+
+def find_stand_in(
+    stand_in: StandIn, causes: list[StandInCause], amount_minor: int, *, failed: bool
+) -> int:
+    """Return the disposition that the stand-in table has for causes; 0 to continue.
+
+    Parameters
+    ----------
+    stand_in
+        The table.
+    causes
+        What is missing.
+    amount_minor
+        In minor units.
+    failed
+        Whether something failed that nobody expected: then nothing is approved, whatever the table
+        says.
+    """
+    found = Disposition.REFER.value if failed else 0
+    for cause in causes:
+        if cause is StandInCause.DEADLINE_SHORT:
+            is_small = amount_minor <= stand_in.approve_up_to_minor
+            own: int = Disposition.APPROVE if is_small else stand_in.deadline_otherwise
+        else:
+            own = getattr(stand_in, cause.name.lower())
+        found = max(found, own)
+    return int(found)
+
+
+def combine(
+    tables: FraudTables,
+    verdict: Verdict | None,
+    stand_in: int,
+    hotlists: list[ListKind],
+) -> tuple[Disposition, Source]:
+    """Return the most severe of what hotlists, stand-in and rules say, and which of them it is.
+
+    Of equally severe ones a hotlist goes first, then the stand-in: they say why most plainly.
+    """
+    listed = max((tables.hotlists[kind] for kind in hotlists), default=0)
+    own = verdict.disposition if verdict is not None else 0
+    worst = max(listed, stand_in, own)
+    if not worst:
+        # Neither assessed nor provided for: whoever does not know, does not approve.
+        return Disposition.REFER, Source.STAND_IN
+    if listed == worst:
+        return Disposition(worst), Source.HOTLIST
+    if verdict is None or (stand_in == worst and worst > Disposition.APPROVE):
+        return Disposition(worst), Source.STAND_IN
+    return Disposition(worst), verdict.source
+
+
+def list_reasons(
+    scored: Scored | None, hotlists: list[ListKind], causes: list[StandInCause], stand_in: int
+) -> tuple[str, ...]:
+    """Return the codes of what spoke for a verdict, weightiest first, each once.
+
+    Causes of a stand-in that says to continue are no reasons.
+    """
+    weighted = [(_FIRST, _LIST_REASONS[kind]) for kind in hotlists]
+    if stand_in:
+        weighted += [(_SECOND, _STAND_IN_REASONS[cause]) for cause in causes]
+    if scored is not None:
+        for rule in scored.fired:
+            weight = rule.points + _BY_DISPOSITION * rule.disposition
+            weighted.append((weight, rule.reason))
+        if scored.model_points >= _MODEL_POINTS_MIN:
+            weighted.append((scored.model_points, MODEL_REASON))
+    weighted.sort(key=lambda pair: -pair[0])
+    return tuple(dict.fromkeys(code for _, code in weighted))[:FRAUD_REASONS_MAX]
+
+
+def _compare(limit: Limit | None, risk: float) -> int:
+    """Return what a risk leads to."""
+    if limit is None:
+        return Disposition.APPROVE
+    capped = min(risk, FRAUD_POINTS_MAX)
+    if capped >= limit.decline:
+        return Disposition.DECLINE
+    return Disposition.REFER if capped >= limit.refer else Disposition.APPROVE
