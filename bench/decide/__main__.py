@@ -1,13 +1,11 @@
 """Measures everything that `make bench NAME=decide` prints, in one run on one machine."""
 
-import argparse
 import shutil
 import sys
-import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from bench import workload
+from bench.command import run_benchmark, say
 from bench.decide.in_process import (
     measure_decide_ratio,
     measure_growth,
@@ -19,7 +17,7 @@ from bench.decide.start import count_late_compilations, measure_help_ratio, meas
 from bench.decide.wire import measure_over_the_wire
 from bench.decide.world import open_world
 from bench.learning import measure_learning
-from bench.measurement import Figure, report
+from bench.measurement import Figure
 
 _STORE_SIZE_BYTES_EACH = 4_200
 _MEMORY_SIZE_BYTES_SPARE = 2 << 30
@@ -50,20 +48,20 @@ def measure(sizes: Sizes, folder: Path) -> dict[str, Figure]:
         "help_ratio": measure_help_ratio(),
         **measure_learning(sizes.fresh_rows),
     }
-    _say(f"writing {sizes.customers:,} profiles")
+    say(f"writing {sizes.customers:,} profiles")
     with open_world(folder / "main", files, sizes.customers) as world:
         with open_world(folder / "sparse", files, sizes.customers_few, sparse=True) as sparse:
             found["decide_in_process_ratio"] = measure_decide_ratio(world, sparse, sizes)
         found["profile_size_bytes"] = measure_profile_size(world)
-        _say("calling over gRPC")
+        say("calling over gRPC")
         found |= measure_over_the_wire(world, sizes)
-    _say(f"writing {sizes.customers_many:,} profiles")
+    say(f"writing {sizes.customers_many:,} profiles")
     with (
         open_world(folder / "main", files, sizes.customers_many) as many,
         open_world(folder / "few", files, sizes.customers_few) as few,
     ):
         found["growth_ratio"] = measure_growth(few, many, sizes)
-    _say("starting servers")
+    say("starting servers")
     found["start_s"] = measure_start(folder / "main", sizes.customers_many, sizes)
     # The last, because it publishes another catalogue.
     found["late_compilations_count"] = count_late_compilations(folder / "main", files)
@@ -93,28 +91,7 @@ def _read_available_memory_size_bytes() -> int:
     return 0
 
 
-def _say(words: str) -> None:
-    sys.stderr.write(f"{words} …\n")
-    sys.stderr.flush()
-
-
-def main() -> int:
-    """Measure, print, and write `bench/results/decide.json`; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="the size that runs in the tests")
-    small = parser.parse_args().small
-    sizes = SMALL if small else FULL
-    with tempfile.TemporaryDirectory(prefix="instanter-bench-") as name:
-        folder = Path(name)
-        reason = check_room(folder, sizes)
-        if reason:
-            sys.stderr.write(f"{reason}\n")
-            return 1
-        figures = measure(sizes, folder)
-    # The small size answers whether the benchmark works, not how fast anything is.
-    report("decide", figures, asdict(sizes), keep=not small)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        run_benchmark("decide", __doc__, measure, full=FULL, small=SMALL, check_room=check_room)
+    )

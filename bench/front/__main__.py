@@ -1,16 +1,14 @@
 """Measures everything that `make bench NAME=front` prints, in one run on one machine."""
 
-import argparse
 import sys
-import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from bench import load, workload
+from bench.command import run_benchmark, say
 from bench.decide.world import open_world
 from bench.front import wire
 from bench.front.sizes import FULL, SMALL, Sizes
-from bench.measurement import Figure, report
+from bench.measurement import Figure
 
 _RIVALS = {
     "rival_a_ratio": ("≥ 5", "≥ 10"),
@@ -44,22 +42,22 @@ def measure(sizes: Sizes, folder: Path) -> dict[str, Figure]:
             key: found.get(key, Figure(None, *bounds, reason=load.MISSING_REASON))
             for key, bounds in _BOUNDS.items()
         }
-    _say(f"writing {sizes.customers:,} profiles")
+    say(f"writing {sizes.customers:,} profiles")
     with open_world(folder / "store", workload.make_files(sizes.offers), sizes.customers) as world:
         choice = world.choice
-    _say("starting servers")
+    say("starting servers")
     with (
         wire.serve_echo("fast", sizes) as fast,
         wire.serve_echo("stock", sizes) as stock,
         wire.serve_echo("grpcio", sizes) as reference,
         wire.serve_decide(folder / "store", sizes, choice) as decide,
     ):
-        _say("measuring costs")
+        say("measuring costs")
         found |= wire.measure_costs(fast, stock, reference, decide, sizes)
-        _say("measuring latency")
+        say("measuring latency")
         found |= wire.measure_latency(fast, decide, sizes)
         found["idle_streams_p99_ratio"] = wire.measure_idle_streams(decide, sizes)
-        _say("attacking")
+        say("attacking")
         found["victim_p99_ratio"] = wire.measure_victim(decide, sizes)
     found["tls_rate_ratio"] = _measure_tls(folder, sizes, choice)
     return {key: found[key] for key in KEYS}
@@ -67,7 +65,7 @@ def measure(sizes: Sizes, folder: Path) -> dict[str, Figure]:
 
 def _measure_tls(folder: Path, sizes: Sizes, choice: workload.Choice) -> Figure:
     """Measure decisions with and without TLS on two servers, each with a store of its own."""
-    _say("measuring TLS")
+    say("measuring TLS")
     with open_world(folder / "other", workload.make_files(sizes.offers), sizes.customers):
         pass
     certificate = wire.make_certificate(folder)
@@ -78,23 +76,5 @@ def _measure_tls(folder: Path, sizes: Sizes, choice: workload.Choice) -> Figure:
         return wire.measure_tls(plain, encrypted, sizes)
 
 
-def _say(words: str) -> None:
-    sys.stderr.write(f"{words} …\n")
-    sys.stderr.flush()
-
-
-def main() -> int:
-    """Measure, print, and write `bench/results/front.json`; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="the size that runs in the tests")
-    small = parser.parse_args().small
-    sizes = SMALL if small else FULL
-    with tempfile.TemporaryDirectory(prefix="instanter-bench-") as name:
-        figures = measure(sizes, Path(name))
-    # The small size answers whether the benchmark works, not how fast anything is.
-    report("front", figures, asdict(sizes), keep=not small)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark("front", __doc__, measure, full=FULL, small=SMALL))

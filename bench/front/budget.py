@@ -4,12 +4,9 @@ The stages are measured within the server (`bench.front.stages`), under the load
 what is left of its processor time are the event loop and the system calls.
 """
 
-import argparse
 import json
 import sys
-import tempfile
 import time
-from dataclasses import asdict
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from bench import load, workload
+from bench.command import run_benchmark
 from bench.decide.wire import DECIDE_METHOD, check_answer
 from bench.decide.world import open_world
 from bench.front.sizes import FULL, SMALL, Sizes
 from bench.front.stages import STAGES
 from bench.front.wire import Target, make_request
-from bench.measurement import Figure, report
+from bench.measurement import Figure
 from bench.server_process import ServerProcess
 
 REST = "loop_and_system"
@@ -102,17 +100,5 @@ def _make_figures(rounds: list[dict[str, float]]) -> dict[str, Figure]:
     return figures
 
 
-def main() -> int:
-    """Measure, print, and write `bench/results/budget.json`; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="the size that runs in the tests")
-    small = parser.parse_args().small
-    sizes = SMALL if small else FULL
-    with tempfile.TemporaryDirectory(prefix="instanter-bench-") as name:
-        figures = measure(sizes, Path(name))
-    report("budget", figures, asdict(sizes), keep=not small)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark("budget", __doc__, measure, full=FULL, small=SMALL))

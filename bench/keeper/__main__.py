@@ -1,18 +1,16 @@
 """Measures everything that `make bench NAME=keeper` prints, in one run on one machine."""
 
-import argparse
 import sys
-import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from bench import load
+from bench.command import run_benchmark, say
 from bench.decide.world import open_world
 from bench.keeper import decisions, recovery, writes
 from bench.keeper.catalogue import make_files
 from bench.keeper.replays import measure_bank, measure_hillstrom
 from bench.keeper.sizes import FULL, SMALL, Sizes
-from bench.measurement import Figure, report
+from bench.measurement import Figure
 
 _BOUNDS = {
     "events_per_s": ("≥ 15000", "≥ 40000"),
@@ -37,27 +35,27 @@ def measure(sizes: Sizes, folder: Path) -> dict[str, Figure]:
     """Measure all figures, with stores below `folder`."""
     found: dict[str, Figure] = {}
     store = folder / "store"
-    _say(f"writing {sizes.customers:,} profiles")
+    say(f"writing {sizes.customers:,} profiles")
     with open_world(store, make_files(sizes.offers), sizes.customers) as world:
         choice = world.choice
     with decisions.serve(store) as server:
-        _say("recording events")
+        say("recording events")
         found |= writes.measure_writes(server.port, folder, sizes)
         if load.is_available():
-            _say("deciding beside events")
+            say("deciding beside events")
             found["decide_p99_ratio"] = decisions.measure_beside(server, choice, sizes)
-    _say("learning")
+    say("learning")
     found["learning_delay_ms"] = decisions.measure_learning_delay(store, sizes, _DELAY_WORKERS)
     if load.is_available():
-        _say("deciding with one worker and with two")
+        say("deciding with one worker and with two")
         found["workers_2_rate_ratio"] = decisions.measure_workers(store, choice, sizes)
-    _say(f"writing {sizes.recovery_customers:,} profiles")
+    say(f"writing {sizes.recovery_customers:,} profiles")
     other = folder / "recovery"
     with open_world(other, make_files(sizes.offers), sizes.recovery_customers):
         pass
-    _say("recovering")
+    say("recovering")
     found["recovery_s"] = recovery.measure_recovery(other, sizes)
-    _say("replaying")
+    say("replaying")
     found |= measure_hillstrom(sizes.replay_rows)
     found["bank_online_difference"] = measure_bank(sizes.replay_rows, folder / "bank")
     return {
@@ -66,23 +64,5 @@ def measure(sizes: Sizes, folder: Path) -> dict[str, Figure]:
     }
 
 
-def _say(words: str) -> None:
-    sys.stderr.write(f"{words} …\n")
-    sys.stderr.flush()
-
-
-def main() -> int:
-    """Measure, print, and write `bench/results/keeper.json`; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="the size that runs in the tests")
-    small = parser.parse_args().small
-    sizes = SMALL if small else FULL
-    with tempfile.TemporaryDirectory(prefix="instanter-bench-") as name:
-        figures = measure(sizes, Path(name))
-    # The small size answers whether the benchmark works, not how fast anything is.
-    report("keeper", figures, asdict(sizes), keep=not small)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark("keeper", __doc__, measure, full=FULL, small=SMALL))

@@ -1,6 +1,5 @@
 """Measures everything that `make bench-rivals` prints, in one run on one machine."""
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import workload
+from bench.command import make_parser, say
 from bench.decide.world import open_world
 from bench.load import LoadFailedError
 from bench.measurement import Figure, report
@@ -34,14 +34,14 @@ def run(
     sizes: Sizes, folder: Path, rivals: list[str], transports: list[str]
 ) -> tuple[dict[str, Figure], dict[str, Any]]:
     """Check the answers, measure everybody, and return the figures and the rows."""
-    _say(f"writing {sizes.customers:,} profiles")
+    say(f"writing {sizes.customers:,} profiles")
     files = workload.make_files(sizes.offers)
     with open_world(folder / "store", files, sizes.customers) as world:
-        _say("starting everybody")
+        say("starting everybody")
         with line_up(world, folder, sizes, rivals=rivals, transports=transports) as found:
-            _say("comparing answers")
+            say("comparing answers")
             agreement = check_answers(found, sizes.customers_checked)
-            _say("measuring in turn: " + ", ".join(found.contestants))
+            say("measuring in turn: " + ", ".join(found.contestants))
             choice = workload.draw_choice(sizes.customers, _CHOICES).skewed
             rows = measure(found.contestants, choice, sizes)
     print_rows(found, rows)
@@ -108,15 +108,9 @@ def _describe(row: Row) -> dict[str, Any]:
     return asdict(row) | {"rates_per_core": row.rates_per_core.round(1).tolist()}
 
 
-def _say(words: str) -> None:
-    sys.stderr.write(f"{words} …\n")
-    sys.stderr.flush()
-
-
 def main() -> int:
     """Measure, print, and write `bench/results/rivals.json`; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="the size that runs in the tests")
+    parser = make_parser(__doc__)
     parser.add_argument(
         "--rivals", nargs="+", default=list(TITLES), choices=list(TITLES), help="only these"
     )

@@ -1,9 +1,6 @@
 """The benchmark of the front still runs: its small size, with bounds that only nonsense breaks."""
 
-import json
 import math
-import subprocess
-import sys
 
 import pytest
 
@@ -11,21 +8,12 @@ from bench import load
 from bench.front import budget
 from bench.front.__main__ import KEYS
 from bench.front.stages import Stopwatch
-from tests.conftest import REPOSITORY
+from tests.bench.small_runs import run_small
 
 
 @pytest.mark.slow
 def test_it_prints_every_figure_or_why_not():
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.front", "--small"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=REPOSITORY,
-        timeout=150,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = run_small("bench.front")
     assert set(KEYS) <= set(result)
     for key in KEYS:
         if key.startswith("rival_") or not load.is_available():
@@ -53,16 +41,7 @@ def test_a_stopwatch_counts_each_stage_once():
 
 @pytest.mark.slow
 def test_the_budget_adds_up():
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.front.budget", "--small"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=REPOSITORY,
-        timeout=150,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = run_small("bench.front.budget")
     if not load.is_available():
         assert all(result[key] is None for key in budget.KEYS)
         return

@@ -1,15 +1,12 @@
 """The benchmarks still run: the small size of each, with bounds that only nonsense breaks."""
 
-import json
 import math
-import subprocess
-import sys
 
 import pytest
 
 from bench import load
 from bench.decide.__main__ import KEYS
-from tests.conftest import REPOSITORY
+from tests.bench.small_runs import run_small
 
 # What is null without the load generator or without the real data.
 OVER_THE_WIRE = {"decide_cpu_ratio_reference_front", "batch_cpu_ratio"}
@@ -18,16 +15,7 @@ LEARNED = {"bank_log_loss", "bank_block_auc_ratio", "profiles_auc", "profiles_lo
 
 @pytest.fixture(scope="module")
 def result():
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.decide", "--small"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=REPOSITORY,
-        timeout=150,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_small("bench.decide")
 
 
 def test_it_prints_exactly_the_figures(result):

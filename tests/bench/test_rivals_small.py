@@ -1,9 +1,6 @@
 """The comparison with rivals still runs, for those that need no environment of their own."""
 
-import json
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,23 +11,14 @@ from bench.rivals.answers import is_same_ranking
 from bench.rivals.numpy_decision import RuleArrays, rank
 from bench.rivals.redis_process import is_available as redis_is_available
 from instanter.v1.decision_service_pb2 import DecideOffersResponse, RankedOffer
-from tests.conftest import REPOSITORY
+from tests.bench.small_runs import run_small
 
 TAKE_PART = ("rival_a", "rival_d", "redis_get")
 
 
 @pytest.fixture(scope="module")
 def result():
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.rivals", "--small", "--rivals", *TAKE_PART],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=REPOSITORY,
-        timeout=150,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_small("bench.rivals", "--rivals", *TAKE_PART)
 
 
 def test_every_ratio_is_a_number_or_says_why_not(result):
