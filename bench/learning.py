@@ -90,12 +90,13 @@ FOLDS = 5
 """Row i is tested in fold i modulo 5; the rows of the file are shuffled already."""
 
 
-def _data_folder() -> Path:
+def data_folder() -> Path:
+    """Return the folder with the real data sets."""
     return Path(os.environ.get("INSTANTER_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
-def _read(path: Path, options: FitOptions, rows: int) -> tuple[Schema, LabelledRows]:
-    """Return the schema inferred from a file and its first rows, 0 for all."""
+def read_rows(path: Path, options: FitOptions, rows: int) -> tuple[Schema, LabelledRows]:
+    """Return the schema inferred from a file, and its first rows, 0 for all."""
     skipped = (options.target_column, *options.excluded_columns)
     attributes = infer_schema(path, exclude=skipped)
     schema = Schema(1, tuple(attributes), len(attributes), 0)
@@ -115,7 +116,7 @@ def _plan(schema: Schema, rows: LabelledRows, chosen: np.ndarray | slice) -> Bin
 def bank_figures(small: bool = False, rows: int = 0) -> dict[str, float]:  # noqa: FBT001 - callers name it
     """Return the figures of the bank's replay, in file order, predicting before learning."""
     options = FitOptions(BANK_TARGET, "deposit", excluded_columns=BANK_EXCLUDED)
-    schema, data = _read(_data_folder() / BANK_FILE, options, rows or (2_000 if small else 0))
+    schema, data = read_rows(data_folder() / BANK_FILE, options, rows or (2_000 if small else 0))
     plan = _plan(schema, data, slice(BANK_PLAN_ROWS))
     settings = LearnerSettings()
     binned = plan.bin_customers(data.slots, data.context, "")
@@ -140,7 +141,9 @@ def bank_figures(small: bool = False, rows: int = 0) -> dict[str, float]:  # noq
 def profiles_figures(small: bool = False, rows: int = 0) -> dict[str, float]:  # noqa: FBT001 - callers name it
     """Return the mean figures of five folds over all 1000 attributes."""
     options = FitOptions(PROFILES_TARGET, "next", excluded_columns=(PROFILES_KEY,))
-    schema, data = _read(_data_folder() / PROFILES_FILE, options, rows or (1_000 if small else 0))
+    schema, data = read_rows(
+        data_folder() / PROFILES_FILE, options, rows or (1_000 if small else 0)
+    )
     settings = LearnerSettings()
     fold = np.arange(len(data.labels)) % FOLDS
     found = []
@@ -164,7 +167,7 @@ def online_figures(small: bool = False, rows: int = 0) -> dict[str, float]:  # n
     instead of those that each model chooses.
     """
     options = FitOptions(PROFILES_TARGET, "next", excluded_columns=(PROFILES_KEY,))
-    schema, data = _read(_data_folder() / PROFILES_FILE, options, rows or (600 if small else 0))
+    schema, data = read_rows(data_folder() / PROFILES_FILE, options, rows or (600 if small else 0))
     plan = _plan(schema, data, slice(None))
     binned = plan.bin_customers(data.slots, data.context, "")
     bins = (binned - plan.row_start).astype(np.uint8)
@@ -200,8 +203,8 @@ def measure_learning(rows: int = 0) -> dict[str, Figure]:
     rows
         Rows of each data set to use; 0 for all.
     """
-    if not _data_folder().is_dir():
-        reason = f"no real data: INSTANTER_DATA or {_data_folder().name} is not a folder"
+    if not data_folder().is_dir():
+        reason = f"no real data: INSTANTER_DATA or {data_folder().name} is not a folder"
         names = ("bank_log_loss", "bank_block_auc_ratio", "profiles_auc", "profiles_log_loss")
         return {name: Figure(None, reason=reason) for name in names}
     bank, profiles = bank_figures(rows=rows), profiles_figures(rows=rows)

@@ -8,7 +8,6 @@ bit.
 """
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,15 +18,21 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.learning import BANK_EXCLUDED, BANK_FILE, BANK_PLAN_ROWS, BANK_TARGET
-from bench.measurement import REPOSITORY, Figure
+from bench.learning import (
+    BANK_EXCLUDED,
+    BANK_FILE,
+    BANK_PLAN_ROWS,
+    BANK_TARGET,
+    data_folder,
+    read_rows,
+)
+from bench.measurement import Figure
 from instanter.catalogue.compilation import compile_catalogue
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.schema import Attribute, AttributeKind, Schema
 from instanter.clock import SystemClock
 from instanter.data.files import open_table
-from instanter.data.fit import FitOptions, LabelledFile, LabelledRows
-from instanter.data.infer import infer_schema
+from instanter.data.fit import FitOptions, LabelledRows
 from instanter.decision.binning_plan import Binner, BinningPlan, make_plan
 from instanter.decision.engine import DecisionEngine
 from instanter.decision.learner import ONLINE_SETTINGS, LearnerSettings, learn, new_model
@@ -63,11 +68,6 @@ _PRIOR: Final = 0.1
 _DEPOSIT: Final = "deposit"
 _BANK_BLOCK: Final = 1_000
 _SCHEMA_REVISION: Final = 1
-
-
-def data_folder() -> Path:
-    """Return the folder with the real data sets."""
-    return Path(os.environ.get("INSTANTER_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
 def measure_hillstrom(rows: int = 0) -> dict[str, Figure]:
@@ -164,7 +164,7 @@ class Mails:
 def open_mails(path: Path, rows: int) -> Iterator[Mails]:
     """Put the customers of the file into a store of its own while the block runs."""
     options = FitOptions("visit", "none", excluded_columns=_HILLSTROM_OUTCOMES)
-    schema, data = _read_rows(path, options, rows)
+    schema, data = read_rows(path, options, rows)
     segments = open_table(path).batches(["segment"])
     texts = [text for batch in segments for text in batch.table.column("segment").to_pylist()]
     sent = [MAILS[text] for text in texts[: len(data.labels)]]
@@ -181,20 +181,6 @@ def open_mails(path: Path, rows: int) -> Iterator[Mails]:
 
         environment.write(write)
         yield Mails(environment, catalogue, plan, data, sent)
-
-
-def _read_rows(path: Path, options: FitOptions, rows: int) -> tuple[Schema, LabelledRows]:
-    """Return the schema inferred from a file, and its first rows, 0 for all."""
-    skipped = (options.target_column, *options.excluded_columns)
-    attributes = infer_schema(path, exclude=skipped)
-    schema = Schema(1, tuple(attributes), len(attributes), 0)
-    blocks = list(LabelledFile(open_table(path), options, schema).batches(None))
-    count = rows or None
-    return schema, LabelledRows(
-        np.concatenate([block.slots for block in blocks])[:count],
-        np.concatenate([block.context for block in blocks])[:count],
-        np.concatenate([block.labels for block in blocks])[:count],
-    )
 
 
 def _make_catalogue(
@@ -247,7 +233,7 @@ def measure_bank(rows: int, folder: Path) -> Figure:
     if not path.is_file():
         return Figure(None, "0", "", reason=f"no real data: {BANK_FILE} is not there")
     options = FitOptions(BANK_TARGET, _DEPOSIT, excluded_columns=BANK_EXCLUDED)
-    schema, data = _read_rows(path, options, rows)
+    schema, data = read_rows(path, options, rows)
     plan = make_plan(schema, data.slots[:BANK_PLAN_ROWS], data.context[:BANK_PLAN_ROWS])
     offline = _fit_offline(plan, data)
     online = _answer_online(folder, schema, plan, data)
