@@ -67,7 +67,9 @@ def test_score_rules_is_that_of_its_twin(rules, numbers):
     packed = pack_programs({0: program}, 0)
     figures = np.array([0 if n is None else n for n in numbers], np.float32).view(np.uint32)
     figures[[n is None for n in numbers]] = MISSING
-    columns = _columns([(x, 10.0, 2, 0.0, OPEN_S, r[2]) for x, r in zip(literals, rules, strict=True)])
+    columns = _columns(
+        [(x, 10.0, 2, 0.0, OPEN_S, r[2]) for x, r in zip(literals, rules, strict=True)]
+    )
 
     def run(module):
         fired, totals = np.zeros(len(rules), np.int32), np.full(2, 7.0)
