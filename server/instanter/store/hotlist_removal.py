@@ -83,7 +83,7 @@ def drop_expired_entries(transaction: Transaction, now_ns: int, limit: int) -> N
         head = heads.get(number, NO_HEAD)
         # What was written again with another end, or cannot be read, stays; and what is about to
         # take a list's place is not counted off meanwhile.
-        if found is None or not found.is_over(now_ns) or generation == head.staged:
+        if found is None or not found.is_over(now_ns) or generation == head.staged > 0:
             return []
         if generation == head.generation:
             gone[number] = gone.get(number, 0) + 1
