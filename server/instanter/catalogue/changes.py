@@ -47,8 +47,9 @@ class Change:
     action
         What happened.
     resource
-        `attributes/{attribute}`, `channels/{channel}`, `events/{event}`, `offers/{offer}` or
-        `policies/{policy}`.
+        `attributes/{attribute}`, `channels/{channel}`, `events/{event}`, `offers/{offer}`,
+        `policies/{policy}`, `velocities/{velocity}`, `fraudRules/{rule}` or
+        `terminals/{terminal}`.
     fields
         For an update, each field that differs; else empty.
     """

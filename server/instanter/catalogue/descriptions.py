@@ -6,6 +6,12 @@ from typing import Any, Final, TypeAlias
 from instanter.catalogue.compiled import CompiledCatalogue, Offer
 from instanter.catalogue.contact_policy import CONTACT_POLICY_EMPTY, ContactPolicy
 from instanter.catalogue.events import Aggregation, Derivation, EventField, EventKind
+from instanter.catalogue.fraud_descriptions import (
+    describe_rules,
+    describe_settings,
+    describe_terminals,
+    describe_velocities,
+)
 from instanter.catalogue.instants import format_instant
 from instanter.catalogue.offer_declarations import OPEN_FROM_S, OPEN_TO_S
 from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
@@ -148,6 +154,8 @@ def _describe_policies(catalogue: CompiledCatalogue) -> Described:
             "half_life_labels": learning.half_life_labels,
             "exploration": learning.exploration,
         }
+    if catalogue.fraud is not None:
+        policies["fraud"] = describe_settings(catalogue.fraud)
     return policies
 
 
@@ -208,5 +216,8 @@ DESCRIPTIONS: Final[dict[str, Callable[[CompiledCatalogue], Described]]] = {
     "events": lambda c: {e.name: _describe_event(e) for e in c.events if not e.withdrawn},
     "offers": lambda c: {offer.name: _describe_offer(offer) for offer in c.offers},
     "policies": _describe_policies,
+    "velocities": lambda c: describe_velocities(c.fraud) if c.fraud else {},
+    "fraudRules": lambda c: describe_rules(c.fraud) if c.fraud else {},
+    "terminals": lambda c: describe_terminals(c.fraud) if c.fraud else {},
 }
 """What a catalogue has of each kind; the keys are the beginnings of resource names."""

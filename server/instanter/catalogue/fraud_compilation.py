@@ -239,12 +239,13 @@ class FraudCompiler:
         self, declared: DeclaredModel, rooms: Mapping[str, Mapping[str, Attribute]]
     ) -> FraudModel:
         """Return the model; a feature that it cannot have is a problem."""
-        figures = {
+        everything = {
             f"{room}.{name}": attribute
             for room, attributes in rooms.items()
             for name, attribute in attributes.items()
-            if room != "profile" and _is_number(attribute)
+            if room != "profile"
         }
+        figures = {name: one for name, one in everything.items() if _is_number(one)}
         slots: list[int] = []
         codes: list[bool] = []
         for scalar in declared.features:
@@ -252,7 +253,8 @@ class FraudCompiler:
             if attribute is None:
                 message = "is not a figure that the model can look at: a number or a flag of a "
                 message += "transaction, a velocity, a baseline, travel or a terminal"
-                near = suggest(scalar.text, figures)
+                is_there = scalar.text in everything
+                near = "" if is_there else suggest(scalar.text, figures)
                 self._reader.refuse(scalar, "fraud.model.features", message, near)
                 continue
             slots.append(attribute.slot)

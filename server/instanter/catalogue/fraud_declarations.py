@@ -34,7 +34,6 @@ _LONGITUDES = NumberRange(-180.0, 180.0)
 _RISKS = NumberRange(0.0, limits.FRAUD_POINTS_MAX, low_included=False)
 _AMOUNTS = NumberRange(0, 10**15)
 _NEVER = limits.FRAUD_POINTS_MAX + 1.0
-_NAME_SIZE_MAX = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +149,11 @@ class FraudReader:
     def _read_fields(self) -> Iterator[EventField]:
         reader = self._reader
         for name, node, field in self._walk("fields", limits.FRAUD_FIELDS_MAX):
-            mistake = find_name_mistake(name.text)
-            if name.text in FIXED_NAMES or name.text == "now":
-                mistake = "is there for every transaction already; choose another name"
-            if mistake:
+            if name.text in FIXED_NAMES:
+                message = "is there for every transaction already; choose another name"
+                reader.refuse(name, field, message, f"{name.text}_")
+                continue
+            if mistake := find_name_mistake(name.text):
                 reader.refuse(name, field, mistake, make_attribute_name(name.text))
                 continue
             entries = reader.read_mapping(node, field, _FIELD_KEYS, ("kind",))
@@ -248,9 +248,11 @@ class FraudReader:
 
     def _check_name(self, node: Node, field: str) -> None:
         """Check a terminal's or merchant's name."""
-        text = self._reader.read_text(node, field, _NAME_SIZE_MAX)
+        text = self._reader.read_text(node, field, limits.FRAUD_ID_SIZE_MAX)
         if text is not None and (not text.isascii() or not text.isprintable() or "/" in text):
-            message = f"must be 1 to {_NAME_SIZE_MAX} printable ASCII characters without /"
+            message = (
+                f"must be 1 to {limits.FRAUD_ID_SIZE_MAX} printable ASCII characters without /"
+            )
             self._reader.refuse(node, field, message)
 
     def _check_thresholds(self, declared: DeclaredFraud) -> None:

@@ -235,7 +235,7 @@ class FraudEngine:
 
 @dataclass(slots=True)
 class _Answer:
-    """What was found of one transaction, before it is put together."""
+    """What was found of one transaction. Not frozen: one is made for each."""
 
     causes: list[StandInCause]
     hotlists: list[ListKind]

@@ -68,7 +68,8 @@ class CountedTransaction:
     """What of an assessed transaction is counted, and what its label will need.
 
     All that applying a record and applying a label look at: it stands in the record, so that
-    replaying the log counts the same, and in the stored row of the transaction.
+    replaying the log counts the same, and in the stored row of the transaction. Not frozen, for
+    the same reason.
 
     Attributes
     ----------
@@ -121,7 +122,7 @@ _COUNTED_FIELDS = tuple(field.name for field in fields(CountedTransaction))
 
 @dataclass(slots=True)
 class Assessment:
-    """What one transaction is answered.
+    """What one transaction is answered. Not frozen, for the same reason.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ _MODEL_POINTS_MIN: Final = 1.0
 
 @dataclass(slots=True)
 class Scored:
-    """What rules and model say of one transaction.
+    """What rules and model say of one transaction. Not frozen: one is made for each.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Scored:
 
 @dataclass(slots=True)
 class Verdict:
-    """What rules and model make of it, before hotlists and stand-in.
+    """What rules and model make of it, before hotlists and stand-in. Not frozen either.
 
     Attributes
     ----------

@@ -65,7 +65,7 @@ def evaluate_velocities(time_ms, words, at, stop, first, last, plan, scale, figu
     first, last
         The entity's velocities are the rows [first, last) of the plan.
     plan, scale, figures
-        As in `evaluate_figures`.
+        As in `evaluate_figures`; `figures` is written.
     """
     numbers = figures.view(np.float32)
     for d in range(first, last):
