@@ -119,7 +119,7 @@ def make_tables(catalogue: CompiledCatalogue) -> FraudTables:
         behind_ns=settings.clock_behind_s * _NS_PER_S,
         stale_ns=settings.hotlists.stale_after_s * _NS_PER_S,
         reads=tuple(
-            kind <= EntityKind.CUSTOMER or plan.plan_cut[kind - 1] < plan.plan_cut[kind]
+            bool(kind <= EntityKind.CUSTOMER or plan.plan_cut[kind - 1] < plan.plan_cut[kind])
             for kind in EntityKind
         ),
         figure_names=tuple(
