@@ -252,7 +252,8 @@ class Node:
 
     @contextlib.asynccontextmanager
     async def _watching(self) -> AsyncIterator[None]:
-        """Watch publications and readers while the block runs."""
+        """Watch publications and readers, and carry writes out here, while the block runs."""
+        self.keeper.attach()
         watches = [
             asyncio.create_task(self.deciders.watch()),
             asyncio.create_task(self._clear_readers()),
@@ -262,6 +263,7 @@ class Node:
         finally:
             for watch in watches:
                 watch.cancel()
+            self.keeper.detach()
 
     async def _clear_readers(self) -> None:
         """Free what dead processes have left in the reader table, again and again."""

@@ -336,7 +336,7 @@ def test_a_fold_never_keeps_what_the_log_had_no_room_for(
         desk.put("anna", 1).result(20)
         fold = threading.Thread(target=desk.keeper._folder._try_fold)
         waits = threading.Event()
-        wait = desk.keeper.wait_synced
+        wait = desk.keeper._folder._wait_synced
 
         def wait_synced(*arguments: Any) -> None:
             waits.set()

@@ -89,6 +89,7 @@ class Submit(Protocol):
         deadline_ns: int | None = None,
         *,
         relaxed: bool = False,
+        weight: int = 1,
     ) -> Future[Any]:
         """Queue a command; the future has its result once that is acknowledged."""
         ...

@@ -115,13 +115,13 @@ class Folder:
             self._finish_clean_up()
         return result
 
-    def clean_up(self) -> None:
-        """Delete a few of the overlay's keys that the base holds as well; for the writer.
+    def clean_up(self, row_count: int) -> None:
+        """Delete some of the overlay's keys that the base holds as well; for the writer.
 
         When all are gone, segments of the log that are too old go too.
         """
         folded = self._folded
-        if folded is not None and self._state.purge(folded, PURGE_ROWS):
+        if folded is not None and self._state.purge(folded, row_count):
             self._log.drop_old(
                 keep_from_sequence=folded.folded_sequence + 1, now_ns=self._clock.now_ns()
             )
@@ -129,7 +129,7 @@ class Folder:
 
     def _finish_clean_up(self) -> None:
         while self._folded is not None:
-            self.clean_up()
+            self.clean_up(PURGE_ROWS)
 
     def _run(self) -> None:
         while not self._stopping.wait(_STEP_S):

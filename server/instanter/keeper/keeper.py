@@ -1,38 +1,47 @@
 """The keeper: the single writer of a store, its log in front.
 
-Three threads share the work. The *apply* thread takes the commands that wait as one group: it
-checks each, appends its record to the log, applies it to the overlay, writes the group's frames
-and makes the overlay's changes visible. The *sync* thread forces the log to disk, once for all
-groups that were written meanwhile, and only then answers those who asked for durability. The
-*fold* thread brings the base up to date now and then, so that the log's tail stays short.
+Commands wait in one queue. Those that wait are carried out as one group: each is checked, its
+record appended to the log and applied to the overlay; then the group's frames are written and the
+overlay's changes become visible. The *sync* thread forces the log to disk, once for all groups
+that were written meanwhile, and only then are those answered who asked for durability. The *fold*
+thread brings the base up to date now and then, so that the log's tail stays short.
+
+Who carries a group out: where an event loop serves the callers, that loop itself, at the end of
+each of its turns, so that no command waits for a thread to get the interpreter's lock (which took
+longer than all the rest); commands that take milliseconds are left to the *apply* thread, and so
+are all where there is no loop. Never both at a time.
 
 What dies where: before the frames are written nothing has happened; after that, the record is in
 the log and is replayed at the next start whether it was acknowledged or not. The overlay is thrown
 away and filled anew at every start, so nothing depends on what of it had reached the disk.
 """
 
+import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from instanter.clock import Clock
-from instanter.errors import ExhaustedError, ExpiredError, InstanterError, UnavailableError
+from instanter.errors import ExhaustedError, InstanterError, UnavailableError
 from instanter.events_log import EventsLog
-from instanter.keeper.applying import apply_record
-from instanter.keeper.commands import Answered, ApplyContext, Command
+from instanter.keeper.carrying import Carrier, OnWritten, Undoing
+from instanter.keeper.commands import ApplyContext, Command
 from instanter.keeper.folding import Collect, Folder
 from instanter.keeper.records import HEAVY_KINDS, PATIENT_KINDS
-from instanter.keeper.replay import replay_tail
-from instanter.keeper.voiding import VoidRecord
-from instanter.keeper.waiting import Unsynced, Waiting, make_unknown, resolve
-from instanter.limits import RELAXED_NS_MAX, WRITES_GROUP_MAX, WRITES_WAITING_MAX
+from instanter.keeper.syncing import Syncer
+from instanter.keeper.waiting import Waiting
+from instanter.limits import (
+    PURGE_ROWS,
+    PURGE_ROWS_ON_LOOP,
+    WRITES_GROUP_MAX,
+    WRITES_ON_LOOP_WEIGHT_MAX,
+    WRITES_WAITING_MAX,
+)
 from instanter.metrics import Metrics
-from instanter.store.log.frames import LogRecord
 from instanter.store.log.log import Log
 from instanter.store.state import State
-from instanter.store.transaction import Transaction
 
 T = TypeVar("T")
 
@@ -43,6 +52,9 @@ decisions of 10 ms, instead of one for each turn, which cost more than the turn 
 
 _HOUSEKEEPING_S: Final = 0.05
 """How often the apply thread looks for housekeeping while no command comes."""
+
+_HOUSEKEEPING_ON_LOOP_S: Final = 0.002
+"""Pause between two steps of housekeeping on an event loop: calls are answered in between."""
 
 
 class Keeper:
@@ -65,8 +77,7 @@ class Keeper:
     collect
         As in `Folder`.
     on_written
-        Called with the records of each group once they are written into the log, heavy ones once
-        they are applied; for whoever follows the log.
+        See `carrying.OnWritten`; for whoever follows the log.
     """
 
     def __init__(
@@ -79,37 +90,42 @@ class Keeper:
         metrics: Metrics,
         events_log: EventsLog,
         collect: Collect | None = None,
-        on_written: Callable[[Sequence[LogRecord]], object] | None = None,
+        on_written: OnWritten | None = None,
     ) -> None:
-        self._state = state
-        self._log = log
-        self._context = context
-        self._clock = clock
-        self._metrics = metrics
         self._events_log = events_log
-        self._on_written = on_written
-        self._fresh: list[LogRecord] = []
+        self._syncer = Syncer(log, deliver=self._deliver, fail=self._fail)
         self._folder = Folder(
             state,
             log,
             context=context,
             clock=clock,
-            wait_synced=self.wait_synced,
+            wait_synced=self._syncer.wait,
             events_log=events_log,
             collect=collect,
+        )
+        self._carrier = Carrier(
+            state,
+            log,
+            context=context,
+            clock=clock,
+            metrics=metrics,
+            folder=self._folder,
+            syncer=self._syncer,
+            on_written=on_written,
         )
         self._queue: deque[Waiting[Any]] = deque()
         self._pressing_count = 0
         self._wake = threading.Condition()
         self._accepting = False
-        self._written: deque[Unsynced] = deque()
-        self._sync_wake = threading.Condition()
-        self._syncing = False
-        self._wanted_sequence = 0
-        self._synced = threading.Condition()
-        self._last_time_ns = 0
+        self._carrying = False
+        self._undoing: Undoing | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._turn_comes = False
+        self._patience: asyncio.TimerHandle | None = None
+        self._housekeeping: asyncio.TimerHandle | None = None
+        self._deliveries: deque[Callable[[], None]] = deque()
         self._apply_thread = threading.Thread(target=self._run, name="apply", daemon=True)
-        self._sync_thread = threading.Thread(target=self._run_syncs, name="sync", daemon=True)
         self._failure: InstanterError | None = None
         self.failed = threading.Event()
 
@@ -128,31 +144,57 @@ class Keeper:
         ExhaustedError
             The disk is full.
         """
-        replayed_count, self._last_time_ns = replay_tail(
-            self._state, self._log, self._folder.fold, self._context
-        )
-        self._accepting = self._syncing = True
-        self._sync_thread.start()
+        replayed_count = self._carrier.replay()
+        self._accepting = True
+        self._syncer.start()
         self._apply_thread.start()
         self._folder.start()
         return replayed_count
 
     def stop(self) -> None:
-        """Take no more commands, finish those that wait, sync the log and fold everything."""
+        """Take no more commands, finish those that wait, sync the log and fold everything.
+
+        Not on a loop that is attached.
+        """
         with self._wake:
             self._accepting = False
             self._wake.notify()
         if self._apply_thread.is_alive():
             self._apply_thread.join()
-        with self._sync_wake:
-            self._syncing = False
-            self._sync_wake.notify()
-        if self._sync_thread.is_alive():
-            self._sync_thread.join()
+        self._syncer.stop()
         self._folder.stop(last_fold=self._failure is None)
 
+    def attach(self) -> None:
+        """Carry out light commands on the running event loop from now on, and answer there.
+
+        While one is attached, nobody may wait on its thread for a command's future.
+        """
+        with self._wake:
+            assert self._loop is None, "one loop at a time"
+            self._loop = asyncio.get_running_loop()
+            self._loop_thread = threading.get_ident()
+            self._call_turn()
+        self._keep_house()
+
+    def detach(self) -> None:
+        """Leave everything to the threads again; on the loop that was attached."""
+        with self._wake:
+            self._loop = None
+            for timer in (self._patience, self._housekeeping):
+                if timer is not None:
+                    timer.cancel()
+            self._patience = self._housekeeping = None
+            self._turn_comes = False
+            self._wake.notify()
+        self._make_deliveries()
+
     def submit(
-        self, command: Command[T], deadline_ns: int | None = None, *, relaxed: bool = False
+        self,
+        command: Command[T],
+        deadline_ns: int | None = None,
+        *,
+        relaxed: bool = False,
+        weight: int = 1,
     ) -> Future[T]:
         """Queue a command; the future has its result once that is acknowledged.
 
@@ -166,6 +208,9 @@ class Keeper:
             Time of the clock's `monotonic_ns` after which the command is not begun any more.
         relaxed
             Acknowledge when the operating system has the record, not only when the disk has it.
+        weight
+            How many things the command changes, about: one that takes long does not belong on an
+            event loop.
 
         Raises
         ------
@@ -175,6 +220,7 @@ class Keeper:
             The keeper is not running, or its log has failed.
         """
         future: Future[T] = Future()
+        waiting = Waiting(command, deadline_ns, relaxed, weight, future)
         with self._wake:
             if not self._accepting:
                 raise self._failure or UnavailableError(
@@ -185,266 +231,219 @@ class Keeper:
                     f"{WRITES_WAITING_MAX} writes wait for the disk already; retry later",
                     reason="WRITES_WAITING_EXHAUSTED",
                 )
-            self._queue.append(Waiting(command, deadline_ns, relaxed, future))
+            self._queue.append(waiting)
             presses = command.kind not in PATIENT_KINDS
             self._pressing_count += presses
-            if presses or len(self._queue) in (1, _PATIENT_MAX):
+            if self._loop is not None:
+                self._call_turn()
+            elif presses or len(self._queue) in (1, _PATIENT_MAX):
                 self._wake.notify()
         return future
 
-    def _run(self) -> None:
-        """Carry out group after group until the keeper is stopped and nothing waits."""
+    def wait_synced(self, sequence: int) -> None:
+        """Wait until the log is on disk up to `sequence`.
+
+        Raises
+        ------
+        InstanterError
+            The log has failed.
+        """
+        self._syncer.wait(sequence)
+
+    def _call_turn(self) -> None:
+        """Let the loop carry out what waits, at the end of its turn; with the lock held."""
+        loop = self._loop
+        assert loop is not None, "somebody has attached it"
+        if self._turn_comes or self._carrying or not self._queue or self._syncer.is_busy:
+            # (The end of the turn, of the group or of the sync calls it again.)
+            return
+        if self._is_long(self._queue[0]):
+            self._wake.notify()
+        elif threading.get_ident() != self._loop_thread:
+            self._turn_comes = True
+            loop.call_soon_threadsafe(self._take_turn)
+        elif self._is_pressed():
+            self._turn_comes = True
+            loop.call_soon(self._take_turn)
+        elif self._patience is None:
+            self._patience = loop.call_later(_PATIENCE_S, self._end_patience)
+
+    def _end_patience(self) -> None:
+        with self._wake:
+            self._patience = None
+            if self._turn_comes:
+                return
+        self._take_turn()
+
+    def _take_turn(self) -> None:
+        """Carry out a group on the loop, unless it is the apply thread's."""
+        with self._wake:
+            self._turn_comes = False
+            if self._loop is None or self._carrying or not self._queue:
+                return
+            if self._syncer.is_busy:
+                return
+            if self._is_long(self._queue[0]):
+                self._wake.notify()
+                return
+            if self._patience is not None:
+                self._patience.cancel()
+                self._patience = None
+            group = self._pop_group(WRITES_ON_LOOP_WEIGHT_MAX)
+            self._carrying = True
+        undoing = None
         try:
-            while (group := self._take_group()) is not None:
-                live = [waiting for waiting in group if self._is_wanted(waiting)]
-                if live:
-                    if live[0].command.kind in HEAVY_KINDS:
-                        self._carry_out_heavy(live[0])
-                    else:
-                        self._carry_out(live)
-                self._folder.clean_up()
+            undoing = self._carry_out(group)
+        except Exception as error:  # noqa: BLE001 - the keeper has failed, and says so
+            self._events_log.error("keeper_failed_by_bug", exc_info=error)
+        finally:
+            if undoing is None:
+                self._let_others()
+        if undoing is not None:
+            self._leave_undoing(undoing)
+        self._keep_house()
+
+    def _leave_undoing(self, undoing: Undoing) -> None:
+        """Leave to the apply thread what takes as long as a start."""
+        with self._wake:
+            self._undoing = undoing
+            self._wake.notify()
+
+    def _let_others(self) -> None:
+        """Let whoever is next carry out the next group."""
+        with self._wake:
+            self._carrying = False
+            if self._loop is not None:
+                self._call_turn()
+            else:
+                self._wake.notify()
+
+    def _call_housekeeping(self) -> None:
+        """Let the loop look after what is left to clean up; from the apply thread."""
+        with self._wake:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._keep_house)
+
+    def _keep_house(self) -> None:
+        """Clean up in small steps, as long as there is something; on the loop."""
+        if self._housekeeping is None and self._loop is not None:
+            pause_s = _HOUSEKEEPING_ON_LOOP_S if self._folder.has_to_clean_up else _HOUSEKEEPING_S
+            self._housekeeping = self._loop.call_later(pause_s, self._clean_up)
+
+    def _clean_up(self) -> None:
+        self._housekeeping = None
+        with self._wake:
+            if self._loop is None or self._carrying:
+                # Whoever carries out a group cleans up behind it.
+                return
+            self._carrying = True
+        try:
+            self._folder.clean_up(PURGE_ROWS_ON_LOOP)
         except InstanterError as error:
             self._fail(error)
-        except BaseException as error:
-            self._fail(UnavailableError(f"the keeper has failed: {error!r}"))
-            raise
+        finally:
+            self._let_others()
+        self._keep_house()
+
+    def _run(self) -> None:
+        """Carry out group after group until the keeper is stopped and nothing waits."""
+        while (group := self._take_group()) is not None:
+            try:
+                undoing, self._undoing = self._undoing, None
+                if undoing is None and group:
+                    undoing = self._carry_out(group)
+                if undoing is not None:
+                    undoing()
+                self._folder.clean_up(PURGE_ROWS)
+            except InstanterError as error:
+                self._fail(error)
+            finally:
+                self._let_others()
+                self._call_housekeeping()
 
     def _take_group(self) -> list[Waiting[Any]] | None:
-        """Wait for commands and return them, a heavy one alone; None when the keeper is to end.
+        """Wait for what is the apply thread's and return it; None when the keeper is to end.
 
         Empty when none came for a while: there may be housekeeping.
         """
         with self._wake:
-            self._wake.wait_for(
-                lambda: self._queue or not self._accepting,
-                _HOUSEKEEPING_S if self._folder.has_to_clean_up else None,
-            )
-            if not self._queue:
-                return [] if self._accepting else None
-            self._wake.wait_for(self._is_pressed, _PATIENCE_S)
-            group: list[Waiting[Any]] = []
-            while self._queue and len(group) < WRITES_GROUP_MAX:
-                heavy = self._queue[0].command.kind in HEAVY_KINDS
-                if heavy and group:
-                    break
-                waiting = self._queue.popleft()
-                self._pressing_count -= waiting.command.kind not in PATIENT_KINDS
-                group.append(waiting)
-                if heavy:
-                    break
-            return group
+            while True:
+                if self._undoing is not None:
+                    return []
+                if self._is_ours():
+                    if self._loop is None:
+                        self._wake.wait_for(self._is_pressed, _PATIENCE_S)
+                    if self._is_ours():
+                        self._carrying = True
+                        return self._pop_group(WRITES_GROUP_MAX)
+                elif not self._accepting and not self._queue and not self._carrying:
+                    return None
+                keeps_house = self._loop is None and self._folder.has_to_clean_up
+                timely = self._wake.wait(_HOUSEKEEPING_S if keeps_house else None)
+                if not timely and self._loop is None and not self._carrying and not self._queue:
+                    self._carrying = True
+                    return []
+
+    def _is_ours(self) -> bool:
+        """Return whether there is something for the apply thread to carry out now."""
+        return (
+            bool(self._queue)
+            and not self._carrying
+            and (self._loop is None or self._is_long(self._queue[0]))
+        )
+
+    @staticmethod
+    def _is_long(waiting: Waiting[Any]) -> bool:
+        """Return whether a command takes too long for an event loop."""
+        return waiting.weight > WRITES_ON_LOOP_WEIGHT_MAX or waiting.command.kind in HEAVY_KINDS
+
+    def _pop_group(self, weight_max: int) -> list[Waiting[Any]]:
+        """Take the commands of one group out of the queue, a heavy one alone."""
+        group: list[Waiting[Any]] = []
+        weight = 0
+        while self._queue:
+            waiting = self._queue[0]
+            heavy = waiting.command.kind in HEAVY_KINDS
+            weight += waiting.weight
+            if group and (heavy or weight > weight_max):
+                break
+            group.append(self._queue.popleft())
+            self._pressing_count -= waiting.command.kind not in PATIENT_KINDS
+            if heavy:
+                break
+        return group
 
     def _is_pressed(self) -> bool:
         """Return whether somebody waits, or so much has come that it is time."""
         return self._pressing_count > 0 or not self._accepting or len(self._queue) >= _PATIENT_MAX
 
-    def _is_wanted(self, waiting: Waiting[Any]) -> bool:
-        """Return whether a command is still wanted; tell its future when it is too late."""
-        if not waiting.future.set_running_or_notify_cancel():
-            return False
-        if waiting.deadline_ns is None or self._clock.monotonic_ns() < waiting.deadline_ns:
-            return True
-        waiting.future.set_exception(
-            ExpiredError("the deadline passed while the write waited; nothing was written")
-        )
-        return False
-
-    def _carry_out(self, group: Sequence[Waiting[Any]]) -> None:
-        """Carry out a group of commands."""
-        now_ns = self._advance_time()
-        mark = self._log.mark()
-
-        def change(transaction: Transaction) -> list[Any]:
-            # It may run again, when the map has to grow: what the last try appended is dropped.
-            self._log.rollback(mark)
-            self._fresh = []
-            return [self._carry_out_one(w.command, transaction, now_ns) for w in group]
-
+    def _carry_out(self, group: list[Waiting[Any]]) -> Undoing | None:
+        """Carry out a group; whatever goes wrong with the log itself is the keeper's end."""
         try:
-            outcomes = self._state.write(change)
+            return self._carrier.carry_out(group)
         except InstanterError as error:
-            # The store itself refused: nothing of the group has happened.
-            self._log.rollback(mark)
-            for waiting in group:
-                waiting.future.set_exception(error)
-            return
-        except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
-            self._log.rollback(mark)
-            if len(group) == 1:
-                group[0].future.set_exception(error)
-                return
-            for waiting in group:
-                self._carry_out([waiting])
-            return
-        if self._log.next_sequence > self._log.written_sequence + 1:
-            try:
-                self._log.write_group()
-            except ExhaustedError as error:
-                self._undo(group, error)
-                return
-            except InstanterError as error:
-                for waiting in group:
-                    waiting.future.set_exception(make_unknown(error))
-                raise
-        self._hand_over(self._fresh)
-        self._metrics.writes_count += sum(not isinstance(o, InstanterError) for o in outcomes)
-        self._metrics.write_groups_count += 1
-        self._answer(group, outcomes, self._log.written_sequence)
+            self._fail(error)
+        except BaseException as error:
+            self._fail(UnavailableError(f"the keeper has failed: {error!r}"))
+            raise
+        return None
 
-    def _carry_out_one(self, command: Command[Any], transaction: Transaction, now_ns: int) -> Any:
-        """Return the command's result, or the error that it is refused with."""
-        try:
-            body = command.prepare(transaction, now_ns, self._context)
-        except InstanterError as error:
-            return error
-        if isinstance(body, Answered):
-            return body.result
-        record = self._log.append(command.kind, now_ns, body)
-        self._fresh.append(record)
-        result = apply_record(transaction, record, self._context)
-        transaction.set_applied(record.sequence)
-        return result
+    def _deliver(self, answer: Callable[[], None]) -> None:
+        """Answer on the loop, if one is attached: its calls wait there for it."""
+        with self._wake:
+            loop = self._loop
+            if loop is not None:
+                self._deliveries.append(answer)
+                loop.call_soon_threadsafe(self._make_deliveries)
+        if loop is None:
+            answer()
 
-    def _undo(self, group: Sequence[Waiting[Any]], error: ExhaustedError) -> None:
-        """Take the group's changes back out of the overlay: the log has no room for them."""
-        self._folder.note_undone()
-        with self._synced:
-            self._synced.notify_all()
-        try:
-            replay_tail(self._state, self._log, self._folder.fold, self._context)
-        finally:
-            for waiting in group:
-                waiting.future.set_exception(error)
-
-    def _answer(self, group: Sequence[Waiting[Any]], outcomes: list[Any], sequence: int) -> None:
-        """Answer the relaxed callers of a group now, the others once its frames are on disk.
-
-        Refusals and repeated answers wait too: what they tell of may be in the same group, or in
-        one that is not on disk yet.
-        """
-        later: list[tuple[Future[Any], Any]] = []
-        on_disk = self._log.synced_sequence >= sequence
-        for waiting, outcome in zip(group, outcomes, strict=True):
-            if waiting.relaxed or on_disk:
-                resolve(waiting.future, outcome)
-            else:
-                later.append((waiting.future, outcome))
-        if on_disk:
-            return
-        with self._sync_wake:
-            self._written.append(Unsynced(sequence, later))
-            self._sync_wake.notify()
-
-    def _carry_out_heavy(self, waiting: Waiting[Any]) -> None:
-        """Carry out a command that goes straight to the base."""
-        future = waiting.future
-        now_ns = self._advance_time()
-        try:
-            with self._state.read() as transaction:
-                body = waiting.command.prepare(transaction, now_ns, self._context)
-            if isinstance(body, Answered):
-                future.set_result(body.result)
-                return
-            record = self._log.append(waiting.command.kind, now_ns, body)
-            self._write_and_wait(record)
-        except InstanterError as error:
-            future.set_exception(error)
-            return
-        except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
-            future.set_exception(error)
-            return
-        try:
-            result = self._folder.fold(record)
-        except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
-            # It is in the log, and must not come to life at the next start.
-            self._carry_out([Waiting(VoidRecord(record.sequence), None, False, Future())])
-            future.set_exception(error)
-            return
-        self._hand_over([record])
-        self._metrics.writes_count += 1
-        self._metrics.write_groups_count += 1
-        future.set_result(result)
-
-    def _hand_over(self, records: Sequence[LogRecord]) -> None:
-        """Tell whoever follows the log what has been written."""
-        if self._on_written is not None and records:
-            self._on_written(records)
-
-    def _write_and_wait(self, record: LogRecord) -> None:
-        """Write a record's frame and wait until it is on disk."""
-        self._log.write_group()
-        with self._sync_wake:
-            self._written.append(Unsynced(record.sequence, ()))
-            self._sync_wake.notify()
-        self.wait_synced(record.sequence)
-
-    def _advance_time(self) -> int:
-        """Return the time of the next records, which never goes back."""
-        self._last_time_ns = max(self._clock.now_ns(), self._last_time_ns)
-        return self._last_time_ns
-
-    def _run_syncs(self) -> None:
-        """Force the log to disk again and again, and answer those who waited for it."""
-        while (ready := self._take_written()) is not None:
-            if not ready:
-                continue
-            try:
-                self._log.sync()
-            except InstanterError as error:
-                self._fail(error)
-                for unsynced in ready:
-                    for future, _ in unsynced.answers:
-                        future.set_exception(make_unknown(error))
-                self._drop_written(error)
-                return
-            with self._synced:
-                self._synced.notify_all()
-            for unsynced in ready:
-                for future, outcome in unsynced.answers:
-                    resolve(future, outcome)
-
-    def _take_written(self) -> list[Unsynced] | None:
-        """Wait for groups to sync and return them; None when the thread is to end.
-
-        A group that nobody waits for may stay for `RELAXED_NS_MAX`, to share its sync.
-        """
-        with self._sync_wake:
-            self._sync_wake.wait_for(lambda: self._written or not self._syncing)
-            if not self._written:
-                return None if not self._syncing else []
-            self._sync_wake.wait_for(
-                lambda: not self._syncing or self._is_awaited(), RELAXED_NS_MAX / 1e9
-            )
-            ready = list(self._written)
-            self._written.clear()
-            return ready
-
-    def _is_awaited(self) -> bool:
-        """Return whether somebody waits for what has been written."""
-        wanted = self._wanted_sequence > self._log.synced_sequence
-        return wanted or any(unsynced.answers for unsynced in self._written)
-
-    def wait_synced(self, sequence: int, is_given_up: Callable[[], bool] = lambda: False) -> None:
-        """Wait until the log is on disk up to `sequence`, or until `is_given_up`.
-
-        Raises
-        ------
-        UnavailableError
-            The log has failed.
-        """
-        with self._sync_wake:
-            self._wanted_sequence = max(self._wanted_sequence, sequence)
-            self._sync_wake.notify()
-        with self._synced:
-            self._synced.wait_for(
-                lambda: (
-                    self._log.synced_sequence >= sequence
-                    or self._failure is not None
-                    or is_given_up()
-                )
-            )
-        if self._failure is not None:
-            raise self._failure
+    def _make_deliveries(self) -> None:
+        while self._deliveries:
+            self._deliveries.popleft()()
+        with self._wake:
+            if self._loop is not None:
+                self._call_turn()
 
     def _fail(self, error: InstanterError) -> None:
         """Stop all acknowledgements for good: only a restart from the log can go on."""
@@ -457,15 +456,6 @@ class Keeper:
         for each in waiting:
             if each.future.set_running_or_notify_cancel():
                 each.future.set_exception(error)
-        with self._synced:
-            self._synced.notify_all()
+        self._syncer.note_failure(error)
         self._events_log.error("keeper_failed", reason=error.reason, message=error.message)
         self.failed.set()
-
-    def _drop_written(self, error: InstanterError) -> None:
-        """Tell everybody whose record is not known to be on disk."""
-        with self._sync_wake:
-            dropped, self._written = self._written, deque()
-        for unsynced in dropped:
-            for future, _ in unsynced.answers:
-                future.set_exception(make_unknown(error))

@@ -123,7 +123,7 @@ class ResponseDesk:
             relaxed,
             answer,
         )
-        future = self._submit(command, deadline_ns, relaxed=relaxed)
+        future = self._submit(command, deadline_ns, relaxed=relaxed, weight=len(outcomes))
         # From here on it is carried out; to cancel the answer changes nothing.
         answer.set_running_or_notify_cancel()
         future.add_done_callback(partial(self._take_answer, late))
@@ -187,7 +187,7 @@ class ResponseDesk:
             outcomes = tuple(late.outcomes[place] for place in late.unknown)
             command = RecordOutcomes(outcomes, self._archive, self._inputs)
             try:
-                future = self._submit(command, relaxed=late.relaxed)
+                future = self._submit(command, relaxed=late.relaxed, weight=len(outcomes))
             except InstanterError as error:
                 late.future.set_exception(error)
                 continue

@@ -13,11 +13,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting(Generic[T]):
-    """A command that waits for its turn."""
+    """A command that waits for its turn; `Keeper.submit` explains the rest."""
 
     command: Command[T]
     deadline_ns: int | None
     relaxed: bool
+    weight: int
     future: Future[T]
 
 

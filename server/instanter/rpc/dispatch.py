@@ -97,9 +97,23 @@ class Dispatcher:
             result = await asyncio.wrap_future(method.function(request, context))
             if method.lane is None:
                 return method.translate(result)
-            work = partial(method.translate, result)
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            return self.fail(method.name, error)
+        return await self.translate_apart(method, result)
+
+    def translate(self, method: DeferredMethod, future: Future[Any]) -> Any:
+        """Return the response that a deferred call's future stands for, or a status."""
+        try:
+            return method.translate(future.result())
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            return self.fail(method.name, error)
+
+    async def translate_apart(self, method: DeferredMethod, result: Any) -> Any:
+        """Return what `translate` does, made on a thread of the method's lane."""
+        try:
+            assert method.lane is not None, "others are translated on the loop"
             threads = self._find_threads(method.lane)
-            return await asyncio.wrap_future(threads.submit(work))
+            return await asyncio.wrap_future(threads.submit(partial(method.translate, result)))
         except Exception as error:  # noqa: BLE001 - the last line of defence of every call
             return self.fail(method.name, error)
 

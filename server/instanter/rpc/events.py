@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final
 
 from instanter.errors import InvalidFieldError, place_field
-from instanter.keeper.commands import Command
+from instanter.keeper.commands import Submit
 from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
 from instanter.limits import EVENT_FIELDS_MAX, EVENT_ID_SIZE_MAX, EVENTS_BATCH_MAX
 from instanter.rpc.attribute_values import PlainValue, read_values
@@ -19,16 +19,6 @@ from instanter.v1.event_service_pb2 import Event, RecordEventsRequest, RecordEve
 _NO_FIELDS: Final[dict[str, PlainValue]] = {}
 
 
-class SubmitWrite(Protocol):
-    """Carries out a command, as `Keeper.submit` does."""
-
-    def __call__(
-        self, command: Command[Any], deadline_ns: int | None, *, relaxed: bool
-    ) -> Future[Any]:
-        """Queue a command; the future has its result once that is acknowledged."""
-        ...
-
-
 class EventService:
     """Answers the methods of `EventService`.
 
@@ -38,7 +28,7 @@ class EventService:
         Carries out a command, as `Keeper.submit` does.
     """
 
-    def __init__(self, *, submit: SubmitWrite) -> None:
+    def __init__(self, *, submit: Submit) -> None:
         self._submit = submit
 
     def describe(self) -> Service:
@@ -62,8 +52,8 @@ class EventService:
     ) -> Future[EventCounts]:
         """Queue the recording of a batch of events.
 
-        The events themselves are read when their turn comes, off the event loop: a thousand of
-        them take milliseconds.
+        The events themselves are read when their turn comes, off the event loop when they are
+        many: a thousand of them take milliseconds.
 
         Raises
         ------
@@ -81,7 +71,7 @@ class EventService:
             )
         relaxed = read_relaxed(request.durability)
         command = RecordEvents(partial(_read_events, request))
-        return self._submit(command, context.deadline_ns, relaxed=relaxed)
+        return self._submit(command, context.deadline_ns, relaxed=relaxed, weight=count)
 
 
 def _read_events(request: RecordEventsRequest) -> Sequence[GivenEvent]:

@@ -18,7 +18,7 @@ from instanter.errors import ExpiredError
 from instanter.limits import BATCH_TURN_MAX, REPLY_SIZE_BYTES_MAX
 from instanter.rpc.dispatch import Dispatcher, undecodable
 from instanter.rpc.fast.wire import make_status_headers
-from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, DeferredMethod
+from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext
 from instanter.rpc.response_stream import reply_too_long
 
 _Status: Final = status_pb2.Status
@@ -298,7 +298,7 @@ class BatchedRoute:
 
 
 class SingleRoute:
-    """The route of a blocking or deferred method: a task for each call.
+    """The route of a blocking method: a task for each call.
 
     Parameters
     ----------
@@ -318,7 +318,7 @@ class SingleRoute:
 
     def __init__(
         self,
-        method: BlockingMethod | DeferredMethod,
+        method: BlockingMethod,
         dispatcher: Dispatcher,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
@@ -344,11 +344,7 @@ class SingleRoute:
 
     async def _answer(self, call: Call, request: Any, context: CallContext) -> None:
         """Answer a call; cancelled when nobody waits for it any longer."""
-        method = self._method
-        if isinstance(method, BlockingMethod):
-            answer = await self._dispatcher.answer_blocking(method, request, context)
-        else:
-            answer = await self._dispatcher.answer_deferred(method, request, context)
+        answer = await self._dispatcher.answer_blocking(self._method, request, context)
         # The task ends by itself from here on: nobody has to cancel it.
         call.work = None
         if call.open:

@@ -17,6 +17,7 @@ from instanter.metrics import Metrics
 from instanter.rpc.dispatch import Dispatcher
 from instanter.rpc.fast.calls import BatchedRoute, Route, SingleRoute, Turn
 from instanter.rpc.fast.connection import FastConnection
+from instanter.rpc.fast.deferred import DeferredRoute
 from instanter.rpc.fast.encrypted_port import EncryptedPort
 from instanter.rpc.fast.exchange import Exchange
 from instanter.rpc.fast.forwarded import ForwardedRoute
@@ -24,7 +25,13 @@ from instanter.rpc.fast.health import HEALTH_NAME, Health
 from instanter.rpc.fast.listening import UNIX_SCHEME, make_tls_context, open_sockets
 from instanter.rpc.fast.reflection import REFLECTION_NAMES, ReflectionRoute
 from instanter.rpc.fast.streams import StreamedRoute
-from instanter.rpc.front import BatchedMethod, ForwardedMethod, Service, StreamedMethod
+from instanter.rpc.front import (
+    BatchedMethod,
+    DeferredMethod,
+    ForwardedMethod,
+    Service,
+    StreamedMethod,
+)
 from instanter.rpc.tls import TlsFiles
 
 _CHECK_S: Final = 1.0
@@ -149,6 +156,8 @@ class FastFront:
                 path = f"/{service.name}/{method.name}".encode()
                 if isinstance(method, BatchedMethod):
                     routes[path] = BatchedRoute(method, self._dispatcher, turn, self._clock)
+                elif isinstance(method, DeferredMethod):
+                    routes[path] = DeferredRoute(method, self._dispatcher, loop, self._clock)
                 elif isinstance(method, ForwardedMethod):
                     routes[path] = ForwardedRoute(method, self._dispatcher, loop, self._clock)
                 elif isinstance(method, StreamedMethod):

@@ -1,0 +1,248 @@
+"""Carries out groups of commands: checks, logs and applies each, then lets the log be synced."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from instanter.clock import Clock
+from instanter.errors import ExhaustedError, ExpiredError, InstanterError
+from instanter.keeper.applying import apply_record
+from instanter.keeper.commands import Answered, ApplyContext, Command
+from instanter.keeper.folding import Folder
+from instanter.keeper.records import HEAVY_KINDS
+from instanter.keeper.replay import replay_tail
+from instanter.keeper.syncing import Syncer
+from instanter.keeper.voiding import VoidRecord
+from instanter.keeper.waiting import Waiting, make_unknown, resolve
+from instanter.metrics import Metrics
+from instanter.store.log.frames import LogRecord
+from instanter.store.log.log import Log
+from instanter.store.state import State
+from instanter.store.transaction import Transaction
+
+OnWritten = Callable[[Sequence[LogRecord]], object]
+"""Called with the records of each group once they are written into the log, heavy ones once they
+are applied."""
+
+Undoing = Callable[[], None]
+"""Takes back what the log had no room for."""
+
+
+class Carrier:
+    """Carries out one group after another; never two at a time, on whichever thread.
+
+    Parameters
+    ----------
+    state
+        The store, opened for writing.
+    log
+        Its log.
+    context, clock, metrics, on_written
+        As in `Keeper`.
+    folder
+        Applies heavy records.
+    syncer
+        Answers once records are on disk.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        log: Log,
+        *,
+        context: ApplyContext,
+        clock: Clock,
+        metrics: Metrics,
+        folder: Folder,
+        syncer: Syncer,
+        on_written: OnWritten | None,
+    ) -> None:
+        self._state = state
+        self._log = log
+        self._context = context
+        self._clock = clock
+        self._metrics = metrics
+        self._folder = folder
+        self._syncer = syncer
+        self._on_written = on_written
+        self._fresh: list[LogRecord] = []
+        self._last_time_ns = 0
+
+    def replay(self) -> int:
+        """Apply what the base does not hold yet; return records replayed. Before all else."""
+        replayed_count, self._last_time_ns = replay_tail(
+            self._state, self._log, self._folder.fold, self._context
+        )
+        return replayed_count
+
+    def carry_out(self, group: Sequence[Waiting[Any]]) -> Undoing | None:
+        """Carry out a group: light commands, or one heavy one.
+
+        Returns
+        -------
+        callable or None
+            What is still to be done before the next group, and takes as long as a start: to take
+            back what the overlay shows and the log had no room for.
+
+        Raises
+        ------
+        InstanterError
+            The log has failed.
+        """
+        live = [waiting for waiting in group if self._is_wanted(waiting)]
+        if not live:
+            return None
+        if live[0].command.kind in HEAVY_KINDS:
+            self._carry_out_heavy(live[0])
+            return None
+        return self._carry_out(live)
+
+    def _is_wanted(self, waiting: Waiting[Any]) -> bool:
+        """Return whether a command is still wanted; tell its future when it is too late."""
+        if not waiting.future.set_running_or_notify_cancel():
+            return False
+        if waiting.deadline_ns is None or self._clock.monotonic_ns() < waiting.deadline_ns:
+            return True
+        waiting.future.set_exception(
+            ExpiredError("the deadline passed while the write waited; nothing was written")
+        )
+        return False
+
+    def _carry_out(self, group: Sequence[Waiting[Any]]) -> Undoing | None:
+        """Carry out a group of light commands; return what is still to be undone of it."""
+        now_ns = self._advance_time()
+        mark = self._log.mark()
+
+        def change(transaction: Transaction) -> list[Any]:
+            # It may run again, when the map has to grow: what the last try appended is dropped.
+            self._log.rollback(mark)
+            self._fresh = []
+            found = [self._carry_out_one(w.command, transaction, now_ns) for w in group]
+            if self._fresh:
+                transaction.set_applied(self._fresh[-1].sequence)
+            return found
+
+        try:
+            outcomes = self._state.write(change)
+        except InstanterError as error:
+            # The store itself refused: nothing of the group has happened.
+            self._log.rollback(mark)
+            for waiting in group:
+                waiting.future.set_exception(error)
+            return None
+        except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
+            self._log.rollback(mark)
+            if len(group) == 1:
+                group[0].future.set_exception(error)
+                return None
+            for waiting in group:
+                undo = self._carry_out([waiting])
+                if undo is not None:
+                    undo()
+            return None
+        return self._write(group, outcomes)
+
+    def _write(self, group: Sequence[Waiting[Any]], outcomes: list[Any]) -> Undoing | None:
+        """Write the frames of a group that is applied; return what is to be undone if not."""
+        if self._log.next_sequence > self._log.written_sequence + 1:
+            try:
+                self._log.write_group()
+            except ExhaustedError as error:
+                return partial(self._undo, group, error)
+            except InstanterError as error:
+                for waiting in group:
+                    waiting.future.set_exception(make_unknown(error))
+                raise
+        self._hand_over(self._fresh)
+        self._metrics.writes_count += sum(not isinstance(o, InstanterError) for o in outcomes)
+        self._metrics.write_groups_count += 1
+        self._answer(group, outcomes, self._log.written_sequence)
+        return None
+
+    def _carry_out_one(self, command: Command[Any], transaction: Transaction, now_ns: int) -> Any:
+        """Return the command's result, or the error that it is refused with."""
+        try:
+            body = command.prepare(transaction, now_ns, self._context)
+        except InstanterError as error:
+            return error
+        if isinstance(body, Answered):
+            return body.result
+        record = self._log.append(command.kind, now_ns, body)
+        self._fresh.append(record)
+        return apply_record(transaction, record, self._context)
+
+    def _undo(self, group: Sequence[Waiting[Any]], error: ExhaustedError) -> None:
+        """Take the group's changes back out of the overlay: the log has no room for them."""
+        self._folder.note_undone()
+        self._syncer.look_again()
+        try:
+            replay_tail(self._state, self._log, self._folder.fold, self._context)
+        finally:
+            for waiting in group:
+                waiting.future.set_exception(error)
+
+    def _answer(self, group: Sequence[Waiting[Any]], outcomes: list[Any], sequence: int) -> None:
+        """Answer the relaxed callers of a group now, the others once its frames are on disk.
+
+        Refusals and repeated answers wait too: what they tell of may be in the same group, or in
+        one that is not on disk yet.
+        """
+        later: list[tuple[Future[Any], Any]] = []
+        on_disk = self._log.synced_sequence >= sequence
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            if waiting.relaxed or on_disk:
+                resolve(waiting.future, outcome)
+            else:
+                later.append((waiting.future, outcome))
+        if not on_disk:
+            self._syncer.answer(later, sequence)
+
+    def _carry_out_heavy(self, waiting: Waiting[Any]) -> None:
+        """Carry out a command that goes straight to the base."""
+        future = waiting.future
+        now_ns = self._advance_time()
+        try:
+            with self._state.read() as transaction:
+                body = waiting.command.prepare(transaction, now_ns, self._context)
+            if isinstance(body, Answered):
+                future.set_result(body.result)
+                return
+            record = self._log.append(waiting.command.kind, now_ns, body)
+            self._write_and_wait(record)
+        except InstanterError as error:
+            future.set_exception(error)
+            return
+        except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
+            future.set_exception(error)
+            return
+        try:
+            result = self._folder.fold(record)
+        except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
+            # It is in the log, and must not come to life at the next start.
+            void = Waiting(VoidRecord(record.sequence), None, False, 1, Future[None]())
+            undo = self._carry_out([void])
+            if undo is not None:
+                undo()
+            future.set_exception(error)
+            return
+        self._hand_over([record])
+        self._metrics.writes_count += 1
+        self._metrics.write_groups_count += 1
+        future.set_result(result)
+
+    def _hand_over(self, records: Sequence[LogRecord]) -> None:
+        """Tell whoever follows the log what has been written."""
+        if self._on_written is not None and records:
+            self._on_written(records)
+
+    def _write_and_wait(self, record: LogRecord) -> None:
+        """Write a record's frame and wait until it is on disk."""
+        self._log.write_group()
+        self._syncer.answer((), record.sequence)
+        self._syncer.wait(record.sequence)
+
+    def _advance_time(self) -> int:
+        """Return the time of the next records, which never goes back."""
+        self._last_time_ns = max(self._clock.now_ns(), self._last_time_ns)
+        return self._last_time_ns
