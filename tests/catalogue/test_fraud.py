@@ -101,7 +101,7 @@ BAD = [
     ("rules: {a: {when: transaction.amuont > 1.0, disposition: refer, reason: A}}",
      "rules/a.when", "transaction.amount"),
     ("rules: {a: {when: context.basket > 1, disposition: refer, reason: A}}", "rules/a.when", ""),
-    ("rules: {a: {when: 'true', points: 5, reason: A, valid_from: 2026-02-01, valid_to: 1999-01-01}}",
+    ("rules: {a: {when: 'true', reason: A, valid_from: 2026-02-01, valid_to: 1999-01-01}}",
      "rules/a.valid_to", ""),
     ("rules: {A: {when: 'true', disposition: refer, reason: A}}", "rules/A", "a"),
     ("velocities: {v: {per: shop, function: count, window: 1h}}", "velocities/v.per", ""),
