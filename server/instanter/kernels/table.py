@@ -11,6 +11,8 @@ from instanter.kernels import (
     derived_state,
     eligibility,
     exploration,
+    fraud_bins,
+    fraud_model,
     fraud_scoring,
     holdout,
     learning,
@@ -37,6 +39,8 @@ KERNELS: tuple[Kernel, ...] = (
     *responses.KERNELS,
     *baselines.KERNELS,
     *travel.KERNELS,
+    *fraud_bins.KERNELS,
+    *fraud_model.KERNELS,
     *velocities.KERNELS,
     *fraud_scoring.KERNELS,
 )
