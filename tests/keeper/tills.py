@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from instanter.catalogue.fraud import FraudPolicy
 from instanter.catalogue.fraud_words import Disposition, ListKind
 from instanter.fraud.questions import Transaction
 from instanter.keeper.assessing import AssessTransaction
 from instanter.keeper.hotlists import CreateHotlistEntries
+from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.verdicts import Verdict
 from instanter.store.hotlists import HotlistEntry
 from tests.keeper.desk import Desk, open_desk
@@ -75,6 +77,13 @@ class Till:
 
     def publish(self, text: str = TILL) -> None:
         self.desk.publish({"till.yaml": text})
+
+    def policy(self) -> FraudPolicy:
+        with self.desk.kept.state.read() as transaction:
+            catalogue = PublishedCatalogue().load(transaction)
+        assert catalogue is not None
+        assert catalogue.fraud is not None
+        return catalogue.fraud
 
     def submit(self, command: Any) -> Future[Any]:
         return self.desk.keeper.submit(command)

@@ -3,15 +3,20 @@
 from typing import Any, Final
 
 from instanter.errors import PreconditionError
+from instanter.keeper.assessing import apply_assessment
+from instanter.keeper.cases import apply_case_change
 from instanter.keeper.commands import Apply, ApplyContext
 from instanter.keeper.customers import apply_delete, apply_update
 from instanter.keeper.decisions import apply_decisions
 from instanter.keeper.events import apply_events
+from instanter.keeper.fraud_rules import apply_rule_change
+from instanter.keeper.hotlist_changes import apply_hotlist_change
 from instanter.keeper.loading import apply_load_block
 from instanter.keeper.outcomes import apply_outcomes
 from instanter.keeper.publishing import apply_document
 from instanter.keeper.records import RecordKind
 from instanter.keeper.ticking import apply_plan, apply_tick
+from instanter.keeper.transaction_outcomes import apply_transaction_outcomes
 from instanter.keeper.voiding import apply_void
 from instanter.store.log.frames import LogRecord
 from instanter.store.transaction import Transaction
@@ -28,6 +33,11 @@ APPLY: Final[dict[int, Apply]] = {
     RecordKind.TICK: apply_tick,
     RecordKind.PLAN: apply_plan,
     RecordKind.VOID: apply_void,
+    RecordKind.ASSESSMENTS: apply_assessment,
+    RecordKind.TRANSACTION_OUTCOMES: apply_transaction_outcomes,
+    RecordKind.HOTLIST_CHANGES: apply_hotlist_change,
+    RecordKind.CASE_CHANGES: apply_case_change,
+    RecordKind.FRAUD_RULE_CHANGES: apply_rule_change,
 }
 
 

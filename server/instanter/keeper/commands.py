@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import msgpack
 
 from instanter.events.engine import EventEngine
+from instanter.keeper.fraud_desk import FraudDesk
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.records import RecordKind
 from instanter.store.log.frames import LogRecord
@@ -44,10 +45,13 @@ class ApplyContext:
         The catalogue of the transaction's state, decoded once a revision.
     events
         Counts events; it is given the catalogue before each use.
+    fraud
+        Assesses and counts card transactions, likewise.
     """
 
     published: PublishedCatalogue
     events: EventEngine = field(default_factory=EventEngine)
+    fraud: FraudDesk = field(default_factory=FraudDesk)
 
 
 class Command(Protocol[T_co]):

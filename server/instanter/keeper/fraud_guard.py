@@ -1,9 +1,12 @@
 """The guard of rules: one that suddenly stops far more than it used to is paused, and reported.
 
 What it goes by are counts, of the state and by the times of the transactions, so that pausing a
-rule is the effect of a record like any other.
+rule is the effect of a record like any other. Attempts with the same card count once, as long as it
+is among the last cards that the rule stopped: who tries a stolen card two hundred times must not
+switch off the rule that stops it.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -24,6 +27,9 @@ from instanter.store.fraud_rules import (
 from instanter.store.transaction import Transaction
 
 _S_NS: Final = 1_000_000_000
+_CARD_SIZE_BYTES: Final = 8
+_CARDS_SIZE_BYTES: Final = 32 * _CARD_SIZE_BYTES
+"""What is remembered of cards: of 32, more than are tried at the same moment."""
 
 
 class FraudGuard:
@@ -51,6 +57,7 @@ class FraudGuard:
         self,
         transaction: Transaction,
         *,
+        card: str,
         time_ns: int,
         now_ns: int,
         fired: Sequence[str],
@@ -63,6 +70,8 @@ class FraudGuard:
         ----------
         transaction
             An open write transaction.
+        card
+            Token of the assessed transaction's card.
         time_ns
             When the assessed transaction counts.
         now_ns
@@ -85,7 +94,7 @@ class FraudGuard:
             rule = self._rules.get(name)
             if rule is not None and name in stopping:
                 period = _find_period(totals, rule.guard)
-                figures = _count_stopped(figures, period, totals.assessed_count)
+                figures = _count_stopped(figures, card, period, totals.assessed_count)
                 if rule.guard.enabled and is_wild(
                     figures, period, totals.assessed_count, rule.guard
                 ):
@@ -158,8 +167,15 @@ def _find_period(totals: Totals, guard: Guard) -> Period:
     return Period(length_ns, 0, 0)
 
 
-def _count_stopped(figures: RuleFigures, period: Period, count: int) -> RuleFigures:
+def _count_stopped(figures: RuleFigures, card: str, period: Period, count: int) -> RuleFigures:
     """Return a rule's figures with one more transaction that it stopped."""
+    cards = figures.recent_cards
+    code = hashlib.blake2b(card.encode(), digest_size=_CARD_SIZE_BYTES).digest()
+    known = any(
+        cards[at : at + _CARD_SIZE_BYTES] == code for at in range(0, len(cards), _CARD_SIZE_BYTES)
+    )
+    if known:
+        return figures
     if not figures.stopped_count:
         figures = figures._replace(since_count=count - 1, period=period.number)
     elif period.number > figures.period:
@@ -167,4 +183,5 @@ def _count_stopped(figures: RuleFigures, period: Period, count: int) -> RuleFigu
     return figures._replace(
         stopped_count=figures.stopped_count + 1,
         period_stopped_count=figures.period_stopped_count + 1,
+        recent_cards=(code + cards)[:_CARDS_SIZE_BYTES],
     )

@@ -63,8 +63,15 @@ class BeginHotlist:
         return RecordKind.HOTLIST_CHANGES
 
     def prepare(self, transaction: Transaction, now_ns: int, context: ApplyContext) -> bytes:
-        """Return the body of the record."""
-        del transaction, now_ns, context
+        """Return the body of the record.
+
+        Raises
+        ------
+        DamagedError
+            What concerns all lists is damaged.
+        """
+        del now_ns, context
+        load_heads(transaction)
         return pack_body({"change": "begin", "list": int(self.list_kind)})
 
 

@@ -30,7 +30,7 @@ class RuleFigures(NamedTuple):
     shadowed_count
         Transactions on which it would have fired, but was shadow, paused or snoozed.
     stopped_count
-        Transactions that it declined or referred, ever.
+        Transactions that it declined or referred, ever; several in a row of one card are one.
     period
         Number of the period in which it last did: time divided by the period's length.
     period_stopped_count
@@ -41,6 +41,8 @@ class RuleFigures(NamedTuple):
         The same before that period.
     paused_time_ns
         When it was paused last, nanoseconds since 1970; 0 for never.
+    recent_cards
+        8 bytes for each of the cards that it stopped last.
     """
 
     fired_count: int = 0
@@ -51,6 +53,7 @@ class RuleFigures(NamedTuple):
     since_count: int = 0
     history_stopped_count: int = 0
     paused_time_ns: int = 0
+    recent_cards: bytes = b""
 
 
 NO_FIGURES: Final = RuleFigures()
@@ -110,22 +113,28 @@ def put_totals(transaction: Transaction, totals: Totals) -> None:
 def load_figures(transaction: Transaction, rule: str) -> RuleFigures:
     """Return what a rule has done; of a damaged entry it begins anew."""
     found = _find(transaction, key_of(rule))
-    return RuleFigures._make(_FIGURES.unpack(found)) if found else NO_FIGURES
+    return _read_figures(found) if found else NO_FIGURES
 
 
 def put_figures(transaction: Transaction, rule: str, figures: RuleFigures) -> None:
     """Write what a rule has done."""
     key = key_of(rule)
-    transaction.put(FRAUD_RULES, key, seal(key, _FIGURES.pack(*figures)))
+    transaction.put(
+        FRAUD_RULES, key, seal(key, _FIGURES.pack(*figures[:-1]) + figures.recent_cards)
+    )
 
 
 def scan_figures(transaction: Transaction) -> Iterator[tuple[str, RuleFigures]]:
     """Yield the rules that something was counted of, with what it was; no damaged one."""
     for key, value in transaction.scan(FRAUD_RULES, _PAUSED_KEY, after=True):
         try:
-            yield key.rstrip(b"\0").decode(), RuleFigures._make(_FIGURES.unpack(unseal(key, value)))
+            yield key.rstrip(b"\0").decode(), _read_figures(unseal(key, value))
         except DamagedError:
             continue
+
+
+def _read_figures(found: bytes) -> RuleFigures:
+    return RuleFigures._make((*_FIGURES.unpack_from(found), found[_FIGURES.size :]))
 
 
 def find_paused(transaction: Transaction) -> bytes:

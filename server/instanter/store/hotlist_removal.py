@@ -12,7 +12,15 @@ from instanter.store.databases import (
     Database,
 )
 from instanter.store.expiry import HOUR_SIZE_BYTES, ExpiryQueue, drop_expired
-from instanter.store.hotlists import NO_HEAD, find_entry, listed_key, load_heads, put_head
+from instanter.store.hotlists import (
+    NO_HEAD,
+    NO_HEADS,
+    Heads,
+    find_entry,
+    listed_key,
+    load_heads,
+    put_head,
+)
 from instanter.store.records import seal, unseal
 from instanter.store.transaction import Transaction
 
@@ -41,7 +49,7 @@ def drop_dead(transaction: Transaction, limit: int) -> int:
         At most so many entries.
     """
     dropped_count = 0
-    for number, head in load_heads(transaction).items():
+    for number, head in _find_heads(transaction).items():
         if head.has_dead and dropped_count < limit:
             dropped_count += _drop_dead_of(transaction, number, limit - dropped_count)
     return dropped_count
@@ -89,12 +97,22 @@ def drop_expired_entries(transaction: Transaction, now_ns: int, limit: int) -> N
             gone[number] = gone.get(number, 0) + 1
         return [(HOTLISTS, key)]
 
-    heads = load_heads(transaction)
+    heads = _find_heads(transaction)
+    if not heads:
+        return
     queue = ExpiryQueue(HOTLIST_EXPIRY, META_KEY_HOTLISTS_EXPIRED, list_key)
     drop_expired(transaction, queue, now_ns, limit)
     for number, count in gone.items():
         head = heads[number]
         put_head(transaction, number, head._replace(entry_count=head.entry_count - count))
+
+
+def _find_heads(transaction: Transaction) -> Heads:
+    """Return the heads of all lists, none when they are damaged: then nothing goes."""
+    try:
+        return load_heads(transaction)
+    except DamagedError:
+        return NO_HEADS
 
 
 def _load_dead(transaction: Transaction, number: int) -> tuple[list[int], bytes]:

@@ -1,0 +1,73 @@
+"""What the commands of the check at the till share: engine, guard, and the book over the store."""
+
+from collections.abc import Callable
+
+from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.catalogue.fraud import FraudPolicy
+from instanter.errors import CatalogueMissingError, PreconditionError
+from instanter.fraud.engine import FraudEngine
+from instanter.keeper.fraud_book import StoreBook
+from instanter.keeper.fraud_guard import FraudGuard
+from instanter.store.transaction import Transaction
+
+
+def _take_note(error: Exception) -> None:
+    """Do no more about a failure than what the stand-in table says."""
+    del error
+
+
+class FraudDesk:
+    """Engine, guard and book, one of each. Belongs to the thread that carries out commands.
+
+    Parameters
+    ----------
+    report
+        Takes what failed unexpectedly while a transaction was assessed, which is answered all the
+        same.
+
+    Attributes
+    ----------
+    engine, guard, book
+        The parts, ready after `open`.
+    """
+
+    __slots__ = ("book", "engine", "guard")
+
+    def __init__(self, report: Callable[[Exception], None] = _take_note) -> None:
+        self.engine = FraudEngine(report)
+        self.guard = FraudGuard()
+        self.book = StoreBook()
+
+    def open(
+        self, transaction: Transaction, catalogue: CompiledCatalogue | None, now_ns: int
+    ) -> FraudPolicy:
+        """Make all ready for a command or a record, and return what the catalogue declares.
+
+        Parameters
+        ----------
+        transaction
+            The store.
+        catalogue
+            The one in force in it.
+        now_ns
+            The time of the record.
+
+        Raises
+        ------
+        CatalogueMissingError
+            No catalogue has been published.
+        PreconditionError
+            It says nothing about card transactions; reason FRAUD_NOT_DECLARED.
+        """
+        if catalogue is None:
+            raise CatalogueMissingError
+        if catalogue.fraud is None:
+            raise PreconditionError(
+                "the catalogue has no `fraud:` section, so card transactions are not assessed; "
+                "publish one that has",
+                reason="FRAUD_NOT_DECLARED",
+            )
+        self.engine.install(catalogue)
+        self.guard.install(catalogue)
+        self.book.begin(transaction, catalogue, now_ns)
+        return catalogue.fraud
