@@ -41,12 +41,13 @@ class PublishedCatalogue:
         DamagedError
             Its bytes are damaged.
         """
+        if self._is_told and self._revision != _UNKNOWN:
+            return self._catalogue
         with self._lock:
-            if self._is_told and self._revision != _UNKNOWN:
-                return self._catalogue
             if current_revision(transaction, CATALOGUE) != self._revision:
                 current = load_current(transaction, CATALOGUE)
                 self._catalogue = serialization.from_bytes(current[1]) if current else None
+                # Last: whoever reads it without the lock then finds the catalogue.
                 self._revision = current[0] if current else 0
             return self._catalogue
 

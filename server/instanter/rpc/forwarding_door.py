@@ -3,7 +3,10 @@
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -27,6 +30,9 @@ _IDLE_NS: Final = 100_000_000
 """Time without a call after which workers that are still there are hung up on."""
 
 Answerable = BlockingMethod | DeferredMethod
+
+Encoded = tuple[bytes | None, bytes]
+"""Status, None for success, and response of a call, both encoded."""
 
 
 class ForwardingDoor:
@@ -73,7 +79,8 @@ class ForwardingDoor:
         OSError
             It cannot be opened.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         # Whoever left it there is dead: the keeper's lock has been taken before.
         (folder / SOCKET_NAME).unlink(missing_ok=True)
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -119,29 +126,83 @@ class ForwardingDoor:
         except Exception as error:  # noqa: BLE001 - nobody waits for it, and others are served on
             self._log.error("topic_failed", topic=topic, exc_info=error)
 
-    async def answer(
-        self, path: str, remaining_ns: int | None, peer: str, request: bytes
-    ) -> tuple[bytes | None, bytes]:
-        """Return status and response of one call, both encoded. For the connections."""
+    def answer(
+        self,
+        path: str,
+        remaining_ns: int | None,
+        peer: str,
+        request: bytes,
+        end: Callable[[Encoded], None],
+    ) -> Future[Any] | asyncio.Task[None] | None:
+        """Begin to answer one call; for the connections.
+
+        Parameters
+        ----------
+        path, remaining_ns, peer, request
+            What is asked, and how long somebody waits for it.
+        end
+            Called on the loop with the answer, unless what is returned was cancelled.
+
+        Returns
+        -------
+        Future, Task or None
+            What is cancelled when nobody waits any longer; None when it is answered already.
+        """
+        dispatcher = self._dispatcher
         method = self._methods.get(path)
         if method is None:
             error = NotFoundError(f"the keeper has no method {path}", reason="METHOD_UNKNOWN")
-            return self._dispatcher.fail(path, error).SerializeToString(), b""
+            end((dispatcher.fail(path, error).SerializeToString(), b""))
+            return None
         try:
             decoded = method.request_type.FromString(request)
         except DecodeError as error:
-            return self._dispatcher.fail(method.name, undecodable(error)).SerializeToString(), b""
+            end((dispatcher.fail(method.name, undecodable(error)).SerializeToString(), b""))
+            return None
         deadline_ns = None
         if remaining_ns is not None:
             deadline_ns = self._clock.monotonic_ns() + remaining_ns
         context = CallContext(deadline_ns, peer)
-        if isinstance(method, BlockingMethod):
-            answer = await self._dispatcher.answer_blocking(method, decoded, context)
-        else:
-            answer = await self._dispatcher.answer_deferred(method, decoded, context)
-        return self._encode(method, answer)
+        if isinstance(method, BlockingMethod) or method.lane is not None:
+            loop = asyncio.get_running_loop()
+            return loop.create_task(self._answer_apart(method, decoded, context, end))
+        try:
+            future = method.function(decoded, context)
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            end(self._encode(method, dispatcher.fail(method.name, error)))
+            return None
+        future.add_done_callback(partial(self._take, method, end))
+        return future
 
-    def _encode(self, method: Answerable, answer: Any) -> tuple[bytes | None, bytes]:
+    async def _answer_apart(
+        self,
+        method: Answerable,
+        request: Any,
+        context: CallContext,
+        end: Callable[[Encoded], None],
+    ) -> None:
+        if isinstance(method, BlockingMethod):
+            answer = await self._dispatcher.answer_blocking(method, request, context)
+        else:
+            answer = await self._dispatcher.answer_deferred(method, request, context)
+        end(self._encode(method, answer))
+
+    def _take(
+        self, method: DeferredMethod, end: Callable[[Encoded], None], future: Future[Any]
+    ) -> None:
+        """End a call whose work is done, on whichever thread that was."""
+        if threading.get_ident() == self._thread:
+            self._end(method, end, future)
+        else:
+            self._loop.call_soon_threadsafe(self._end, method, end, future)
+
+    def _end(
+        self, method: DeferredMethod, end: Callable[[Encoded], None], future: Future[Any]
+    ) -> None:
+        if not future.cancelled():
+            end(self._encode(method, self._dispatcher.translate(method, future)))
+
+    def _encode(self, method: Answerable, answer: Any) -> Encoded:
         if isinstance(answer, status_pb2.Status):
             return answer.SerializeToString(), b""
         try:
@@ -160,13 +221,13 @@ class _WorkerProtocol(asyncio.Protocol):
     def __init__(self, door: ForwardingDoor) -> None:
         self._door = door
         self._frames = Frames(FRAME_SIZE_BYTES_MAX)
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._works: dict[int, Future[Any] | asyncio.Task[None]] = {}
         self._outgoing: list[bytes] = []
 
     @property
     def is_busy(self) -> bool:
         """Whether a call is being answered, or an answer waits to be read."""
-        return bool(self._tasks or self._outgoing or self._transport.get_write_buffer_size())
+        return bool(self._works or self._outgoing or self._transport.get_write_buffer_size())
 
     def close(self) -> None:
         """End the connection."""
@@ -182,8 +243,9 @@ class _WorkerProtocol(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._door.visitors.discard(self)
-        for task in self._tasks.values():
-            task.cancel()
+        for work in tuple(self._works.values()):
+            work.cancel()
+        self._works.clear()
 
     def pause_writing(self) -> None:
         """Take no more calls of a worker that does not read its answers."""
@@ -204,19 +266,22 @@ class _WorkerProtocol(asyncio.Protocol):
         if number == 0:
             self._door.hear(message[1], message[2])
         elif len(message) == 1:
-            task = self._tasks.get(number)
-            if task is not None:
-                task.cancel()
+            work = self._works.pop(number, None)
+            if work is not None:
+                work.cancel()
         else:
-            task = self._loop.create_task(self._answer(number, message[1:]))
-            self._tasks[number] = task
-            task.add_done_callback(lambda _: self._tasks.pop(number))
+            path, remaining_ns, peer, request = message[1:]
+            end = partial(self._answer, number)
+            work = self._door.answer(path, remaining_ns, peer, request, end)
+            if work is not None and not work.done():
+                self._works[number] = work
 
-    async def _answer(self, number: int, asked: Any) -> None:
-        status, response = await self._door.answer(*asked)
+    def _answer(self, number: int, answer: Encoded) -> None:
+        """Send an answer at the end of the turn."""
+        self._works.pop(number, None)
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        self._outgoing.append(pack((number, status, response)))
+        self._outgoing.append(pack((number, *answer)))
 
     def _flush(self) -> None:
         """Send the answers of this turn in one write."""

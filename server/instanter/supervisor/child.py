@@ -16,7 +16,7 @@ import uvloop
 
 from instanter.errors import InstanterError, UnavailableError
 from instanter.kernels.cache import filling_alone
-from instanter.limits import HEARTBEAT_NS
+from instanter.limits import HEARTBEAT_NS, SWITCH_INTERVAL_NS
 from instanter.orphans import end_with_parent
 from instanter.supervisor.assignments import Assignment, Role
 from instanter.supervisor.channel import Channel, Message
@@ -139,6 +139,8 @@ def main(arguments: list[str]) -> int:
     control = socket.socket(fileno=descriptor)
     os.set_inheritable(descriptor, False)
     control.setblocking(False)
+    # The event loop answers everybody; folding and learning, on threads of their own, can wait.
+    sys.setswitchinterval(SWITCH_INTERVAL_NS / 1e9)
     for name in ("coverage", "scipy"):
         # Numba imports them where they are installed, for what no kernel of ours uses: 0.3 s.
         sys.modules.setdefault(name, cast("ModuleType", None))
