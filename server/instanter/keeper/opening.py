@@ -1,5 +1,6 @@
 """Opens a store's folder for writing: lock, state, log, keeper, in this order."""
 
+import secrets
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -8,6 +9,7 @@ from typing import Final, Self
 from instanter.clock import Clock
 from instanter.events_log import EventsLog
 from instanter.keeper.commands import ApplyContext
+from instanter.keeper.fraud_desk import FraudDesk
 from instanter.keeper.keeper import Keeper
 from instanter.keeper.learner import Learner, OnLearned
 from instanter.keeper.live_scores import LiveScores
@@ -100,6 +102,11 @@ class KeptStore:
         def on_torn(tail: TornTail) -> None:
             events_log.warning("log_tail_cut", tail=str(tail))
 
+        def report_failure(error: Exception) -> None:
+            # The transaction is answered by the stand-in table; this is how its cause is found.
+            correlation_id = secrets.token_hex(8)
+            events_log.error("assessment_failed", correlation_id=correlation_id, exc_info=error)
+
         # The store first: it refuses a folder that is none, before a lock file is left in it.
         check_folder(folder, writable=True)
         lock = KeeperLock.acquire(folder, wait_ns=lock_wait_ns)
@@ -121,7 +128,9 @@ class KeptStore:
             keeper = Keeper(
                 state,
                 log,
-                context=ApplyContext(PublishedCatalogue(is_told=True)),
+                context=ApplyContext(
+                    PublishedCatalogue(is_told=True), fraud=FraudDesk(report_failure)
+                ),
                 clock=clock,
                 metrics=metrics,
                 events_log=events_log,
