@@ -158,8 +158,11 @@ FRAUD_TERMINALS_MAX: Final = 20_000
 FRAUD_FIELDS_MAX: Final = 30
 """Further fields of a transaction, withdrawn ones included."""
 
-FRAUD_FEATURES_MAX: Final = 64
+FRAUD_FEATURES_MAX: Final = 48
 """Figures that the model looks at; they are kept with each transaction until its label comes."""
+
+FRAUD_PAIRS_MAX: Final = 12
+"""Pairs of figures that also count together in the model: with 48 figures it has 64 kB."""
 
 FRAUD_THRESHOLDS_MAX: Final = 100
 """Entries of the table of thresholds, which is read from its top until one matches."""

@@ -10,7 +10,7 @@ from instanter.catalogue.values import encode_value
 from instanter.errors import DamagedError, InvalidFieldError, PreconditionError
 from instanter.fraud.book import EntityState
 from instanter.fraud.engine import FraudEngine
-from instanter.fraud.questions import CountedTransaction
+from instanter.fraud.questions import CountedTransaction, TerminalRisk
 from instanter.fraud.snoozes import snooze_rule
 from tests.catalogue.worlds import compile_files
 from tests.fraud.worlds import DAY_NS, HOUR_NS, NOW_NS, SECOND_NS, Desk, make_transaction
@@ -279,6 +279,39 @@ def test_labels_raise_the_risk_of_a_terminal_at_their_transactions_time():
     assert (seen["velocity.bad"], seen["velocity.own"]) == (1, 0)
     much_later = desk.see(desk.assess(4, time_ns=NOW_NS + 11 * DAY_NS))
     assert much_later["velocity.bad"] == 0, "it counts at the transaction's time"
+
+
+def test_a_label_that_changes_counts_as_if_it_had_been_right_from_the_start():
+    text = (
+        "  velocities:\n    bad: {per: card, function: frauds, window: 10d}\n"
+        "    big: {per: merchant, function: labels, window: 10d, where: transaction.amount > 5}\n"
+        "    n: {per: card, function: count, window: 10d}\n"
+    )
+    desk, right = Desk(text), Desk(text)
+    for number in range(6):
+        later = {"time_ns": NOW_NS + number * HOUR_NS, "amount_minor": 100 * number + 200}
+        first, second = desk.take(number, **later), right.take(number, **later)
+        fraud = number % 2 == 0
+        desk.engine.label(first.counted, desk.book, fraud=fraud)
+        if number in (2, 3):
+            desk.engine.relabel(first.counted, desk.book, fraud=not fraud)
+            fraud = not fraud
+        right.engine.label(second.counted, right.book, fraud=fraud)
+    assert desk.book.states == right.book.states
+    at = NOW_NS + 6 * HOUR_NS
+    seen = desk.see(desk.assess(time_ns=at))
+    assert (seen["terminal.label_count"], seen["velocity.bad"]) == (6, 3)
+
+
+def test_a_terminal_is_suggested_when_enough_labels_say_so():
+    desk = Desk("  compromised_terminal: {labels_min: 3, suggest_rate: 0.6}\n")
+    found = []
+    for number, fraud in enumerate((True, True, False, False)):
+        counted = desk.take(number).counted
+        desk.engine.label(counted, desk.book, fraud=fraud)
+        found.append(desk.engine.suggest_terminal("t1", desk.book, NOW_NS))
+    assert found == [None, None, TerminalRisk("t1", pytest.approx(2 / 3), 2, 3), None]
+    assert desk.engine.suggest_terminal("t2", desk.book, NOW_NS) is None
 
 
 def test_rules_may_name_the_profile():

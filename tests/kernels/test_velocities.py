@@ -147,3 +147,18 @@ def test_a_label_leaves_baselines_and_place_as_they_are():
     after, after_cut = _count(velocities, words, cut, known, (NOW_MS, 2, 5.0, 1, 50.0), 0)
     assert (after[after_cut[5] :] == words[cut[5] :]).all()
     assert after_cut[8] - after_cut[5] == 16 + 16 + 3
+
+
+@pytest.mark.parametrize("time_ms", [NOW_MS, NOW_MS + 2_000_000, NOW_MS + 10_000_000])
+def test_velocities_of_one_entity_are_those_of_the_twin(time_ms):
+    known = np.ones(5, np.uint8)
+    words, cut = np.zeros(0, np.int64), np.zeros(9, np.int64)
+    for step in ((NOW_MS, 1, 12.5, 3, np.nan), (NOW_MS + 900_000, 1, 7.25, 4, np.nan)):
+        words, cut = _count(velocities, words, cut, known, step, 0)
+
+    def run(module):
+        figures = np.full(FIGURES, 7, np.uint32)
+        module.evaluate_velocities(time_ms, words, 0, cut[1], 0, 6, PLAN, SCALE, figures)
+        return figures
+
+    assert (run(velocities) == run(oracle)).all()

@@ -12,20 +12,25 @@ COUNT, SUM, DISTINCT = 1, 2, 8
 SUMS = (COUNT, SUM, DISTINCT)
 
 
+def evaluate_velocities(time_ms, words, at, stop, first, last, plan, scale, figures):
+    blocks = derived_state.decode([int(word) for word in words[at:stop]])
+    for d in range(first, last):
+        row = plan[d].tolist()
+        figures[row[12]] = _evaluate(blocks.get(row[0]), row, float(scale[d]), time_ms)
+
+
 def evaluate_figures(
     time_ms, words, cut, known, plan, plan_cut, scale, amount, mcc, half_life_ms,
     latitude, longitude, distance_km_min, speed_kmh_max, travel_slot, fraud_count_slot, figures,
 ):  # fmt: skip
     sections = _split(words, cut)
     for e in range(5):
-        own = [int(word) for word in sections[e]]
-        blocks = derived_state.decode(own) if known[e] else {}
-        for d in range(plan_cut[e], plan_cut[e + 1]):
-            row = plan[d].tolist()
-            pattern = MISSING_CODE
-            if known[e]:
-                pattern = _evaluate(blocks.get(row[0]), row, float(scale[d]), time_ms)
-            figures[row[12]] = pattern
+        first, last = plan_cut[e], plan_cut[e + 1]
+        if known[e]:
+            own = sections[e]
+            evaluate_velocities(time_ms, own, 0, len(own), first, last, plan, scale, figures)
+        else:
+            figures[plan[first:last, 12]] = MISSING_CODE
     at = travel_slot
     place = sections[7].view(np.float64)
     travel.evaluate_travel(

@@ -146,6 +146,10 @@ class FraudModel:
         Whether a slot holds a uint32 (a flag), not a float32.
     points
         What a probability of 1 adds to the risk, 0 to 100.
+    pairs
+        Indexes of two features each that also count together.
+    start_rate
+        Share of frauds before any label, in (0, 1).
     """
 
     model_id: int
@@ -153,6 +157,8 @@ class FraudModel:
     feature_slot: tuple[int, ...]
     feature_is_code: tuple[bool, ...]
     points: float
+    pairs: tuple[tuple[int, int], ...] = ()
+    start_rate: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)

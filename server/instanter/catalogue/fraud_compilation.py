@@ -261,8 +261,18 @@ class FraudCompiler:
             codes.append(attribute.kind is not AttributeKind.NUMBER)
         names = tuple(scalar.text for scalar in declared.features)
         old = self._previous.model if self._previous else None
-        model_id = old.model_id if old is not None and old.features == names else self._revision
-        return FraudModel(model_id, names, tuple(slots), tuple(codes), declared.points)
+        model_id = self._revision
+        if old is not None and (old.features, old.pairs) == (names, declared.pairs):
+            model_id = old.model_id
+        return FraudModel(
+            model_id,
+            names,
+            tuple(slots),
+            tuple(codes),
+            declared.points,
+            declared.pairs,
+            declared.start_rate,
+        )
 
 
 def _is_number(attribute: Attribute) -> bool:

@@ -8,6 +8,7 @@ from instanter import limits
 from instanter.catalogue.events import EventField
 from instanter.catalogue.fraud import (
     CONTINUE,
+    FraudModel,
     FraudPolicy,
     FraudRule,
     Guard,
@@ -54,12 +55,9 @@ def describe_settings(policy: FraudPolicy) -> dict[str, Any]:
     settings = policy.settings
     hotlists, stand_in = settings.hotlists, settings.stand_in
     words = dict(zip(ListKind, hotlists.dispositions, strict=True))
-    model = policy.model
     return {
         "fields": [_describe_field(field) for field in policy.fields if not field.withdrawn],
-        "model": {}
-        if model is None
-        else {"features": list(model.features), "points": model.points},
+        "model": {} if policy.model is None else _describe_model(policy.model),
         "thresholds": [_describe_threshold(one) for one in policy.thresholds],
         "baselines": {"half_life": format_duration(settings.baseline_half_life_s)},
         "travel": {
@@ -129,6 +127,16 @@ def _describe_guard(guard: Guard) -> dict[str, Any]:
         "period": format_duration(guard.period_s),
         "declines_min": guard.declines_min,
         "times_history": guard.times_history,
+    }
+
+
+def _describe_model(model: FraudModel) -> dict[str, Any]:
+    names = model.features
+    return {
+        "features": list(names),
+        "pairs": [[names[first], names[second]] for first, second in model.pairs],
+        "points": model.points,
+        "start_rate": model.start_rate,
     }
 
 

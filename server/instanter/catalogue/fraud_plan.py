@@ -13,7 +13,7 @@ from instanter.catalogue.derivation_plan import (
     PackedPrograms,
     pack_programs,
 )
-from instanter.catalogue.fraud import FraudPolicy, Velocity, VelocityFunction
+from instanter.catalogue.fraud import FraudModel, FraudPolicy, Velocity, VelocityFunction
 from instanter.catalogue.fraud_figures import (
     AMOUNT_MINOR,
     FIELD_FIRST,
@@ -25,6 +25,7 @@ from instanter.catalogue.fraud_figures import (
 from instanter.catalogue.fraud_words import EntityKind
 from instanter.catalogue.schema import AttributeKind
 from instanter.kernels.derived_state import COUNT, DISTINCT_BUCKETS, PLAN_COUNT
+from instanter.kernels.fraud_model import DEFAULT_SETTINGS, SETTING_START_RATE
 from instanter.kernels.velocities import SECTIONS
 
 ATTEMPT: Final = 1
@@ -60,6 +61,8 @@ class FraudPlan:
         `kernels/fraud_scoring.find_fired`.
     feature_slot, feature_is_code
         int32[N], uint8[N]: as in `kernels/fraud_scoring.gather_features`; empty without a model.
+    feature_pairs, model_settings
+        int32[P, 2], float64[SETTING_COUNT]: as in `kernels/fraud_model.predict_fraud`.
     value_count, truth_count
         Sizes of the scratch of the rules' program.
     figure_count, travel_slot, fraud_rate_slot, fraud_count_slot
@@ -81,6 +84,8 @@ class FraudPlan:
     shadow: NDArray[np.uint8]
     feature_slot: NDArray[np.int32]
     feature_is_code: NDArray[np.uint8]
+    feature_pairs: NDArray[np.int32]
+    model_settings: NDArray[np.float64]
     value_count: int
     truth_count: int
     figure_count: int
@@ -131,6 +136,8 @@ def make_fraud_plan(catalogue: CompiledCatalogue) -> FraudPlan:
         shadow=np.array([rule.shadow for rule in policy.rules], np.uint8).reshape(count),
         feature_slot=np.array(model.feature_slot if model else (), np.int32),
         feature_is_code=np.array(model.feature_is_code if model else (), np.uint8),
+        feature_pairs=np.array(model.pairs if model else (), np.int32).reshape(-1, 2),
+        model_settings=_make_settings(model),
         value_count=policy.program.value_count,
         truth_count=policy.program.truth_count,
         figure_count=first + len(policy.velocities),
@@ -145,6 +152,14 @@ def make_fraud_plan(catalogue: CompiledCatalogue) -> FraudPlan:
             for code in (ATTEMPT, LABEL)
         },
     )
+
+
+def _make_settings(model: FraudModel | None) -> NDArray[np.float64]:
+    """Return what the model learns by: float64[SETTING_COUNT]."""
+    settings = np.array(DEFAULT_SETTINGS, np.float64)
+    if model is not None:
+        settings[SETTING_START_RATE] = model.start_rate
+    return settings
 
 
 def _find_scale(velocity: Velocity, amount_scale: float) -> float:

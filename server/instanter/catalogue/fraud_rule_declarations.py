@@ -8,6 +8,7 @@ from instanter.catalogue.fraud import FraudRule, Guard
 from instanter.catalogue.fraud_settings import read_guard
 from instanter.catalogue.fraud_words import Disposition
 from instanter.catalogue.offer_declarations import OPEN_FROM_S, OPEN_TO_S
+from instanter.catalogue.problems import suggest
 from instanter.catalogue.rule_declarations import DeclaredRule, read_rule
 from instanter.catalogue.yaml_reader import NumberRange, Reader
 from instanter.catalogue.yaml_tree import Node, Scalar
@@ -15,9 +16,11 @@ from instanter.catalogue.yaml_tree import Node, Scalar
 _KEYS = (
     "when", "disposition", "points", "reason", "valid_from", "valid_to", "shadow", "guard",
 )  # fmt: skip
-_MODEL_KEYS = ("features", "points")
+_MODEL_KEYS = ("features", "pairs", "points", "start_rate")
 _DISPOSITIONS = {"refer": Disposition.REFER, "decline": Disposition.DECLINE}
 _POINTS = NumberRange(0.0, limits.FRAUD_POINTS_MAX)
+_START_RATES = NumberRange(0.001, 0.5)
+_START_RATE_DEFAULT = 0.01
 _REASON = re.compile(r"[A-Z][A-Z0-9_]{0,63}", re.ASCII)
 
 
@@ -48,12 +51,14 @@ class DeclaredModel:
     ----------
     features
         Names of figures, not known to exist yet.
-    points
+    points, pairs, start_rate
         As in `FraudModel`.
     """
 
     features: tuple[Scalar, ...]
     points: float
+    pairs: tuple[tuple[int, int], ...]
+    start_rate: float
 
 
 class FraudRuleReader:
@@ -131,7 +136,37 @@ class FraudRuleReader:
         points: float | None = limits.FRAUD_POINTS_MAX
         if "points" in entries:
             points = reader.read_number(entries["points"], f"{field}.points", _POINTS)
-        return None if points is None else DeclaredModel(tuple(features.values()), points)
+        rate: float | None = _START_RATE_DEFAULT
+        if "start_rate" in entries:
+            rate = reader.read_number(entries["start_rate"], f"{field}.start_rate", _START_RATES)
+        pairs = self._read_pairs(entries.get("pairs"), f"{field}.pairs", tuple(features))
+        if points is None or rate is None:
+            return None
+        return DeclaredModel(tuple(features.values()), points, pairs, rate)
+
+    def _read_pairs(
+        self, node: Node | None, field: str, features: tuple[str, ...]
+    ) -> tuple[tuple[int, int], ...]:
+        """Return the pairs as indexes of features."""
+        if node is None:
+            return ()
+        reader = self._reader
+        pairs: dict[tuple[int, int], None] = {}
+        for item in reader.read_list(node, field, limits.FRAUD_PAIRS_MAX):
+            found: list[int] = []
+            names = reader.read_list(item, field, 2)
+            for name in names:
+                text = reader.read_text(name, field, 2 * limits.NAME_SIZE_MAX)
+                if text is not None and text not in features:
+                    message = "is not among the features of the model"
+                    reader.refuse(name, field, message, suggest(text, features))
+                elif text is not None:
+                    found.append(features.index(text))
+            if len(names) != 2 or (len(found) == 2 and found[0] == found[1]):
+                reader.refuse(item, field, "must be two different features: [a, b]")
+            elif len(found) == 2:
+                pairs[found[0], found[1]] = None
+        return tuple(pairs)
 
     def _read_reason(self, node: Node, field: str) -> str:
         reason = self._reader.read_text(node, field, limits.NAME_SIZE_MAX) or ""

@@ -18,7 +18,13 @@ from instanter.fraud.book import Book
 from instanter.fraud.checks import check_transaction, encode_fields
 from instanter.fraud.encoding import encode_transaction, mark_approved, mark_fraud
 from instanter.fraud.hotlists import ReportFailure, find_list_causes, find_listed
-from instanter.fraud.questions import Assessment, CountedTransaction, Transaction
+from instanter.fraud.model import FraudLearner
+from instanter.fraud.questions import (
+    Assessment,
+    CountedTransaction,
+    TerminalRisk,
+    Transaction,
+)
 from instanter.fraud.scoring import Scorer
 from instanter.fraud.states import EntityStates
 from instanter.fraud.tables import FraudTables, make_tables
@@ -31,6 +37,7 @@ from instanter.fraud.verdicts import (
     judge,
     list_reasons,
 )
+from instanter.fraud.withdrawal import withdraw_label
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +47,7 @@ class _Installed:
     tables: FraudTables
     states: EntityStates
     scorer: Scorer
+    learner: FraudLearner | None
 
 
 def _take_note(error: Exception) -> None:
@@ -75,7 +83,8 @@ class FraudEngine:
         if installed is None or installed.tables.catalogue is not catalogue:
             tables = make_tables(catalogue)
             states = EntityStates(tables)
-            self._installed = _Installed(tables, states, Scorer(tables, states))
+            learner = FraudLearner(tables) if tables.policy.model is not None else None
+            self._installed = _Installed(tables, states, Scorer(tables, states), learner)
 
     def assess(
         self, transaction: Transaction, book: Book, *, now_ns: int, deadline_short: bool = False
@@ -128,8 +137,13 @@ class FraudEngine:
                 scored = scorer.score(
                     transaction, book, place=place, time_ns=time_ns, digits=digits, causes=causes
                 )
+                if installed.learner is not None:
+                    scored.features = installed.learner.gather(scorer.figures)
+                    scored.probability, scored.model_points = installed.learner.predict(
+                        book, causes
+                    )
                 limit = find_limit(tables.limits, transaction.merchant, transaction.amount_minor)
-                verdict = judge(scored, limit)
+                verdict = judge(tables, scored, limit)
             # Whatever it is: the transaction gets an answer, and that is no approval.
             except Exception as error:  # noqa: BLE001
                 self._report(error)
@@ -149,7 +163,8 @@ class FraudEngine:
         book
             Is written.
         """
-        self._in_use().states.count(counted, book, ATTEMPT, counted.event)
+        states = self._in_use().states
+        states.count(counted, book.find_state, book.put_state, ATTEMPT, counted.event)
 
     def label(self, counted: CountedTransaction, book: Book, *, fraud: bool) -> None:
         """Count what became of a transaction, at the transaction's time, and learn from it.
@@ -164,7 +179,43 @@ class FraudEngine:
             Whether it was fraud.
         """
         event = mark_fraud(counted.event, fraud=fraud)
-        self._in_use().states.count(counted, book, LABEL, event)
+        installed = self._in_use()
+        installed.states.count(counted, book.find_state, book.put_state, LABEL, event)
+        if installed.learner is not None:
+            installed.learner.learn(counted, book, fraud=fraud)
+
+    def relabel(self, counted: CountedTransaction, book: Book, *, fraud: bool) -> None:
+        """Count the opposite of the label that was counted before, and that one no longer.
+
+        What the model has learned from the first label stays; it learns the second one too.
+
+        Parameters
+        ----------
+        counted, book
+            As for `label`.
+        fraud
+            Whether it was fraud, as is known now.
+        """
+        event = mark_fraud(counted.event, fraud=not fraud)
+        withdraw_label(self._in_use().states, counted, book, event)
+        self.label(counted, book, fraud=fraud)
+
+    def suggest_terminal(self, terminal: str, book: Book, time_ns: int) -> TerminalRisk | None:
+        """Return the risk of a terminal that should be put on the hotlist, or None.
+
+        Parameters
+        ----------
+        terminal, book
+            Its name, and what is known.
+        time_ns
+            The moment, nanoseconds since 1970.
+        """
+        installed = self._in_use()
+        rule = installed.tables.policy.settings.compromised_terminal
+        risk = installed.scorer.measure_terminal(terminal, book, time_ns)
+        if risk.label_count < rule.labels_min or risk.fraud_rate < rule.suggest_rate:
+            return None
+        return risk
 
     def describe(self, figures: bytes) -> tuple[tuple[str, AttributeValue], ...]:
         """Return the figures that are there, by the names that rules have for them.
@@ -193,6 +244,7 @@ class FraudEngine:
         disposition, source = combine(tables, verdict, stand_in, answer.hotlists)
         figures = installed.scorer.figures.tobytes()
         approved = disposition is Disposition.APPROVE
+        model = tables.policy.model
         latitude, longitude = answer.place if answer.place is not None else (None, None)
         counted = CountedTransaction(
             transaction.card,
@@ -208,17 +260,17 @@ class FraudEngine:
             latitude,
             longitude,
             mark_approved(figures[: 4 * tables.event_count], approved=approved),
-            b"",
-            0,
+            b"" if scored is None else scored.features,
+            0 if scored is None or model is None else model.model_id,
         )
         return Assessment(
             disposition,
             source,
             0.0 if verdict is None else verdict.risk,
-            math.nan,
-            list_reasons(scored, answer.hotlists, answer.causes, stand_in),
-            () if scored is None else tuple(rule.name for rule in scored.fired),
-            () if scored is None else tuple(rule.name for rule in scored.silent),
+            math.nan if scored is None else scored.probability,
+            list_reasons(tables, scored, answer.hotlists, answer.causes, stand_in),
+            () if scored is None else tuple([tables.names[i] for i in scored.fired]),
+            () if scored is None else tuple([tables.names[i] for i in scored.silent]),
             () if verdict is None else verdict.declining,
             () if verdict is None else verdict.referring,
             tuple(dict.fromkeys(answer.causes)),

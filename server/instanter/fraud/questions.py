@@ -167,3 +167,23 @@ class Assessment:
     counted: CountedTransaction
     figures: bytes
     catalogue_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalRisk:
+    """What labels say of one terminal.
+
+    Attributes
+    ----------
+    terminal
+        Its name.
+    fraud_rate
+        Share of frauds among its labels, in [0, 1].
+    fraud_count, label_count
+        Of the transactions in the catalogue's window.
+    """
+
+    terminal: str
+    fraud_rate: float
+    fraud_count: int
+    label_count: int

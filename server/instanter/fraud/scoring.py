@@ -7,19 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.fraud_figures import FIELD_FIRST
-from instanter.catalogue.fraud_words import StandInCause
+from instanter.catalogue.fraud_words import EntityKind, StandInCause
 from instanter.catalogue.schema import MISSING_CODE
 from instanter.errors import DamagedError
 from instanter.fraud.book import DAMAGED_STATE, Book
 from instanter.fraud.encoding import NS_PER_MS, NS_PER_S
-from instanter.fraud.questions import Transaction
+from instanter.fraud.questions import TerminalRisk, Transaction
 from instanter.fraud.snoozes import find_snoozed
 from instanter.fraud.states import EntityStates
 from instanter.fraud.tables import FraudTables
 from instanter.fraud.verdicts import Scored
 from instanter.kernels.fraud_scoring import TOTALS, score_rules
-from instanter.kernels.velocities import evaluate_figures
+from instanter.kernels.velocities import evaluate_figures, evaluate_velocities
 
+_NO_WORDS: Final = np.zeros(0, np.int64)
 _NO_PROFILE: Final = np.zeros(0, np.uint32)
 
 
@@ -92,7 +93,7 @@ class Scorer:
         """
         tables = self._tables
         plan, settings = tables.plan, tables.policy.settings
-        states = self._states.read(transaction, book, tables.reads)
+        states = self._states.read(transaction, book.find_state, tables.reads)
         if any(state is DAMAGED_STATE for state in states):
             causes.append(StandInCause.STATE_DAMAGED)
         latitude, longitude = place if place is not None else (math.nan, math.nan)
@@ -121,9 +122,38 @@ class Scorer:
         silent = self._find_silent(states[0].snoozes, time_ns, book)
         return self._fire(profile, time_ns, silent)
 
+    def measure_terminal(self, terminal: str, book: Book, time_ns: int) -> TerminalRisk:
+        """Return what labels say of a terminal at a moment; overwrites the figures.
+
+        Parameters
+        ----------
+        terminal, book
+            Its name, and what is known.
+        time_ns
+            The moment, nanoseconds since 1970.
+        """
+        plan, first = self._tables.plan, int(EntityKind.TERMINAL) - 1
+        state = book.find_state(EntityKind.TERMINAL, terminal).velocities
+        words = np.frombuffer(state, np.int64) if state else _NO_WORDS
+        evaluate_velocities(
+            time_ns // NS_PER_MS,
+            words,
+            0,
+            len(words),
+            int(plan.plan_cut[first]),
+            int(plan.plan_cut[first + 1]),
+            plan.plan,
+            plan.scale,
+            self.figures,
+        )
+        at = plan.fraud_count_slot
+        frauds, labels = self.figures[at : at + 2].view(np.float32).tolist()
+        rate = frauds / labels if labels else 0.0
+        return TerminalRisk(terminal, rate, int(frauds), int(labels))
+
     def _fire(self, profile: NDArray[np.uint32], time_ns: int, silent: NDArray[np.uint8]) -> Scored:
         """Return which rules fire."""
-        plan, rules = self._tables.plan, self._tables.rules
+        plan, rules = self._tables.plan, len(self._tables.rules)
         count = score_rules(
             profile,
             self.figures,
@@ -148,8 +178,8 @@ class Scorer:
         return Scored(
             points=points,
             severity=int(severity),
-            fired=[rules[index] for index in fired if index < len(rules)],
-            silent=[rules[index - len(rules)] for index in fired if index >= len(rules)],
+            fired=[index for index in fired if index < rules],
+            silent=[index - rules for index in fired if index >= rules],
         )
 
     def _find_silent(self, snoozes: bytes, time_ns: int, book: Book) -> NDArray[np.uint8]:

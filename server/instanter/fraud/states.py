@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Final
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from instanter.catalogue.currencies import find_minor_digits
 from instanter.catalogue.fraud_plan import ATTEMPT
 from instanter.catalogue.fraud_words import EntityKind
-from instanter.fraud.book import EMPTY_STATE, Book, EntityState
+from instanter.fraud.book import EMPTY_STATE, EntityState
 from instanter.fraud.encoding import NS_PER_MS, make_row
 from instanter.fraud.questions import CountedTransaction, Transaction
 from instanter.fraud.tables import FraudTables
@@ -23,6 +24,10 @@ from instanter.kernels.velocities import (
     SECTIONS,
     count_transaction,
 )
+
+FindState = Callable[[EntityKind, str], EntityState]
+PutState = Callable[[EntityKind, str, EntityState], None]
+"""The two doors of a `Book` that states go through."""
 
 _CUT: Final = struct.Struct(f"<{SECTIONS + 1}q")
 _NO_WORDS: Final = np.zeros(0, np.int64)
@@ -50,7 +55,7 @@ class EntityStates:
         self._out_cut = np.zeros(SECTIONS + 1, np.int64)
 
     def read(
-        self, named: Transaction | CountedTransaction, book: Book, wanted: tuple[bool, ...]
+        self, named: Transaction | CountedTransaction, find: FindState, wanted: tuple[bool, ...]
     ) -> list[EntityState]:
         """Return the states of the five entities, and note which of them are known.
 
@@ -60,7 +65,7 @@ class EntityStates:
         known = [wants and name != "" for wants, name in zip(wanted, names, strict=True)]
         self._known_bytes[:] = bytes(known)
         return [
-            book.find_state(kind, name) if is_known else EMPTY_STATE
+            find(kind, name) if is_known else EMPTY_STATE
             for kind, name, is_known in zip(_KINDS, names, known, strict=True)
         ]
 
@@ -82,13 +87,17 @@ class EntityStates:
         words = b"".join(sections)
         return np.frombuffer(words, np.int64) if words else _NO_WORDS
 
-    def count(self, counted: CountedTransaction, book: Book, code: int, event: bytes) -> None:
+    def count(
+        self, counted: CountedTransaction, find: FindState, put: PutState, code: int, event: bytes
+    ) -> None:
         """Count an event of a transaction in the states that it changes.
 
         Parameters
         ----------
-        counted, book
+        counted
             As for `FraudEngine.count`.
+        find, put
+            Where states come from and go to.
         code, event
             `ATTEMPT` or `LABEL`, and its patterns.
         """
@@ -97,7 +106,7 @@ class EntityStates:
         wanted = plan.counts[code]
         if is_behaviour:
             wanted = (True, True, *wanted[2:])
-        states = self.read(counted, book, wanted)
+        states = self.read(counted, find, wanted)
         time_ms = counted.time_ns // NS_PER_MS
         latitude, longitude = counted.latitude, counted.longitude
         digits = find_minor_digits(counted.currency)
@@ -123,12 +132,12 @@ class EntityStates:
             self._out,
             self._out_cut,
         )
-        self._write(counted, book, states, wanted)
+        self._write(counted, put, states, wanted)
 
     def _write(
         self,
         counted: CountedTransaction,
-        book: Book,
+        put: PutState,
         states: list[EntityState],
         wanted: tuple[bool, ...],
     ) -> None:
@@ -146,4 +155,4 @@ class EntityStates:
                 continue
             baseline, place = behaviour[e] if e < len(behaviour) else (b"", b"")
             state = EntityState(sections[e], baseline, place, states[e].snoozes)
-            book.put_state(kind, name, state)
+            put(kind, name, state)

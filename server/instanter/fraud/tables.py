@@ -13,6 +13,8 @@ from instanter.catalogue.schema import Attribute
 from instanter.errors import PreconditionError
 
 _NS_PER_S = 1_000_000_000
+_BY_DISPOSITION = 1_000.0
+"""What a disposition weighs among reasons: more than all points."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,8 +42,8 @@ class FraudTables:
         Terminals' latitudes and longitudes.
     limits
         The thresholds from the top.
-    rules
-        The rules by their indexes.
+    rules, names, reasons
+        The rules by their indexes; their names; their weights, negative, and reason codes.
     hotlists
         What an entry means, by list.
     ahead_ns, behind_ns, stale_ns
@@ -63,6 +65,8 @@ class FraudTables:
     places: dict[str, tuple[float, float]]
     limits: tuple[Limit, ...]
     rules: tuple[FraudRule, ...]
+    names: tuple[str, ...]
+    reasons: tuple[tuple[float, str], ...]
     hotlists: dict[ListKind, int]
     ahead_ns: int
     behind_ns: int
@@ -114,6 +118,11 @@ def make_tables(catalogue: CompiledCatalogue) -> FraudTables:
             for one in policy.thresholds
         ),
         rules=policy.rules,
+        names=tuple(rule.name for rule in policy.rules),
+        reasons=tuple(
+            (-(rule.points + _BY_DISPOSITION * rule.disposition), rule.reason)
+            for rule in policy.rules
+        ),
         hotlists=dict(zip(ListKind, settings.hotlists.dispositions, strict=True)),
         ahead_ns=settings.clock_ahead_s * _NS_PER_S,
         behind_ns=settings.clock_behind_s * _NS_PER_S,

@@ -1,9 +1,10 @@
 """How a verdict follows from hotlists, stand-in and rules."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
-from instanter.catalogue.fraud import FraudRule, StandIn
+from instanter.catalogue.fraud import StandIn
 from instanter.catalogue.fraud_words import Disposition, ListKind, Source, StandInCause
 from instanter.fraud.tables import FraudTables, Limit
 from instanter.limits import FRAUD_POINTS_MAX, FRAUD_REASONS_MAX
@@ -15,8 +16,7 @@ _LIST_REASONS: Final = {kind: f"HOTLISTED_{kind.name.removesuffix('S')}" for kin
 _STAND_IN_REASONS: Final = {cause: f"STAND_IN_{cause.name}" for cause in StandInCause}
 _FIRST: Final = 10_000.0
 _SECOND: Final = 5_000.0
-_BY_DISPOSITION: Final = 1_000.0
-"""Weights of reasons: hotlists, then the stand-in, then declining rules, referring ones, points."""
+"""Weights of reasons: hotlists, then the stand-in, then rules as in `fraud/tables`."""
 
 _MODEL_POINTS_MIN: Final = 1.0
 """A part of the model below this is no reason."""
@@ -33,16 +33,18 @@ class Scored:
     severity
         The greatest disposition of a rule that fired; 0 for none.
     fired, silent
-        Rules that fired; those that would have, but are only reported.
-    model_points
-        Of the model; 0 without one.
+        Indexes of the rules that fired; of those that would have, but are only reported.
+    model_points, probability, features
+        What the model says and what it saw; 0, NaN and nothing without one.
     """
 
     points: float
     severity: int
-    fired: list[FraudRule]
-    silent: list[FraudRule]
+    fired: list[int]
+    silent: list[int]
     model_points: float = 0.0
+    probability: float = math.nan
+    features: bytes = b""
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ def find_limit(limits: tuple[Limit, ...], merchant: str, amount_minor: int) -> L
     return None
 
 
-def judge(scored: Scored, limit: Limit | None) -> Verdict:
+def judge(tables: FraudTables, scored: Scored, limit: Limit | None) -> Verdict:
     """Return what the rules' dispositions and the risk lead to.
 
     A rule counts as declining when it says so, or when the risk had stayed below the threshold
@@ -83,30 +85,25 @@ def judge(scored: Scored, limit: Limit | None) -> Verdict:
     total = scored.points + scored.model_points
     by_risk = _compare(limit, total)
     disposition = max(scored.severity, by_risk)
+    risk = min(total, FRAUD_POINTS_MAX)
     if disposition <= Disposition.APPROVE:
-        risk = min(total, FRAUD_POINTS_MAX)
         return Verdict(Disposition.APPROVE, Source.RULES, risk, (), ())
     source = Source.RULES
     if by_risk > scored.severity and by_risk > _compare(limit, scored.points):
         source = Source.MODEL
-    stopping = tuple(
-        rule.name
-        for rule in scored.fired
-        if rule.disposition == disposition
-        or (
-            rule.points
-            and by_risk == disposition
-            and _compare(limit, total - rule.points) < disposition
-        )
-    )
     declines = disposition == Disposition.DECLINE
-    return Verdict(
-        disposition,
-        source,
-        min(total, FRAUD_POINTS_MAX),
-        stopping if declines else (),
-        () if declines else stopping,
+    spare = math.inf
+    if limit is not None and by_risk == disposition:
+        spare = total - (limit.decline if declines else limit.refer)
+    rules = tables.rules
+    stopping = tuple(
+        rules[index].name
+        for index in scored.fired
+        if rules[index].disposition == disposition or rules[index].points > spare
     )
+    if declines:
+        return Verdict(disposition, source, risk, stopping, ())
+    return Verdict(disposition, source, risk, (), stopping)
 
 
 def find_stand_in(
@@ -161,23 +158,26 @@ def combine(
 
 
 def list_reasons(
-    scored: Scored | None, hotlists: list[ListKind], causes: list[StandInCause], stand_in: int
+    tables: FraudTables,
+    scored: Scored | None,
+    hotlists: list[ListKind],
+    causes: list[StandInCause],
+    stand_in: int,
 ) -> tuple[str, ...]:
     """Return the codes of what spoke for a verdict, weightiest first, each once.
 
     Causes of a stand-in that says to continue are no reasons.
     """
-    weighted = [(_FIRST, _LIST_REASONS[kind]) for kind in hotlists]
+    weighed = [(-_FIRST, _LIST_REASONS[kind]) for kind in hotlists]
     if stand_in:
-        weighted += [(_SECOND, _STAND_IN_REASONS[cause]) for cause in causes]
+        weighed += [(-_SECOND, _STAND_IN_REASONS[cause]) for cause in causes]
     if scored is not None:
-        for rule in scored.fired:
-            weight = rule.points + _BY_DISPOSITION * rule.disposition
-            weighted.append((weight, rule.reason))
+        reasons = tables.reasons
+        weighed += [reasons[index] for index in scored.fired]
         if scored.model_points >= _MODEL_POINTS_MIN:
-            weighted.append((scored.model_points, MODEL_REASON))
-    weighted.sort(key=lambda pair: -pair[0])
-    return tuple(dict.fromkeys(code for _, code in weighted))[:FRAUD_REASONS_MAX]
+            weighed.append((-scored.model_points, MODEL_REASON))
+    weighed.sort()
+    return tuple(dict.fromkeys([code for _, code in weighed]))[:FRAUD_REASONS_MAX]
 
 
 def _compare(limit: Limit | None, risk: float) -> int:

@@ -286,6 +286,7 @@ def count_transaction(
 
 
 KERNELS = (
+    Kernel("evaluate_velocities", evaluate_velocities, ("figures",)),
     Kernel("evaluate_figures", evaluate_figures, ("figures",)),
     Kernel("count_transaction", count_transaction, ("out", "out_cut")),
 )
