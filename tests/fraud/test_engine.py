@@ -263,12 +263,13 @@ def test_labels_raise_the_risk_of_a_terminal_at_their_transactions_time():
     desk = Desk(
         "  velocities:\n    bad: {per: terminal, function: frauds, window: 10d}\n"
         "    own: {per: card, function: labels, window: 10d}\n"
+        "    rate: {per: terminal, function: fraud_rate, window: 10d}\n"
         "  rules:\n    t: {when: terminal.fraud_rate >= 0.5, disposition: refer, reason: T}\n"
     )
     first = desk.take(1, card="a")
     second = desk.take(2, card="b")
     seen = desk.see(desk.assess(3))
-    assert "terminal.fraud_rate" not in seen
+    assert not {"terminal.fraud_rate", "velocity.rate"} & seen.keys()
     later = NOW_NS + 7 * DAY_NS
     desk.engine.label(first.counted, desk.book, fraud=True)
     desk.engine.label(second.counted, desk.book, fraud=False)
@@ -276,9 +277,10 @@ def test_labels_raise_the_risk_of_a_terminal_at_their_transactions_time():
     assert third.disposition == REFER
     seen = desk.see(third)
     assert (seen["terminal.fraud_rate"], seen["terminal.label_count"]) == (0.5, 2)
-    assert (seen["velocity.bad"], seen["velocity.own"]) == (1, 0)
+    assert (seen["velocity.bad"], seen["velocity.own"], seen["velocity.rate"]) == (1, 0, 0.5)
     much_later = desk.see(desk.assess(4, time_ns=NOW_NS + 11 * DAY_NS))
     assert much_later["velocity.bad"] == 0, "it counts at the transaction's time"
+    assert "velocity.rate" not in much_later
 
 
 def test_a_label_that_changes_counts_as_if_it_had_been_right_from_the_start():
@@ -286,6 +288,7 @@ def test_a_label_that_changes_counts_as_if_it_had_been_right_from_the_start():
         "  velocities:\n    bad: {per: card, function: frauds, window: 10d}\n"
         "    big: {per: merchant, function: labels, window: 10d, where: transaction.amount > 5}\n"
         "    n: {per: card, function: count, window: 10d}\n"
+        "    rate: {per: terminal, function: fraud_rate, window: 1d}\n"
     )
     desk, right = Desk(text), Desk(text)
     for number in range(6):
@@ -301,6 +304,7 @@ def test_a_label_that_changes_counts_as_if_it_had_been_right_from_the_start():
     at = NOW_NS + 6 * HOUR_NS
     seen = desk.see(desk.assess(time_ns=at))
     assert (seen["terminal.label_count"], seen["velocity.bad"]) == (6, 3)
+    assert seen["velocity.rate"] == 0.5
 
 
 def test_a_terminal_is_suggested_when_enough_labels_say_so():

@@ -25,6 +25,8 @@ class VelocityFunction(IntEnum):
     """Transactions of the window that were reported as fraud meanwhile."""
     LABELS = 21
     """Transactions of the window of which it is known whether they were."""
+    FRAUD_RATE = 22
+    """The share of frauds among the labels of the window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Velocity:
     where
         CEL text of its condition; empty for none.
     condition_literal
-        Literal in the program of attempts, or of labels for FRAUDS and LABELS; −1 for none.
+        Literal in the program of attempts, or from FRAUDS on in that of labels; −1 for none.
     """
 
     name: str

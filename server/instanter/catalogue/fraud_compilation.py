@@ -40,7 +40,7 @@ from instanter.catalogue.rules import RuleCompiler
 from instanter.catalogue.schema import Attribute, AttributeKind, Schema
 from instanter.catalogue.yaml_reader import Reader
 
-_LABELS = (VelocityFunction.FRAUDS, VelocityFunction.LABELS)
+_LABELS = (VelocityFunction.FRAUDS, VelocityFunction.LABELS, VelocityFunction.FRAUD_RATE)
 _AMOUNTS = ("amount", "amount_minor")
 _NO_SLOT = -1
 
@@ -188,7 +188,8 @@ class FraudCompiler:
     def _find_operand(self, item: DeclaredVelocity, fields: tuple[EventField, ...]) -> int:
         """Return the slot of what a velocity looks at; −1 for nothing, or after a problem."""
         if item.of is None:
-            return _NO_SLOT
+            is_rate = item.velocity.function is VelocityFunction.FRAUD_RATE
+            return FRAUD if is_rate else _NO_SLOT
         name, function = item.of.text, item.velocity.function
         path = f"{item.field}.of"
         declared = {field.name: field for field in fields if not field.withdrawn}

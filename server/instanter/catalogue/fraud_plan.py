@@ -24,7 +24,7 @@ from instanter.catalogue.fraud_figures import (
 )
 from instanter.catalogue.fraud_words import EntityKind
 from instanter.catalogue.schema import AttributeKind
-from instanter.kernels.derived_state import COUNT, DISTINCT_BUCKETS, PLAN_COUNT
+from instanter.kernels.derived_state import COUNT, DISTINCT_BUCKETS, MEAN, PLAN_COUNT
 from instanter.kernels.fraud_model import DEFAULT_SETTINGS, SETTING_START_RATE
 from instanter.kernels.velocities import SECTIONS
 
@@ -37,8 +37,9 @@ _TILES: Final = 32
 _TILE_S_MIN: Final = 2
 """Shortest tile: numbers of tiles must stay below 2³¹ for longer than this century."""
 
-_LABELS: Final = (VelocityFunction.FRAUDS, VelocityFunction.LABELS)
-_SUMS: Final = (VelocityFunction.SUM, VelocityFunction.MEAN)
+_RATE: Final = VelocityFunction.FRAUD_RATE
+_LABELS: Final = (VelocityFunction.FRAUDS, VelocityFunction.LABELS, _RATE)
+_SUMS: Final = (VelocityFunction.SUM, VelocityFunction.MEAN, _RATE)
 _DIGITS_DEFAULT: Final = 2
 _BEHAVIOUR_WORDS: Final = 64
 """Words of two baselines and a place, with some to spare."""
@@ -171,6 +172,9 @@ def _find_scale(velocity: Velocity, amount_scale: float) -> float:
 def _lay_out(policy: FraudPolicy, velocity: Velocity, slot: int) -> tuple[int, ...]:
     """Return the kernels' row of one velocity, as `catalogue/derivation_plan` does."""
     is_label = velocity.function in _LABELS
+    aggregation = COUNT if is_label else int(velocity.function)
+    if velocity.function is _RATE:
+        aggregation = MEAN
     tile_s = max(-(-velocity.window_s // _TILES), _TILE_S_MIN)
     is_number = velocity.field_slot in (AMOUNT_MINOR, MCC)
     is_coded = is_exact = False
@@ -182,7 +186,7 @@ def _lay_out(policy: FraudPolicy, velocity: Velocity, slot: int) -> tuple[int, .
     return (
         velocity.state_id,
         LABEL if is_label else ATTEMPT,
-        COUNT if is_label else int(velocity.function),
+        aggregation,
         velocity.field_slot,
         velocity.condition_literal,
         1000 * tile_s,

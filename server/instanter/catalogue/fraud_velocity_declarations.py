@@ -20,6 +20,7 @@ _WHOLE = frozenset(
         VelocityFunction.TIME_SINCE_LAST,
         VelocityFunction.FRAUDS,
         VelocityFunction.LABELS,
+        VelocityFunction.FRAUD_RATE,
     }
 )
 """Functions of whole transactions."""

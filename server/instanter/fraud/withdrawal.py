@@ -49,19 +49,28 @@ def withdraw_label(
 
 def _subtract(state: bytes, counted: bytes) -> bytes:
     """Return a state without what another one of a single label counts."""
-    gone = {state_id: words[1] >> 32 for state_id, words in _split(counted)}
+    gone = {state_id: words[1:] for state_id, words in _split(counted)}
     kept: list[int] = []
     for state_id, words in _split(state):
         newest, entries = words[0], words[1:]
         if state_id in gone:
-            entries = [
-                word - 1 if word >> 32 == gone[state_id] else word
-                for word in entries
-                if word >> 32 != gone[state_id] or word & _LOW > 1
-            ]
+            entries = _subtract_entry(entries, gone[state_id])
         if entries:
             kept += (len(entries) << 32 | state_id, newest, *entries)
     return np.array(kept, np.int64).tobytes()
+
+
+def _subtract_entry(words: list[int], counted: list[int]) -> list[int]:
+    """Return entries without what the one of a single label counts: 1, and of a rate its sums."""
+    width, key = len(counted), counted[0] >> 32
+    kept: list[int] = []
+    for at in range(0, len(words), width):
+        entry = words[at : at + width]
+        if entry[0] >> 32 == key:
+            rest = [own - one for own, one in zip(entry[1:], counted[1:], strict=True)]
+            entry = [entry[0] - 1, *rest] if entry[0] & _LOW > 1 else []
+        kept += entry
+    return kept
 
 
 def _split(state: bytes) -> list[tuple[int, list[int]]]:
