@@ -39,6 +39,15 @@ ROLES: Final = ("", "keeper", "worker")
 ARMS: Final = ("", "decided", "random", "holdout")
 """Label values by the number of the arm; the first is never counted."""
 
+SOURCES: Final = ("", "rules", "model", "hotlist", "stand_in")
+"""Label values by the number of what a verdict rests on; the first is never counted."""
+
+DISPOSITIONS: Final = ("", "approve", "refer", "decline")
+"""Label values by the number of the disposition; the first is never counted."""
+
+HOTLISTS: Final = ("", "cards", "terminals", "merchants", "devices", "bins")
+"""Label values by the number of the hotlist; the first is never counted."""
+
 TIME_BUCKETS: Final = 20
 """Bucket b holds times below 2**b µs; the last holds the rest, from 0.26 s on."""
 
@@ -95,6 +104,20 @@ MODEL_REVISION: Final = MetricText(
     "instanter_model_revision", "Revision of the propensity models that decide; 0 for none."
 )
 
+ASSESSMENTS: Final = MetricText(
+    "instanter_assessments",
+    "Card transactions assessed, by what was done with them and what that rests on.",
+)
+FRAUD_RULES_PAUSED: Final = MetricText(
+    "instanter_fraud_rule_pauses", "Times that its guard has paused a fraud rule."
+)
+FRAUD_RULES_PAUSED_NOW: Final = MetricText(
+    "instanter_fraud_rules_paused", "Fraud rules that are paused by their guards now."
+)
+HOTLIST_ENTRIES: Final = MetricText(
+    "instanter_hotlist_entries", "Entries of each hotlist; expired ones for about an hour."
+)
+
 KERNELS_COMPILED_LATE: Final = MetricText(
     "instanter_kernels_compiled_late",
     "Kernels compiled after the port was opened; anything but 0 is a bug.",
@@ -124,6 +147,12 @@ class Metrics:
         Changes on disk, and transactions they took.
     calls_forwarded_count, decision_records_dropped_count
         Calls handed to the keeper, and records of decisions that it did not take.
+    assessments_by_verdict
+        Assessments by source and disposition: element `source * len(DISPOSITIONS) + disposition`.
+    fraud_rule_pauses_count, fraud_rules_paused_count
+        Times that a guard has paused a rule, and rules that are paused now.
+    hotlist_entry_counts
+        Entries by the number of their hotlist.
     restarts_by_role
         Processes that ended and were replaced, by the number of their role in `ROLES`.
     catalogue_revision, model_revision
@@ -134,6 +163,7 @@ class Metrics:
 
     __slots__ = (
         "_errors",
+        "assessments_by_verdict",
         "calls_forwarded_count",
         "catalogue_revision",
         "decision_records_dropped_count",
@@ -141,6 +171,9 @@ class Metrics:
         "decision_time_sum_us",
         "decisions_by_arm",
         "decisions_by_state",
+        "fraud_rule_pauses_count",
+        "fraud_rules_paused_count",
+        "hotlist_entry_counts",
         "kernels_compiled_late_count",
         "model_revision",
         "no_offer_by_reason",
@@ -160,6 +193,10 @@ class Metrics:
         self.decision_time_buckets = [0] * TIME_BUCKETS
         self.decision_time_sum_us = 0
         self.restarts_by_role = [0] * len(ROLES)
+        self.assessments_by_verdict = [0] * (len(SOURCES) * len(DISPOSITIONS))
+        self.fraud_rule_pauses_count = 0
+        self.fraud_rules_paused_count = 0
+        self.hotlist_entry_counts = [0] * len(HOTLISTS)
         self.turns_count = 0
         self.streams_open_count = 0
         self.stream_responses_count = 0
@@ -179,6 +216,10 @@ class Metrics:
         self.decision_time_buckets[min(bucket, TIME_BUCKETS - 1)] += decisions_count
         self.decision_time_sum_us += took_us * decisions_count
         self.turns_count += 1
+
+    def count_assessment(self, source: int, disposition: int) -> None:
+        """Count a verdict on a card transaction."""
+        self.assessments_by_verdict[source * len(DISPOSITIONS) + disposition] += 1
 
     def count_error(self, method: str, code: str, count: int = 1) -> None:
         """Count calls that failed."""
@@ -209,6 +250,7 @@ class MetricsCollector:
         yield _label(NO_OFFER, "reason", NO_OFFER_REASONS, metrics.no_offer_by_reason)
         yield _label(DECISIONS_BY_ARM, "arm", ARMS, metrics.decisions_by_arm)
         yield _collect_time(metrics)
+        yield _collect_assessments(metrics)
         yield _label(RESTARTS, "role", ROLES, metrics.restarts_by_role)
         errors = CounterMetricFamily(ERRORS.name, ERRORS.text, labels=("method", "code"))
         for (method, code), count in metrics.list_errors().items():
@@ -222,9 +264,19 @@ class MetricsCollector:
             (WRITE_GROUPS, metrics.write_groups_count),
             (CALLS_FORWARDED, metrics.calls_forwarded_count),
             (DECISION_RECORDS_DROPPED, metrics.decision_records_dropped_count),
+            (FRAUD_RULES_PAUSED, metrics.fraud_rule_pauses_count),
             (KERNELS_COMPILED_LATE, metrics.kernels_compiled_late_count),
         ):
             yield CounterMetricFamily(text.name, text.text, value=count)
+        entries = GaugeMetricFamily(HOTLIST_ENTRIES.name, HOTLIST_ENTRIES.text, labels=("hotlist",))
+        for hotlist, count in zip(HOTLISTS[1:], metrics.hotlist_entry_counts[1:], strict=True):
+            entries.add_metric((hotlist,), count)
+        yield entries
+        yield GaugeMetricFamily(
+            FRAUD_RULES_PAUSED_NOW.name,
+            FRAUD_RULES_PAUSED_NOW.text,
+            value=metrics.fraud_rules_paused_count,
+        )
         yield GaugeMetricFamily(
             STREAMS_OPEN.name, STREAMS_OPEN.text, value=metrics.streams_open_count
         )
@@ -247,6 +299,18 @@ def _collect_time(metrics: Metrics) -> Metric:
         buckets.append(("+Inf" if last else repr(((1 << bit) - 1) / 1e6), total))
     family = HistogramMetricFamily(DECISION_TIME.name, DECISION_TIME.text)
     family.add_metric((), buckets, metrics.decision_time_sum_us / 1e6)
+    return family
+
+
+def _collect_assessments(metrics: Metrics) -> Metric:
+    """Return the verdicts by disposition and source."""
+    labels = ("disposition", "source")
+    family = CounterMetricFamily(ASSESSMENTS.name, ASSESSMENTS.text, labels=labels)
+    counts = metrics.assessments_by_verdict
+    for number, source in enumerate(SOURCES[1:], 1):
+        for at, disposition in enumerate(DISPOSITIONS[1:], 1):
+            count = counts[number * len(DISPOSITIONS) + at]
+            family.add_metric((disposition, source), count)
     return family
 
 

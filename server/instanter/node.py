@@ -19,6 +19,7 @@ from instanter.events_log import EventsLog, make_events_log
 from instanter.fronts import make_front
 from instanter.keeper.compiler import ProcessCompiler
 from instanter.keeper.explaining import DecisionExplainer
+from instanter.keeper.fraud_gauges import measure_fraud
 from instanter.keeper.live_scores import LIVE_FOLDER_NAME
 from instanter.keeper.opening import KeptStore
 from instanter.keeper.published import PublishedCatalogue
@@ -33,7 +34,9 @@ from instanter.rpc.decisions import DecisionService
 from instanter.rpc.events import EventService
 from instanter.rpc.forwarding import DECISIONS_TOPIC
 from instanter.rpc.forwarding_door import ForwardingDoor
+from instanter.rpc.fraud import describe_fraud_service
 from instanter.rpc.front import Service
+from instanter.rpc.hotlists import HotlistService
 from instanter.rpc.listening import Listening, Transport
 from instanter.rpc.outcomes import OutcomeDesk
 from instanter.store.opening import check_folder
@@ -165,6 +168,15 @@ class Node:
                 lane=READ_LANE,
             ).describe(),
             EventService(submit=self.keeper.submit).describe(),
+            describe_fraud_service(
+                self.state,
+                submit=self.keeper.submit,
+                published=self._published,
+                clock=self._clock,
+                metrics=self.metrics,
+                log=self._log,
+            ),
+            HotlistService(self.state, submit=self.keeper.submit, clock=self._clock).describe(),
             DecisionService(
                 self.engine,
                 self.deciders.batch_engine,
@@ -257,6 +269,7 @@ class Node:
         watches = [
             asyncio.create_task(self.deciders.watch()),
             asyncio.create_task(self._clear_readers()),
+            asyncio.create_task(self._measure()),
         ]
         try:
             yield
@@ -273,3 +286,13 @@ class Node:
                 self.state.clear_dead_readers()
             except InstanterError as error:
                 self._log.error("readers_not_cleared", message=error.message)
+
+    async def _measure(self) -> None:
+        """Bring the gauges of the metrics up to date, again and again."""
+        while True:
+            try:
+                with self.state.read() as transaction:
+                    measure_fraud(transaction, self.metrics)
+            except InstanterError as error:
+                self._log.error("metrics_not_measured", message=error.message)
+            await asyncio.sleep(_CLEAR_S)

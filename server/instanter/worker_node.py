@@ -25,7 +25,9 @@ from instanter.rpc.decision_reports import DecisionReports
 from instanter.rpc.decisions import DecisionService
 from instanter.rpc.events import EventService
 from instanter.rpc.forwarding import DECISIONS_TOPIC, Forwarder
+from instanter.rpc.fraud import describe_fraud_service
 from instanter.rpc.front import Service
+from instanter.rpc.hotlists import HotlistService
 from instanter.rpc.listening import Listening
 from instanter.rpc.outcomes import OutcomeDesk
 from instanter.store.state import State
@@ -94,6 +96,7 @@ class WorkerNode:
                 self._state, published=self._published, publisher=publisher, lane=READ_LANE
             ),
             EventService(submit=_submit_nothing),
+            HotlistService(self._state, submit=_submit_nothing, clock=self._clock),
             DecisionService(
                 self._deciders.engine,
                 self._deciders.batch_engine,
@@ -105,10 +108,19 @@ class WorkerNode:
                 ),
             ),
         )
+        fraud = describe_fraud_service(
+            self._state,
+            submit=_submit_nothing,
+            published=self._published,
+            clock=self._clock,
+            metrics=self.metrics,
+            log=self._log,
+        )
         # Whoever publishes through this worker finds the next decision of it made by that.
         after = {"ApplyCatalogue": self._deciders.refresh}
         return tuple(
-            self._forwarder.redirect(service.describe(), FORWARDED, after) for service in services
+            self._forwarder.redirect(service, FORWARDED, after)
+            for service in (fraud, *(service.describe() for service in services))
         )
 
     async def serve(

@@ -29,8 +29,10 @@ from instanter.rpc.decision_reports import DecisionReports
 from instanter.rpc.decisions import DecisionService
 from instanter.rpc.events import EventService
 from instanter.rpc.fast.front import FastFront
+from instanter.rpc.fraud import describe_fraud_service
 from instanter.rpc.front import Front, Service
 from instanter.rpc.grpcio_front import GrpcioFront
+from instanter.rpc.hotlists import HotlistService
 from instanter.rpc.outcomes import OutcomeDesk
 from instanter.v1.catalogue_service_pb2 import (
     ApplyCatalogueRequest,
@@ -41,6 +43,8 @@ from instanter.v1.catalogue_service_pb2_grpc import CatalogueServiceStub
 from instanter.v1.customer_service_pb2_grpc import CustomerServiceStub
 from instanter.v1.decision_service_pb2_grpc import DecisionServiceStub
 from instanter.v1.event_service_pb2_grpc import EventServiceStub
+from instanter.v1.fraud_service_pb2_grpc import FraudServiceStub
+from instanter.v1.hotlist_service_pb2_grpc import HotlistServiceStub
 
 SHOP = {
     "shop.yaml": """\
@@ -198,6 +202,11 @@ class Shop:
                 *reports.describe(),
             ),
         )
+        self.services = (decisions.describe(), *self._describe_others())
+
+    def _describe_others(self) -> tuple[Service, ...]:
+        """Return the services that are not about decisions."""
+        state = self.state
         customers = CustomerService(
             state, submit=self.keeper.submit, published=self.published, clock=self.clock
         )
@@ -205,7 +214,17 @@ class Shop:
         catalogue = CatalogueService(
             state, published=self.published, publisher=self.publisher, lane=READ_LANE
         )
-        self.services = tuple(s.describe() for s in (decisions, customers, catalogue, events))
+        fraud = describe_fraud_service(
+            state,
+            submit=self.keeper.submit,
+            published=self.published,
+            clock=self.clock,
+            metrics=self.metrics,
+            log=make_events_log(self.log, as_json=True),
+        )
+        hotlists = HotlistService(state, submit=self.keeper.submit, clock=self.clock)
+        described = (customers, catalogue, events, hotlists)
+        return (*(service.describe() for service in described), fraud)
 
     def connect(self, server: Server) -> None:
         """Make clients: unmodified ones of grpcio, with its defaults."""
@@ -215,6 +234,8 @@ class Shop:
         self.customers = CustomerServiceStub(self.channel)
         self.catalogue = CatalogueServiceStub(self.channel)
         self.events = EventServiceStub(self.channel)
+        self.fraud = FraudServiceStub(self.channel)
+        self.hotlists = HotlistServiceStub(self.channel)
 
     def install(self) -> None:
         """Let the engines use what is published, as the node does when it polls."""

@@ -155,7 +155,7 @@ REQUESTS = {
             fraud_pb.TransactionOutcome(transaction=f"transactions/{VISA}"),
         ]
     ),
-    "case.note": fraud_pb.UpdateCaseRequest(case=fraud_pb.Case(note=f"he said {VISA}")),
+    "note": fraud_pb.UpdateCaseRequest(note=f"he said {VISA}"),
     "update_mask.paths[0]": fraud_pb.UpdateCaseRequest(update_mask={"paths": [VISA]}),
     "requests[0].hotlist_entry.reason": hotlist_pb.BatchCreateHotlistEntriesRequest(
         requests=[{"hotlist_entry": {"reason": VISA}}]

@@ -246,11 +246,11 @@ class ListHotlistEntriesResponse(_message.Message):
 
     HOTLIST_ENTRIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    ENTRY_COUNT_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """The token of the next page; empty when this was the last."""
-    total_count: _builtins.int
+    entry_count: _builtins.int
     """How many entries the hotlist has in all, expired ones that have not been swept out yet
     included; at least 0.
     """
@@ -269,12 +269,12 @@ class ListHotlistEntriesResponse(_message.Message):
         *,
         hotlist_entries: _abc.Iterable[Global___HotlistEntry] | None = ...,
         next_page_token: _builtins.str = ...,
-        total_count: _builtins.int = ...,
+        entry_count: _builtins.int = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hotlist_entries", b"hotlist_entries", "next_page_token", b"next_page_token", "total_count", b"total_count", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_count", b"entry_count", "hotlist_entries", b"hotlist_entries", "next_page_token", b"next_page_token", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,15 +27,13 @@ from instanter.keeper.published import PublishedCatalogue
 from instanter.limits import (
     BATCH_REQUESTS_MAX,
     PAGE_SIZE_BYTES_MAX,
-    PAGE_SIZE_DEFAULT,
-    PAGE_SIZE_MAX,
     REPLY_SIZE_BYTES_MAX,
 )
 from instanter.rpc.attribute_values import read_value, write_values
 from instanter.rpc.field_masks import expect_attribute, parse_attribute_mask
 from instanter.rpc.front import BlockingMethod, CallContext, DeferredMethod, Lane, Service
 from instanter.rpc.names import format_customer_name, parse_customer_name
-from instanter.rpc.page_tokens import format_page_token, parse_page_token
+from instanter.rpc.page_tokens import format_page_token, parse_page_token, read_page_size
 from instanter.rpc.request_ids import read_request_mark
 from instanter.rpc.timestamps import make_timestamp
 from instanter.store.activity import DERIVED, copy_activity
@@ -246,14 +244,7 @@ class CustomerService:
             The page size is negative, or the token or the mask is wrong.
         """
         del context
-        if request.page_size < 0:
-            raise InvalidFieldError(
-                "page_size",
-                request.page_size,
-                f"1 to {PAGE_SIZE_MAX}, or 0 for {PAGE_SIZE_DEFAULT}",
-                reason="PAGE_SIZE_INVALID",
-            )
-        wanted = min(request.page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+        wanted = read_page_size(request.page_size)
         after = parse_page_token(request.page_token, "page_token")
         with self._store.read() as transaction:
             catalogue = self._published.load(transaction)

@@ -4,8 +4,14 @@ import re
 import unicodedata
 from typing import Final
 
+from instanter.catalogue.fraud_words import ListKind
 from instanter.errors import InvalidFieldError
-from instanter.limits import CUSTOMER_ID_SIZE_BYTES_MAX, NAME_SIZE_MAX
+from instanter.limits import (
+    CUSTOMER_ID_SIZE_BYTES_MAX,
+    FRAUD_ID_SIZE_MAX,
+    NAME_SIZE_MAX,
+    TRANSACTION_ID_SIZE_MAX,
+)
 
 CATALOGUE_NAME: Final = "catalogue"
 """The one catalogue."""
@@ -15,6 +21,23 @@ _CUSTOMERS_SIZE: Final = len(_CUSTOMERS)
 _OFFERS: Final = "offers/"
 _DECISIONS: Final = "decisions/"
 _DECISION: Final = re.compile("decisions/[0-9a-f]{32}")
+TRANSACTIONS: Final = "transactions/"
+TERMINALS: Final = "terminals/"
+MERCHANTS: Final = "merchants/"
+FRAUD_RULES: Final = "fraudRules/"
+"""Collections of plain ids, for `parse_plain_name`."""
+
+_CASES: Final = "cases/"
+_CASE: Final = re.compile("cases/([1-9][0-9]{0,18})")
+_HOTLISTS: Final = "hotlists/"
+_ENTRIES: Final = "/entries/"
+_HOTLIST_KINDS: Final = {kind.name.lower(): kind for kind in ListKind}
+_ID_SIZES: Final = {
+    TRANSACTIONS: TRANSACTION_ID_SIZE_MAX,
+    TERMINALS: FRAUD_ID_SIZE_MAX,
+    MERCHANTS: FRAUD_ID_SIZE_MAX,
+    FRAUD_RULES: NAME_SIZE_MAX,
+}
 _ASCII_SIZE_MAX: Final = CUSTOMER_ID_SIZE_BYTES_MAX
 _EXPECTED: Final = (
     f"customers/{{customer}}, the id 1 to {CUSTOMER_ID_SIZE_BYTES_MAX} bytes of UTF-8 without"
@@ -111,6 +134,130 @@ def parse_decision_name(name: str, field: str) -> bytes:
             reason="DECISION_NAME_INVALID",
         )
     return bytes.fromhex(name.removeprefix(_DECISIONS))
+
+
+def is_plain_id(text: str, size_max: int) -> bool:
+    """Return whether a text is 1 to `size_max` printable ASCII characters without `/`."""
+    return 0 < len(text) <= size_max and text.isascii() and text.isprintable() and "/" not in text
+
+
+def parse_plain_name(name: str, collection: str, field: str) -> str:
+    """Return the id within a resource name of one of the collections above.
+
+    Parameters
+    ----------
+    name
+        The collection and the id, as the caller gave it.
+    collection
+        `TERMINALS` for example.
+    field
+        Path of the field in the request, for the error.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is not of that form; reason `RESOURCE_NAME_INVALID`.
+    """
+    size_max = _ID_SIZES[collection]
+    plain_id = name[len(collection) :]
+    if not name.startswith(collection) or not is_plain_id(plain_id, size_max):
+        raise InvalidFieldError(
+            field,
+            name,
+            f"{collection}{{id}}, the id 1 to {size_max} printable ASCII characters without '/'",
+            reason="RESOURCE_NAME_INVALID",
+        )
+    return plain_id
+
+
+def format_plain_name(collection: str, plain_id: str) -> str:
+    """Return the resource name of an id of one of the collections above."""
+    return collection + plain_id
+
+
+def parse_case_name(name: str, field: str) -> int:
+    """Return the number within a case's resource name, `cases/{case}`.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is not of that form; reason `CASE_NAME_INVALID`.
+    """
+    found = _CASE.fullmatch(name)
+    if found is None:
+        raise InvalidFieldError(
+            field,
+            name,
+            "cases/{case}, the number as an assessment gave it",
+            reason="CASE_NAME_INVALID",
+        )
+    return int(found[1])
+
+
+def format_case_name(number: int) -> str:
+    """Return the resource name of a case."""
+    return f"{_CASES}{number}"
+
+
+def parse_hotlist_name(name: str, field: str) -> ListKind:
+    """Return which list a hotlist's resource name means, `hotlists/{hotlist}`.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is none of them; reason `HOTLIST_NAME_INVALID`.
+    """
+    kind = _HOTLIST_KINDS.get(name.removeprefix(_HOTLISTS))
+    if kind is None or not name.startswith(_HOTLISTS):
+        raise InvalidFieldError(
+            field,
+            name,
+            f"one of {', '.join(_HOTLISTS + kind for kind in _HOTLIST_KINDS)}",
+            reason="HOTLIST_NAME_INVALID",
+        )
+    return kind
+
+
+def parse_entry_name(name: str, field: str) -> tuple[ListKind, str]:
+    """Return list and id within the name of an entry, `hotlists/{hotlist}/entries/{entry}`.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is not of that form; reason `HOTLIST_NAME_INVALID` or `HOTLIST_ENTRY_ID_INVALID`.
+    """
+    hotlist, _, entry = name.partition(_ENTRIES)
+    kind = parse_hotlist_name(hotlist, field)
+    check_entry_id(kind, entry, field)
+    return kind, entry
+
+
+def check_entry_id(kind: ListKind, entry: str, field: str) -> None:
+    """Raise unless an id is one that entries of a list have.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is not; reason `HOTLIST_ENTRY_ID_INVALID`.
+    """
+    if kind is ListKind.BINS:
+        right = is_bin(entry)
+        expected = "6 to 8 digits, the first ones of card numbers"
+    else:
+        right = is_plain_id(entry, FRAUD_ID_SIZE_MAX)
+        expected = f"1 to {FRAUD_ID_SIZE_MAX} printable ASCII characters without '/'"
+    if not right:
+        raise InvalidFieldError(field, entry, expected, reason="HOTLIST_ENTRY_ID_INVALID")
+
+
+def is_bin(text: str) -> bool:
+    """Return whether a text is 6 to 8 digits, as card numbers begin with."""
+    return 6 <= len(text) <= 8 and text.isascii() and text.isdecimal()
+
+
+def format_entry_name(kind: ListKind, entry: str) -> str:
+    """Return the resource name of an entry of a hotlist."""
+    return f"{_HOTLISTS}{kind.name.lower()}{_ENTRIES}{entry}"
 
 
 def check_catalogue_name(name: str, field: str) -> None:

@@ -8,7 +8,9 @@ from instanter.metrics import Metrics
 _GREATEST: Final = frozenset({"catalogue_revision", "model_revision"})
 """What the processes have in common."""
 
-_LIVING: Final = frozenset({"streams_open_count"})
+_LIVING: Final = frozenset(
+    {"fraud_rules_paused_count", "hotlist_entry_counts", "streams_open_count"}
+)
 """What ends with a process."""
 
 _ERRORS: Final = "errors"
@@ -41,10 +43,12 @@ def add_snapshot(metrics: Metrics, snapshot: dict[str, Any], *, living: bool) ->
                 metrics.count_error(method, code, count)
         elif name in _GREATEST:
             setattr(metrics, name, max(getattr(metrics, name), value))
+        elif name in _LIVING and not living:
+            continue
         elif isinstance(value, list | tuple):
             mine = getattr(metrics, name)
             mine[:] = [a + b for a, b in zip(mine, value, strict=True)]
-        elif living or name not in _LIVING:
+        else:
             setattr(metrics, name, getattr(metrics, name) + value)
 
 

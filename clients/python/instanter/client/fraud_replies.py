@@ -119,7 +119,7 @@ def hotlist_page(message: hotlist_messages.ListHotlistEntriesResponse) -> values
     return values.HotlistPage(
         entries=tuple(hotlist_entry(each) for each in message.hotlist_entries),
         next_page_token=message.next_page_token,
-        total_count=message.total_count,
+        entry_count=message.entry_count,
         update_time=find_time(message, "update_time"),
     )
 

@@ -387,7 +387,7 @@ class HotlistPage:
 
     entries: tuple[HotlistEntry, ...]
     next_page_token: str
-    total_count: int
+    entry_count: int
     update_time: datetime | None
 
 

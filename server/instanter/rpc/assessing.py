@@ -1,0 +1,241 @@
+"""`FraudService.AssessTransaction`: check the transaction, hand it to the keeper, translate."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from datetime import datetime
+from math import isnan
+from typing import Final, cast
+
+from instanter.clock import Clock
+from instanter.errors import InvalidFieldError
+from instanter.events_log import EventsLog
+from instanter.fraud.questions import FieldValue, Transaction
+from instanter.keeper.assessing import AssessTransaction
+from instanter.keeper.commands import Submit
+from instanter.keeper.verdicts import Verdict
+from instanter.limits import FRAUD_FIELDS_MAX, FRAUD_ID_SIZE_MAX, TRANSACTION_ID_SIZE_MAX
+from instanter.metrics import Metrics
+from instanter.rpc.attribute_values import read_values
+from instanter.rpc.card_numbers import check_message, may_hold_card_data
+from instanter.rpc.front import CallContext, DeferredMethod
+from instanter.rpc.names import (
+    FRAUD_RULES,
+    MERCHANTS,
+    TERMINALS,
+    format_case_name,
+    is_bin,
+    is_plain_id,
+    parse_customer_name,
+    parse_plain_name,
+)
+from instanter.rpc.timestamps import read_time_ns
+from instanter.store.transactions import NO_CASE
+from instanter.v1 import fraud_service_pb2 as messages
+from instanter.v1.durability_pb2 import DURABILITY_DURABLE
+
+_NO_FIELDS: Final[Mapping[str, FieldValue]] = {}
+_PRESENT: Final = {
+    messages.TRANSACTION_CHANNEL_CARD_PRESENT: True,
+    messages.TRANSACTION_CHANNEL_CARD_NOT_PRESENT: False,
+}
+
+
+class AssessmentDesk:
+    """Answers `AssessTransaction`.
+
+    Parameters
+    ----------
+    submit
+        Carries out a command, as `Keeper.submit` does.
+    clock
+        Turns a call's deadline into a time of day.
+    metrics, log
+        Count verdicts, and are told of rules that a guard has paused.
+    """
+
+    def __init__(self, *, submit: Submit, clock: Clock, metrics: Metrics, log: EventsLog) -> None:
+        self._submit = submit
+        self._clock = clock
+        self._metrics = metrics
+        self._log = log
+
+    def describe(self) -> DeferredMethod:
+        """Return the method as fronts serve it."""
+        return DeferredMethod(
+            "AssessTransaction",
+            messages.AssessTransactionRequest,
+            messages.AssessTransactionResponse,
+            self.assess,
+            self.translate,
+            None,
+        )
+
+    def assess(
+        self, request: messages.AssessTransactionRequest, context: CallContext
+    ) -> Future[Verdict]:
+        """Queue an assessment.
+
+        Raises
+        ------
+        InvalidFieldError
+            Something of the request cannot be what it stands for, or holds a card number; the
+            future raises it for what depends on the catalogue.
+        """
+        transaction = read_transaction(request)
+        deadline_ns = context.deadline_ns
+        if deadline_ns is None:
+            return self._submit(AssessTransaction(transaction))
+        clock = self._clock
+        until_ns = clock.now_ns() + deadline_ns - clock.monotonic_ns()
+        command = AssessTransaction(transaction, until_ns)
+        return self._submit(command, deadline_ns)
+
+    def translate(self, verdict: Verdict) -> messages.AssessTransactionResponse:
+        """Count a verdict and return the response that tells it."""
+        if not verdict.was_known:
+            self._metrics.count_assessment(verdict.source, verdict.disposition)
+        for rule in verdict.paused:
+            self._metrics.fraud_rule_pauses_count += 1
+            self._log.warning("fraud_rule_paused", rule=rule)
+        response = messages.AssessTransactionResponse(
+            disposition=cast("messages.Disposition.ValueType", int(verdict.disposition)),
+            risk=verdict.risk,
+            # Not a number: there is no model, or it was not asked.
+            fraud_probability=0.0 if isnan(verdict.probability) else verdict.probability,
+            source=cast("messages.AssessmentSource.ValueType", int(verdict.source)),
+            durability=DURABILITY_DURABLE,
+            catalogue_revision=verdict.catalogue_revision,
+            duplicate=verdict.was_known,
+        )
+        if verdict.reasons:
+            response.reasons.extend(verdict.reasons)
+        if verdict.fired:
+            response.fraud_rules.extend(FRAUD_RULES + rule for rule in verdict.fired)
+        if verdict.stand_in_causes:
+            causes = cast("list[messages.StandInCause.ValueType]", list(verdict.stand_in_causes))
+            response.stand_in_causes.extend(causes)
+        if verdict.case != NO_CASE:
+            response.case = format_case_name(verdict.case)
+        return response
+
+
+def read_transaction(request: messages.AssessTransactionRequest) -> Transaction:
+    """Return the transaction of a request.
+
+    Raises
+    ------
+    InvalidFieldError
+        Something of it cannot be what it stands for, or holds a card number.
+    """
+    given_fields = request.fields
+    if len(given_fields) > FRAUD_FIELDS_MAX:
+        raise InvalidFieldError(
+            "fields",
+            f"{len(given_fields)} fields",
+            f"at most {FRAUD_FIELDS_MAX} fields",
+            reason="TRANSACTION_FIELDS_TOO_MANY",
+        )
+    _check_card_data(request)
+    present = _PRESENT.get(request.channel)
+    if present is None:
+        raise InvalidFieldError(
+            "channel",
+            request.channel,
+            "TRANSACTION_CHANNEL_CARD_PRESENT or TRANSACTION_CHANNEL_CARD_NOT_PRESENT",
+            reason="TRANSACTION_CHANNEL_INVALID",
+        )
+    latitude = longitude = None
+    if request.HasField("place"):
+        place = request.place
+        latitude, longitude = place.latitude, place.longitude
+    return Transaction(
+        _read_id(request.transaction_id, "transaction_id", TRANSACTION_ID_SIZE_MAX),
+        _read_id(request.card_token, "card_token", FRAUD_ID_SIZE_MAX),
+        parse_customer_name(request.customer, "customer") if request.customer else "",
+        parse_plain_name(request.terminal, TERMINALS, "terminal"),
+        parse_plain_name(request.merchant, MERCHANTS, "merchant"),
+        request.mcc,
+        request.amount_minor,
+        request.currency,
+        _read_time_ns(request),
+        present,
+        latitude,
+        longitude,
+        _read_device(request.device),
+        _read_bin(request.bin),
+        _read_fields(request) if given_fields else _NO_FIELDS,
+    )
+
+
+def _check_card_data(request: messages.AssessTransactionRequest) -> None:
+    """Refuse card numbers; the long way only when a short look finds something."""
+    texts = [
+        request.transaction_id,
+        request.card_token,
+        request.customer,
+        request.terminal,
+        request.merchant,
+        request.currency,
+        request.device,
+        request.bin,
+    ]
+    numbers: list[float] = [request.amount_minor, request.transaction_time.seconds]
+    if request.HasField("place"):
+        numbers += (request.place.latitude, request.place.longitude)
+    for name, value in request.fields.items():
+        texts += (name, value.category_value)
+        numbers += (value.number_value, value.instant_value.seconds)
+    if may_hold_card_data(texts, numbers):
+        check_message(request)
+
+
+def _read_id(text: str, field: str, size_max: int) -> str:
+    if not is_plain_id(text, size_max):
+        raise InvalidFieldError(
+            field,
+            text,
+            f"1 to {size_max} printable ASCII characters without '/'",
+            reason="TRANSACTION_ID_INVALID" if field == "transaction_id" else "CARD_TOKEN_INVALID",
+        )
+    return text
+
+
+def _read_time_ns(request: messages.AssessTransactionRequest) -> int:
+    expected = "the time of the transaction, not before 1970; the same in every retry"
+    if not request.HasField("transaction_time"):
+        raise InvalidFieldError("transaction_time", "", expected, reason="TRANSACTION_TIME_INVALID")
+    return read_time_ns(
+        request.transaction_time,
+        "transaction_time",
+        expected=expected,
+        reason="TRANSACTION_TIME_INVALID",
+        # Nanoseconds of later years do not fit into 64 bits.
+        seconds_max=(1 << 33) - 1,
+    )
+
+
+def _read_device(device: str) -> str:
+    if device and not is_plain_id(device, FRAUD_ID_SIZE_MAX):
+        raise InvalidFieldError(
+            "device",
+            device,
+            f"at most {FRAUD_ID_SIZE_MAX} printable ASCII characters without '/'",
+            reason="DEVICE_INVALID",
+        )
+    return device
+
+
+def _read_bin(digits: str) -> str:
+    if digits and not is_bin(digits):
+        raise InvalidFieldError(
+            "bin", digits, "the first 6 to 8 digits of the card number", reason="BIN_INVALID"
+        )
+    return digits
+
+
+def _read_fields(request: messages.AssessTransactionRequest) -> Mapping[str, FieldValue]:
+    values = read_values(request.fields, "fields")
+    return {
+        name: value.timestamp() if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }
