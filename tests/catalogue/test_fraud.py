@@ -228,9 +228,12 @@ def test_a_model_is_another_one_with_other_features():
 
 
 def test_a_catalogue_comes_back_from_its_bytes():
-    catalogue = compile_files(
-        {"fraud.yaml": f"{FRAUD}  model: {{features: [transaction.amount], points: 50}}\n"}
-    ).catalogue
+    model = (
+        "  model: {features: [transaction.amount, transaction.mcc],"
+        " pairs: [[transaction.mcc, transaction.amount]], points: 50}\n"
+    )
+    catalogue = compile_files({"fraud.yaml": f"{FRAUD}{model}"}).catalogue
+    assert catalogue.fraud.model.pairs == ((1, 0),)
     packed = to_bytes(catalogue)
     again = from_bytes(packed)
     assert to_bytes(again) == packed
