@@ -1,0 +1,333 @@
+"""Back-test: what other rules would have done with the transactions of the past.
+
+The same engine assesses the same transactions in the same order, over dictionaries in the place of
+the store, and learns each label where the log has it: nothing is known earlier than it was.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.catalogue.fraud_words import Disposition, EntityKind, ListKind
+from instanter.fraud.book import EMPTY_STATE, EntityState
+from instanter.fraud.engine import FraudEngine
+from instanter.fraud.questions import CountedTransaction, Transaction
+from instanter.limits import TRANSACTION_KEPT_NS
+
+FindProfile = Callable[[str, int], NDArray[np.uint32]]
+"""Returns a customer's attributes by slot at a time; empty when unknown."""
+
+_NO_PROFILE: Final = np.zeros(0, np.uint32)
+_NO_RULES: Final[frozenset[str]] = frozenset()
+_FORGET_EVERY: Final = 1_024
+
+
+def find_no_profile(customer: str, time_ns: int) -> NDArray[np.uint32]:
+    """Return uint32[0]: nothing is known of anybody."""
+    del customer, time_ns
+    return _NO_PROFILE
+
+
+class DictionaryBook:
+    """Implements `fraud.book.Book` over dictionaries: what is put is there, and nothing is kept.
+
+    Parameters
+    ----------
+    find_profile
+        As `Book.find_profile`.
+
+    Attributes
+    ----------
+    listed
+        The hotlists on which something of the transaction stands that is assessed next.
+    time_ns
+        Its time; every hotlist is as fresh as that.
+    """
+
+    __slots__ = ("_model", "_states", "find_profile", "listed", "time_ns")
+
+    def __init__(self, find_profile: FindProfile = find_no_profile) -> None:
+        self._states: dict[EntityKind, dict[str, EntityState]] = {kind: {} for kind in EntityKind}
+        self._model: tuple[int, bytes] = (0, b"")
+        self.find_profile = find_profile
+        self.listed: frozenset[ListKind] = frozenset()
+        self.time_ns = 0
+
+    def find_state(self, kind: EntityKind, name: str) -> EntityState:
+        """Return what is kept of an entity."""
+        return self._states[kind].get(name, EMPTY_STATE)
+
+    def put_state(self, kind: EntityKind, name: str, state: EntityState) -> None:
+        """Keep the state of an entity."""
+        self._states[kind][name] = state
+
+    def find_model(self, model_id: int) -> bytes:
+        """Return the state of the model."""
+        return self._model[1] if self._model[0] == model_id else b""
+
+    def put_model(self, model_id: int, state: bytes) -> None:
+        """Keep the state of the model."""
+        self._model = (model_id, state)
+
+    def is_hotlisted(self, kind: ListKind, entry: str, time_ns: int) -> bool:
+        """Return whether an entry of the list stood against the transaction."""
+        del entry, time_ns
+        return kind in self.listed
+
+    def find_hotlist_time_ns(self, kind: ListKind) -> int:
+        """Return the transaction's time."""
+        del kind
+        return self.time_ns
+
+    def find_paused_rules(self) -> frozenset[str]:
+        """Return that no rule is paused."""
+        return _NO_RULES
+
+    def measure_states(self, kind: EntityKind) -> tuple[int, int]:
+        """Return how many entities of a kind there are, and the bytes of their sections."""
+        states = self._states[kind].values()
+        return len(states), sum(len(section) for state in states for section in state)
+
+
+@dataclass(slots=True)
+class RuleSetFigures:
+    """What one set of rules did with the transactions counted; stopped is referred or declined.
+
+    Attributes
+    ----------
+    transaction_count, referred_count, declined_count
+        All of them, and those that were not approved.
+    caught_count, caught_minor
+        Frauds stopped, and their amounts in minor units.
+    missed_count, missed_minor
+        Frauds approved.
+    false_positive_count, false_positive_minor
+        Stopped, and not labelled as fraud.
+    """
+
+    transaction_count: int = 0
+    referred_count: int = 0
+    declined_count: int = 0
+    caught_count: int = 0
+    caught_minor: int = 0
+    missed_count: int = 0
+    missed_minor: int = 0
+    false_positive_count: int = 0
+    false_positive_minor: int = 0
+
+    def add(self, disposition: Disposition, amount_minor: int, *, fraud: bool) -> None:
+        """Count one transaction."""
+        self.transaction_count += 1
+        self.referred_count += disposition is Disposition.REFER
+        self.declined_count += disposition is Disposition.DECLINE
+        stopped = disposition is not Disposition.APPROVE
+        if fraud and stopped:
+            self.caught_count += 1
+            self.caught_minor += amount_minor
+        elif fraud:
+            self.missed_count += 1
+            self.missed_minor += amount_minor
+        elif stopped:
+            self.false_positive_count += 1
+            self.false_positive_minor += amount_minor
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRecord:
+    """What one of the given rules did: how often it fired, on frauds, and on others."""
+
+    rule: str
+    fired_count: int
+    caught_count: int
+    false_positive_count: int
+
+
+@dataclass(slots=True)
+class SimulationResult:
+    """What the given rules would have done, beside what the live ones did.
+
+    Attributes
+    ----------
+    live, given
+        Of each.
+    rules
+        The given rules that fired, those that did most often first.
+    newly_stopped_count, newly_caught_count
+        Stopped by the given rules alone, and those of them that were frauds.
+    released_count, newly_missed_count
+        Stopped by the live rules alone, and those of them that were frauds.
+    start_ns, end_ns
+        Times of the first and the last transaction counted, nanoseconds since 1970; 0 for none.
+    """
+
+    live: RuleSetFigures = field(default_factory=RuleSetFigures)
+    given: RuleSetFigures = field(default_factory=RuleSetFigures)
+    rules: tuple[RuleRecord, ...] = ()
+    newly_stopped_count: int = 0
+    newly_caught_count: int = 0
+    released_count: int = 0
+    newly_missed_count: int = 0
+    start_ns: int = 0
+    end_ns: int = 0
+
+    def add(self, row: "_Row", *, fraud: bool) -> None:
+        """Count one transaction in everything but the rules."""
+        self.live.add(row.live, row.amount_minor, fraud=fraud)
+        self.given.add(row.given, row.amount_minor, fraud=fraud)
+        stopped = row.given is not Disposition.APPROVE
+        was_stopped = row.live is not Disposition.APPROVE
+        if stopped and not was_stopped:
+            self.newly_stopped_count += 1
+            self.newly_caught_count += fraud
+        elif was_stopped and not stopped:
+            self.released_count += 1
+            self.newly_missed_count += fraud
+        self.start_ns = min(self.start_ns or row.time_ns, row.time_ns)
+        self.end_ns = max(self.end_ns, row.time_ns)
+
+
+class _Row(NamedTuple):
+    """One counted transaction, until the end tells which were frauds."""
+
+    live: Disposition
+    given: Disposition
+    amount_minor: int
+    time_ns: int
+    fired: tuple[str, ...]
+
+
+class Simulation:
+    """Replays transactions and labels, in the order in which the log has them.
+
+    Parameters
+    ----------
+    catalogue
+        With the given rules.
+    start_ns, end_ns
+        Transactions from here (included) to there (excluded) are counted in the result; earlier
+        ones fill states only.
+    find_profile
+        As `Book.find_profile`. The past of profiles is not known, so they are as of today.
+    """
+
+    __slots__ = (
+        "_book",
+        "_count",
+        "_end_ns",
+        "_engine",
+        "_frauds",
+        "_rows",
+        "_start_ns",
+        "_waiting",
+    )
+
+    def __init__(
+        self,
+        catalogue: CompiledCatalogue,
+        *,
+        start_ns: int = 0,
+        end_ns: int = 2**63 - 1,
+        find_profile: FindProfile = find_no_profile,
+    ) -> None:
+        self._engine = FraudEngine()
+        self._engine.install(catalogue)
+        self._book = DictionaryBook(find_profile)
+        self._start_ns = start_ns
+        self._end_ns = end_ns
+        self._count = 0
+        self._rows: dict[Hashable, _Row] = {}
+        self._frauds: set[Hashable] = set()
+        self._waiting: dict[Hashable, CountedTransaction] = {}
+
+    def assess(
+        self,
+        key: Hashable,
+        transaction: Transaction,
+        *,
+        now_ns: int,
+        live: Disposition,
+        listed: frozenset[ListKind] = frozenset(),
+    ) -> float:
+        """Assess one transaction and count it; return the model's probability, NaN without one.
+
+        Parameters
+        ----------
+        key
+            Stands for it when its label comes.
+        transaction
+            As it was asked.
+        now_ns
+            The server's time then.
+        live
+            What it was answered.
+        listed
+            The hotlists on which something of it stood.
+
+        Raises
+        ------
+        InvalidFieldError
+            It lacks a field that the given catalogue demands, or has one that it does not know.
+        """
+        book = self._book
+        book.time_ns = now_ns
+        book.listed = listed
+        found = self._engine.assess(transaction, book, now_ns=now_ns)
+        self._engine.count(found.counted, book)
+        self._waiting[key] = found.counted
+        self._count += 1
+        if self._count % _FORGET_EVERY == 0:
+            self._forget(now_ns)
+        if self._start_ns <= transaction.time_ns < self._end_ns:
+            amount = transaction.amount_minor
+            self._rows[key] = _Row(
+                live, found.disposition, amount, transaction.time_ns, found.fired
+            )
+        return found.probability
+
+    def label(self, key: Hashable, *, fraud: bool) -> None:
+        """Learn what became of a transaction; nothing of one that was not replayed.
+
+        A label that changes later counts in the result, and no longer in states and model.
+        """
+        counted = self._waiting.pop(key, None)
+        if counted is not None:
+            self._engine.label(counted, self._book, fraud=fraud)
+        if fraud:
+            self._frauds.add(key)
+        else:
+            self._frauds.discard(key)
+
+    def finish(self) -> SimulationResult:
+        """Return the result, by the labels known until now."""
+        result = SimulationResult()
+        fired: Counter[str] = Counter()
+        caught: Counter[str] = Counter()
+        for key, row in self._rows.items():
+            fraud = key in self._frauds
+            result.add(row, fraud=fraud)
+            fired.update(row.fired)
+            if fraud:
+                caught.update(row.fired)
+        result.rules = tuple(
+            RuleRecord(rule, count, caught[rule], count - caught[rule])
+            for rule, count in fired.most_common()
+        )
+        return result
+
+    @property
+    def book(self) -> DictionaryBook:
+        """What is known so far."""
+        return self._book
+
+    def _forget(self, now_ns: int) -> None:
+        """Forget transactions whose label the server would not take any more."""
+        for key, counted in list(islice(self._waiting.items(), 2 * _FORGET_EVERY)):
+            if counted.time_ns >= now_ns - TRANSACTION_KEPT_NS:
+                break
+            del self._waiting[key]
