@@ -20,8 +20,9 @@ def test_what_the_page_shows_compiles():
     blocks = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     files = {f"{index}.yaml": block for index, block in enumerate(blocks)}
     compilation = compile_files({**files, "attributes.yaml": INFERRED})
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     assert len(compilation.catalogue.derivations) == 5
     assert len(compilation.catalogue.contact_policy.consents) == 2
+    assert len(compilation.catalogue.fraud.rules) == 4
     (warning,) = compilation.warnings
     assert "quiet hours are those of Europe/Berlin for everybody" in warning
