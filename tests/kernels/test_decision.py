@@ -12,16 +12,18 @@ from instanter.decision.contacts import (
     record_contact,
 )
 from instanter.decision.tables import make_tables
-from instanter.kernels import decision
-from instanter.kernels.decision import TOLD_COUNT, decide_batch
+from instanter.kernels import decision, turns
+from instanter.kernels.decision import TOLD_COUNT
+from instanter.kernels.turns import decide_batch
 from tests.decision.worlds import FILES, draw_slots, make_catalogue, make_score_table
 from tests.oracles import decision as oracle
+from tests.oracles import turns as turns_oracle
 
 NOW_S = 1_790_000_000.0
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("count", [0, 1, 40])
+@pytest.mark.parametrize("count", [0, 1, 2, 40, 64])
 def test_a_turn_is_decided_like_one_stage_after_the_other(seed, count):
     catalogue = make_catalogue()
     draw = np.random.default_rng(seed)
@@ -53,7 +55,7 @@ def test_a_turn_is_decided_like_one_stage_after_the_other(seed, count):
     told_wanted, listed_wanted = told.copy(), listed.copy()
     with np.errstate(all="ignore"):
         decide_batch(*turn, *arguments, told, listed)
-        oracle.decide_batch(*turn, *arguments, told_wanted, listed_wanted)
+        turns_oracle.decide_batch(*turn, *arguments, told_wanted, listed_wanted)
     assert told.tolist() == told_wanted.tolist()
     assert listed[..., 0].tolist() == listed_wanted[..., 0].tolist()
     assert listed == pytest.approx(listed_wanted, rel=1e-12)
@@ -95,6 +97,25 @@ def test_each_stage_is_that_of_the_oracle(seed):
     assert chance == pytest.approx(chance_2, rel=1e-12)
     assert weight.tolist() == weight_2.tolist()
     assert listed == pytest.approx(listed_2, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rules_of_a_turn_are_those_of_the_oracle(seed):
+    catalogue = make_catalogue()
+    packed = make_tables(catalogue, make_score_table(catalogue, seed)).kernel_arguments[6:12]
+    count, program = 20, catalogue.program
+    slots = draw_slots(catalogue, count, seed)
+    context = np.tile(np.array([np.float32(60).view("u4"), 0], np.uint32), (count, 1))
+    results = []
+    for module in (turns, turns_oracle):
+        planes = np.zeros((program.truth_count // 2, 2), np.uint64)
+        digits = np.zeros((3, len(catalogue.offers)), np.uint64)
+        values = np.zeros((program.value_count, 24))
+        with np.errstate(all="ignore"):
+            module.check_turn(count, NOW_S, slots, context, *packed, values, planes, digits)
+        own = np.uint64((1 << count) - 1)
+        results.append(((planes & own).tolist(), (digits & own).tolist()))
+    assert results[0] == results[1]
 
 
 POLICY = """
@@ -171,7 +192,7 @@ def test_policy_and_chance_are_those_of_the_oracle(seed):
     told_wanted, listed_wanted = told.copy(), listed.copy()
     with np.errstate(all="ignore"):
         decide_batch(*turn, *arguments, told, listed)
-        oracle.decide_batch(*turn, *arguments, told_wanted, listed_wanted)
+        turns_oracle.decide_batch(*turn, *arguments, told_wanted, listed_wanted)
     assert told.tolist() == told_wanted.tolist()
     assert listed[..., 0].tolist() == listed_wanted[..., 0].tolist()
     assert listed[..., :5] == pytest.approx(listed_wanted[..., :5], rel=1e-12)

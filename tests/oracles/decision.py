@@ -2,10 +2,13 @@
 
 from types import SimpleNamespace
 
-import numpy as np
-
 from instanter.kernels.decision import PACKED_F64, PACKED_I32, PACKED_U8
-from tests.oracles import arbitration, binning, contact_policy, eligibility, holdout
+from tests.oracles import (
+    arbitration,
+    binning,
+    contact_policy,
+    eligibility,
+)
 from tests.oracles import exploration as chances
 from tests.oracles.propensity import propensity_of, score_rows
 
@@ -98,48 +101,3 @@ def list_offers(
         choice = chance if k == 0 else 0.0
         listed[k] = o, priority[o], propensity[o], weight[o], weighted[o], choice
     return count
-
-
-def decide_batch(
-    count, now_s, ids, id_start, slots, context, asked, seed, held,
-    holdout_seed, holdout_rate, random_seed, random_rate, exploration,
-    profile_predictor_count, f64, f64_cut, i32, i32_cut, u8, u8_cut, edges, treatment_index,
-    score_weight, policy,
-    told, listed,
-):  # fmt: skip
-    """Arms, rules, contact policy, scores, arbitration."""
-    t = unpack(f64, f64_cut, i32, i32_cut, u8, u8_cut)
-    offers = len(t.value)
-    arm = np.zeros(count, np.uint8)
-    holdout.draw_arms(ids, id_start, holdout_seed, holdout_rate, random_seed, random_rate, arm)
-    for i in range(count):
-        told[i, :3] = arm[i] == 3, 0, arm[i]
-        if arm[i] == 3:
-            continue
-        state, surface, wanted, head, reserved = asked[i]
-        values = np.zeros(len(t.constants) + len(t.input_slot) + len(t.term_op))
-        truths = np.zeros(2 * (len(t.predicate_value) + len(t.node_start) - 1), np.uint8)
-        reason, chance = np.zeros(offers, np.uint8), np.zeros(offers)
-        room = np.zeros(contact_policy.unpack(policy).cap_start[-1] if len(policy) else 0, np.int32)
-        staying = check_offers(
-            now_s, slots[i], context[i], surface, f64, f64_cut, i32, i32_cut, u8, u8_cut,
-            treatment_index, values, truths, reason,
-        )  # fmt: skip
-        if staying and len(policy):
-            staying = contact_policy.apply_policy(
-                now_s, slots[i], surface, held, head, reserved, policy, reason, room
-            )
-        if staying:
-            predictors = len(t.predictor_slot)
-            score_offers(
-                slots[i], context[i], surface, state == 1, profile_predictor_count, f64, f64_cut,
-                i32, i32_cut, u8, u8_cut, edges, score_weight, reason,
-                np.zeros(predictors, np.float32), np.zeros(predictors, np.int32),
-                np.zeros(score_weight.shape[1], np.int32), chance,
-            )  # fmt: skip
-            told[i, 1] = list_offers(
-                surface, wanted, arm[i], seed[i], exploration, f64, f64_cut, i32, i32_cut,
-                policy, truths, chance, reason, room, np.zeros(offers), np.zeros(offers, np.uint8),
-                np.zeros(offers), np.zeros(offers), np.zeros(listed.shape[1], np.int32), listed[i],
-            )  # fmt: skip
-        arbitration.count_reasons(reason, told[i, 3:])

@@ -20,3 +20,20 @@ def propensity_of(
     raw = scale[column] * int(total[column]) + start
     logit = calibrate(raw, column, calibration_x, calibration_y)
     return 1 / (1 + math.exp(-min(max(logit, -30), 30)))
+
+
+def score_turn(weight, rows, row_count, base, context_base, known, total):
+    """One customer after the other."""
+    for i in range(len(row_count)):
+        score_rows(weight, rows[i], row_count[i], base, context_base, known[i], total[i])
+
+
+def find_propensities(
+    reason, total, known, scale, intercept, prior_logit, calibration_x, calibration_y, propensity
+):
+    """One offer after the other, those that are stopped left out."""
+    for o in range(len(reason)):
+        if not reason[o]:
+            propensity[o] = propensity_of(
+                o, total, known, scale, intercept, prior_logit, calibration_x, calibration_y
+            )

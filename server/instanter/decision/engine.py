@@ -20,7 +20,7 @@ from instanter.decision.tables import DecisionTables, with_scores
 from instanter.decision.turn_contacts import NO_CONTACTS
 from instanter.decision.turn_rows import TurnRows
 from instanter.errors import CatalogueMissingError, InstanterError, InvalidFieldError
-from instanter.kernels.decision import decide_batch
+from instanter.kernels.turns import decide_batch
 from instanter.limits import BATCH_TURN_MAX
 from instanter.store.profiles import ProfileState
 from instanter.store.records import key_of

@@ -93,7 +93,7 @@ class TurnArrays(Protocol):
     slots, context
         uint32[n, S], uint32[n, X]: profile slots, with the derived ones filled in, and context.
     asked, told, listed
-        As in `kernels/decision.decide_batch`.
+        As in `kernels/turns.decide_batch`.
     revisions
         int64[n]: revision of each profile, 0 for none.
     """

@@ -5,11 +5,26 @@ import math
 import numpy as np
 from numba import boolean, float64, int64, types, void
 
-from instanter.kernels.array_types import READ_F64, READ_F64_2D, READ_I32, WRITE_I32
+from instanter.kernels.array_types import (
+    READ_F64,
+    READ_F64_2D,
+    READ_I32,
+    READ_I32_2D,
+    READ_I64,
+    READ_U8,
+    WRITE_F64,
+    WRITE_I32,
+    WRITE_I32_2D,
+)
 from instanter.kernels.calibration import calibrate
 from instanter.kernels.compilation import Kernel, kernel
 
 _READ_I16_2D = types.Array(types.int16, 2, "C", readonly=True)
+
+BLOCK_SIZE_BYTES = 512 << 10
+"""Part of the score table that customers of a turn add up rows of, one after the other, before the
+next part: what one of them has fetched, the others find in the second-level cache. Measured with 17
+customers and a table of 4.6 MB: whole table 9.1 µs a customer, 1 MB 7.7, 0.5 MB 7.6, 0.1 MB 9.0."""
 
 
 @kernel(void(_READ_I16_2D, READ_I32, int64, READ_I32, READ_I32, boolean, WRITE_I32))
@@ -60,6 +75,60 @@ def score_rows(weight, rows, row_count, base, context_base, known, total):  # ty
         i += 1
 
 
+@kernel(void(_READ_I16_2D, READ_I32_2D, READ_I64, READ_I32, READ_I32, READ_U8, WRITE_I32_2D))
+def score_turn(weight, rows, row_count, base, context_base, known, total):  # type: ignore[no-untyped-def]
+    """Add up the selected rows for the customers of a turn: for each what `score_rows` does.
+
+    Parameters
+    ----------
+    weight
+        int16[R, C], read-only.
+    rows, row_count
+        int32[n, P], int64[n], read-only: each customer's rows, rising.
+    base, context_base
+        int32[C], read-only, as in `ScoreTable`.
+    known
+        uint8[n], read-only: whether there is a profile.
+    total
+        int32[n, C], written.
+    """
+    customers = len(row_count)
+    at = np.zeros(customers, np.int64)
+    for i in range(customers):
+        own_total = total[i]
+        for c in range(len(own_total)):
+            own_total[c] = context_base[c] + (base[c] if known[i] else 0)
+    step = max(BLOCK_SIZE_BYTES // (2 * weight.shape[1]), 1)
+    for block in range(0, weight.shape[0], step):
+        stop = block + step
+        for i in range(customers):
+            own, own_total, k = rows[i], total[i], at[i]
+            # Eight at a time, the last of them perhaps beyond the block: that costs less than
+            # adding up the rest of each block one by one.
+            while k + 8 <= row_count[i] and own[k] < stop:
+                r0, r1, r2, r3 = own[k], own[k + 1], own[k + 2], own[k + 3]
+                r4, r5, r6, r7 = own[k + 4], own[k + 5], own[k + 6], own[k + 7]
+                for c in range(len(own_total)):
+                    own_total[c] += (
+                        np.int32(weight[r0, c])
+                        + np.int32(weight[r1, c])
+                        + np.int32(weight[r2, c])
+                        + np.int32(weight[r3, c])
+                        + np.int32(weight[r4, c])
+                        + np.int32(weight[r5, c])
+                        + np.int32(weight[r6, c])
+                        + np.int32(weight[r7, c])
+                    )
+                k += 8
+            at[i] = k
+    for i in range(customers):
+        own, own_total = rows[i], total[i]
+        for k in range(at[i], row_count[i]):
+            row = own[k]
+            for c in range(len(own_total)):
+                own_total[c] += np.int32(weight[row, c])
+
+
 @kernel(
     float64(
         int64, READ_I32, boolean, READ_F64, READ_F64, READ_F64, READ_F64_2D, READ_F64_2D,
@@ -93,7 +162,36 @@ def propensity_of(  # type: ignore[no-untyped-def]
     return 1.0 / (1.0 + math.exp(-logit))
 
 
+@kernel(
+    void(
+        READ_U8, READ_I32, boolean, READ_F64, READ_F64, READ_F64, READ_F64_2D, READ_F64_2D,
+        WRITE_F64,
+    )
+)  # fmt: skip
+def find_propensities(  # type: ignore[no-untyped-def]
+    reason, total, known, scale, intercept, prior_logit, calibration_x, calibration_y, propensity
+):
+    """Turn the totals of the offers that stay into their propensities.
+
+    Parameters
+    ----------
+    reason
+        uint8[O], read-only: 0 for offers that stay.
+    total … calibration_y
+        As in `propensity_of`, read-only.
+    propensity
+        float64[O], written where the offer stays.
+    """
+    for o in range(len(reason)):
+        if reason[o] == 0:
+            propensity[o] = propensity_of(
+                o, total, known, scale, intercept, prior_logit, calibration_x, calibration_y
+            )
+
+
 KERNELS = (
     Kernel("score_rows", score_rows, ("total",)),
+    Kernel("score_turn", score_turn, ("total",)),
+    Kernel("find_propensities", find_propensities, ("propensity",)),
     Kernel("propensity_of", propensity_of, ()),
 )

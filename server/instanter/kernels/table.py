@@ -10,6 +10,7 @@ from instanter.kernels import (
     derived,
     derived_state,
     eligibility,
+    eligibility_planes,
     exploration,
     fraud_bins,
     fraud_model,
@@ -19,6 +20,7 @@ from instanter.kernels import (
     propensity,
     responses,
     travel,
+    turns,
     velocities,
 )
 from instanter.kernels.compilation import Kernel
@@ -26,6 +28,7 @@ from instanter.kernels.compilation import Kernel
 KERNELS: tuple[Kernel, ...] = (
     *holdout.KERNELS,
     *eligibility.KERNELS,
+    *eligibility_planes.KERNELS,
     *binning.KERNELS,
     *propensity.KERNELS,
     *calibration.KERNELS,
@@ -36,6 +39,7 @@ KERNELS: tuple[Kernel, ...] = (
     *derived_state.KERNELS,
     *derived.KERNELS,
     *decision.KERNELS,
+    *turns.KERNELS,
     *responses.KERNELS,
     *baselines.KERNELS,
     *travel.KERNELS,

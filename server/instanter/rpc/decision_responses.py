@@ -35,8 +35,11 @@ class Fragments:
 
     Attributes
     ----------
-    head, value, tail, fragment, fragment_start, offer_size_max
-        As in `encode_responses`, read-only.
+    head, value, tail, fragment, fragment_start
+        int32[surfaces, O], int32[O], int32[8, O], uint8, int32[F + 1], read-only: as in
+        `encode_responses`.
+    offer_size_max
+        As there.
     """
 
     head: NDArray[np.int32]
