@@ -56,8 +56,15 @@ _EXPECTED = {
 }
 
 
-def read_context(entries: Iterable[str]) -> dict[str, Value]:
+def read_context(entries: Iterable[str], option: str = "--context") -> dict[str, Value]:
     """Return the value of each `name=value` or `name:kind=value`.
+
+    Parameters
+    ----------
+    entries
+        What was given.
+    option
+        What it was given with, for the error.
 
     Raises
     ------
@@ -70,16 +77,16 @@ def read_context(entries: Iterable[str]) -> dict[str, Value]:
         head, equals, text = entry.partition("=")
         name, colon, kind = head.partition(":")
         if not equals or not name:
-            raise _refuse(entry, "expected name=value, basket_value=12.5 for example")
+            raise _refuse(option, entry, "expected name=value, basket_value=12.5 for example")
         if name in context:
-            raise _refuse(entry, f"'{name}' is given twice")
+            raise _refuse(option, entry, f"'{name}' is given twice")
         if colon and kind not in KINDS:
             near = nearest(kind, KINDS)
             hint = f"; did you mean '{near}'?" if near else ""
-            raise _refuse(entry, f"'{kind}' is no kind, expected {', '.join(KINDS)}{hint}")
+            raise _refuse(option, entry, f"'{kind}' is no kind, expected {', '.join(KINDS)}{hint}")
         value = _read(text, (kind,) if colon else tuple(KINDS))
         if value is None:
-            raise _refuse(entry, f"{show(text)} is not {_EXPECTED[kind]}")
+            raise _refuse(option, entry, f"{show(text)} is not {_EXPECTED[kind]}")
         context[name] = value
     return context
 
@@ -92,5 +99,5 @@ def _read(text: str, kinds: Iterable[str]) -> Value | None:
     return None
 
 
-def _refuse(entry: str, message: str) -> CommandError:
-    return CommandError(f"--context {show(entry)}: {message}", exit_code=EXIT_USAGE)
+def _refuse(option: str, entry: str, message: str) -> CommandError:
+    return CommandError(f"{option} {show(entry)}: {message}", exit_code=EXIT_USAGE)

@@ -13,21 +13,26 @@ from typing import NoReturn
 import typer
 
 from instanter.cli.apply_command import apply
+from instanter.cli.assess_command import assess
 from instanter.cli.bench_command import bench
+from instanter.cli.cases_command import cases_app
 from instanter.cli.config_command import config_app
 from instanter.cli.decide_command import decide
 from instanter.cli.demo_command import demo
 from instanter.cli.explain_command import explain
 from instanter.cli.failures import EXIT_INTERRUPTED, report
 from instanter.cli.fit_command import fit
+from instanter.cli.fraud_command import fraud_app
 from instanter.cli.get_command import get
 from instanter.cli.help_text import add_command
+from instanter.cli.hotlist_command import hotlist_app
 from instanter.cli.load_command import load_app
 from instanter.cli.log_command import log_app
 from instanter.cli.record_command import record_app
 from instanter.cli.report_command import report_app
 from instanter.cli.schema_command import schema_app
 from instanter.cli.serve_command import serve
+from instanter.cli.token_command import token
 from instanter.cli.version_command import version
 
 _EPILOG = """\
@@ -63,6 +68,11 @@ add_command(app, decide)
 add_command(app, explain)
 app.add_typer(report_app, name="report")
 add_command(app, get)
+add_command(app, token)
+add_command(app, assess)
+app.add_typer(hotlist_app, name="hotlist")
+app.add_typer(cases_app, name="cases")
+app.add_typer(fraud_app, name="fraud")
 app.add_typer(schema_app, name="schema")
 app.add_typer(log_app, name="log")
 app.add_typer(config_app, name="config")

@@ -20,10 +20,25 @@ def connect(configuration: Configuration) -> Iterator[Client]:
     """
     timeout_s = configuration.timeout_s
     timeouts = Timeouts(timeout_s, timeout_s, timeout_s, timeout_s, max(timeout_s, 60.0))
+    with (
+        translate_failures(configuration),
+        Client(configuration.server, tls=make_tls(configuration), timeouts=timeouts) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def translate_failures(configuration: Configuration) -> Iterator[None]:
+    """Turn what a client of the configured server raises into what people read.
+
+    Raises
+    ------
+    CommandError
+        For every failure of a call.
+    """
+    timeout_s = configuration.timeout_s
     try:
-        tls = make_tls(configuration)
-        with Client(configuration.server, tls=tls, timeouts=timeouts) as client:
-            yield client
+        yield
     except ServerUnavailableError as error:
         if error.reason:
             raise CommandError(f"{configuration.server}: {error.message}") from error

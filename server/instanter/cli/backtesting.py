@@ -1,0 +1,102 @@
+"""Asks the server for a back-test, shows its progress and what it found."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from instanter.catalogue.instants import INSTANT_EXPECTED, find_instant_s
+from instanter.cli.failures import EXIT_USAGE, CommandError
+from instanter.cli.output import make_console, make_plain, make_table
+from instanter.cli.progress import show_progress
+from instanter.client import (
+    BacktestFigures,
+    BacktestProgress,
+    BacktestReport,
+    CatalogueInvalidError,
+    Client,
+)
+from instanter.clock import SystemClock
+from instanter.errors import show
+
+
+def run_backtest(
+    client: Client, file: Path, since: str | None, until: str | None
+) -> BacktestReport:
+    """Run a back-test and return what it found.
+
+    Raises
+    ------
+    CommandError
+        A time is none, or the rules have mistakes.
+    """
+    start, end = _read_moment(since, "--since"), _read_moment(until, "--until")
+    text = file.read_text("utf-8")
+    with show_progress(f"back-testing {file.name}", "transactions", SystemClock()) as tell:
+
+        def on_progress(progress: BacktestProgress) -> None:
+            rate = progress.done_rate
+            count = progress.transaction_count
+            tell(count, round(count / rate) if rate else 0)
+
+        try:
+            return client.fraud.backtest(text, start, end, on_progress=on_progress)
+        except CatalogueInvalidError as error:
+            lines = [f"{each.field}: {each.description}" for each in error.violations]
+            raise CommandError("\n".join((f"{file}: {error.message}", *lines))) from error
+
+
+def show_backtest(report: BacktestReport) -> None:
+    """Write what a back-test found to standard output."""
+    console = make_console()
+    if report.start_time is not None and report.end_time is not None:
+        console.print(
+            f"{report.given.transaction_count:,} transactions from {make_plain(report.start_time)} "
+            f"to {make_plain(report.end_time)}"
+        )
+    else:
+        console.print("no transactions")
+    table = make_table("", "live", "given", "difference", right=("live", "given", "difference"))
+    for title, name in (
+        ("declined", "declined_count"),
+        ("referred", "referred_count"),
+        ("frauds caught", "caught_count"),
+        ("  amount, minor", "caught_minor"),
+        ("frauds missed", "missed_count"),
+        ("  amount, minor", "missed_minor"),
+        ("false positives", "false_positive_count"),
+        ("  amount, minor", "false_positive_minor"),
+    ):
+        live, given = _get(report.live, name), _get(report.given, name)
+        table.add_row(title, f"{live:,}", f"{given:,}", f"{given - live:+,}")
+    console.print(table)
+    console.print(
+        f"newly stopped {report.newly_stopped_count:,}, frauds among them "
+        f"{report.newly_caught_count:,}; released {report.released_count:,}, frauds among them "
+        f"{report.newly_missed_count:,}"
+    )
+    if report.rules:
+        numbers = ("fired", "on frauds", "on others")
+        table = make_table("rule", *numbers, right=numbers)
+        for rule in report.rules:
+            table.add_row(
+                rule.rule,
+                f"{rule.fired_count:,}",
+                f"{rule.caught_count:,}",
+                f"{rule.false_positive_count:,}",
+            )
+        console.print(table)
+
+
+def _get(figures: BacktestFigures, name: str) -> int:
+    value: int = getattr(figures, name)
+    return value
+
+
+def _read_moment(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    seconds = find_instant_s(text)
+    if seconds is None:
+        raise CommandError(
+            f"{option} {show(text)}: expected {INSTANT_EXPECTED}", exit_code=EXIT_USAGE
+        )
+    return datetime.fromtimestamp(seconds, UTC)

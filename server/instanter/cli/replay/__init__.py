@@ -1,0 +1,1 @@
+"""Replays recorded card transactions through a server, and judges its verdicts."""
