@@ -6,7 +6,9 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from instanter.fraud.questions import CountedTransaction
+from instanter.catalogue.fraud_words import ListKind
+from instanter.errors import DamagedError
+from instanter.fraud.questions import CountedTransaction, TerminalRisk
 from instanter.keeper.case_book import label_case
 from instanter.keeper.fraud_desk import FraudDesk
 from instanter.store.transaction import Transaction
@@ -53,27 +55,6 @@ class FoundState(IntEnum):
     """It is said to have been found more than a day before the transaction."""
     TRANSACTION_DAMAGED = 7
     """What is kept of the transaction is damaged; it is left out."""
-
-
-class Suggestion(NamedTuple):
-    """A terminal that should be put on the hotlist; nothing is put there by itself.
-
-    Attributes
-    ----------
-    terminal
-        Its name.
-    fraud_count, label_count
-        Frauds among its labelled transactions of the catalogue's window, and all of these.
-    """
-
-    terminal: str
-    fraud_count: int
-    label_count: int
-
-    @property
-    def fraud_rate(self) -> float:
-        """Share of frauds, in (0, 1]."""
-        return self.fraud_count / self.label_count
 
 
 class LabelEffect(IntEnum):
@@ -142,8 +123,11 @@ def unpack_counted(row: TransactionRow) -> CountedTransaction:
 
 
 def apply_outcomes(
-    transaction: Transaction, desk: FraudDesk, entries: Sequence[Sequence[Any]], now_ns: int
-) -> tuple[Suggestion, ...]:
+    transaction: Transaction,
+    desk: FraudDesk,
+    entries: Sequence[Sequence[Any]],
+    now_ns: int,
+) -> tuple[TerminalRisk, ...]:
     """Do what outcomes do, those of one record together, and return what they suggest.
 
     Parameters
@@ -157,18 +141,41 @@ def apply_outcomes(
     now_ns
         The time of the record.
     """
+    engine = desk.engine
+    found_ns: dict[str, int] = {}
     for entry in entries:
         taken = TakenOutcome._make(entry)
         row = find_transaction(transaction, taken.key)
         assert row is not None, "what prepares an outcome finds its transaction"
         changed = row._replace(outcomes=taken.outcomes, label=taken.label, changes=taken.changes)
         put_transaction(transaction, taken.key, changed)
-        fraud = taken.label == Label.FRAUD
-        # What a fraud has counted and taught cannot be taken back when it turns out to be none: it
-        # leaves the windows with its time. The other way round it counts from now on.
-        if taken.effect == LabelEffect.FIRST or (taken.effect == LabelEffect.CHANGE and fraud):
-            desk.engine.label(unpack_counted(row), desk.book, fraud=fraud)
+        if taken.effect != LabelEffect.NOTHING:
+            fraud = taken.label == Label.FRAUD
+            counted = unpack_counted(row)
+            learn = engine.label if taken.effect == LabelEffect.FIRST else engine.relabel
+            learn(counted, desk.book, fraud=fraud)
+            if fraud:
+                terminal = counted.terminal
+                found_ns[terminal] = max(found_ns.get(terminal, 0), taken.time_ns)
         if row.case != NO_CASE:
             label_case(transaction, row.case, taken.label, now_ns)
     desk.book.flush()
-    return ()
+    risks = (
+        engine.suggest_terminal(terminal, desk.book, time_ns)
+        for terminal, time_ns in found_ns.items()
+        if not _is_listed(desk, terminal, now_ns)
+    )
+    return tuple(
+        sorted(
+            (risk for risk in risks if risk is not None),
+            key=lambda risk: (-risk.fraud_rate, risk.terminal),
+        )
+    )
+
+
+def _is_listed(desk: FraudDesk, terminal: str, now_ns: int) -> bool:
+    """Return whether a terminal is on the hotlist, as far as that can be read."""
+    try:
+        return desk.book.is_hotlisted(ListKind.TERMINALS, terminal, now_ns)
+    except DamagedError:
+        return False

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from instanter.errors import DamagedError, InvalidFieldError
+from instanter.fraud.questions import TerminalRisk
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
 from instanter.keeper.labels import (
     FoundKind,
     FoundState,
-    Suggestion,
     TakenOutcome,
     apply_outcomes,
     take_outcome,
@@ -55,7 +55,7 @@ class OutcomesRecorded(NamedTuple):
     """
 
     states: tuple[FoundState, ...]
-    suggestions: tuple[Suggestion, ...]
+    suggestions: tuple[TerminalRisk, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
