@@ -15,9 +15,10 @@ from instanter.errors import AlreadyExistsError, show
 from instanter.fraud.questions import CountedTransaction, Transaction
 from instanter.keeper.case_book import open_case
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
+from instanter.keeper.fraud_desk import FraudDesk, Prepared
 from instanter.keeper.records import RecordKind
 from instanter.keeper.transaction_records import pack_evidence, pack_transaction
-from instanter.keeper.verdicts import Verdict, pack_verdict, unpack_verdict
+from instanter.keeper.verdicts import Verdict, make_verdict, pack_verdict, unpack_verdict
 from instanter.limits import ASSESS_NS_MIN, TRANSACTION_KEPT_NS
 from instanter.store import transaction as store
 from instanter.store.expiry import drop_expired
@@ -86,7 +87,8 @@ class AssessTransaction:
         if known is not None:
             if known.digest != digest:
                 raise _conflict(given.transaction_id)
-            return Answered(unpack_verdict(known.verdict, case=known.case, was_known=True))
+            verdict = unpack_verdict(known.verdict)
+            return Answered(verdict._replace(case=known.case, was_known=True))
         desk = context.fraud
         desk.open(transaction, context.published.load(transaction), now_ns)
         left_ns = ASSESS_NS_MIN if self.deadline_ns is None else self.deadline_ns - now_ns
@@ -94,32 +96,32 @@ class AssessTransaction:
             given, desk.book, now_ns=now_ns, deadline_short=left_ns < ASSESS_NS_MIN
         )
         stopped = assessment.disposition != Disposition.APPROVE
-        return pack_body(
-            {
-                "transaction": packed,
-                "key": key,
-                "digest": digest,
-                "verdict": pack_verdict(assessment),
-                "counted": msgpack.packb(assessment.counted.to_row()),
-                "figures": assessment.figures,
-                "fired": assessment.fired if stopped else (),
-                "stopping": (*assessment.declining, *assessment.referring) if stopped else (),
-                "shadowed": assessment.shadowed,
-                "evidence": pack_evidence(desk.engine.describe(assessment.figures))
-                if stopped
-                else None,
-            }
-        )
+        evidence = desk.engine.describe(assessment.figures) if stopped else ()
+        body = {
+            "transaction": packed,
+            "key": key,
+            "digest": digest,
+            "verdict": pack_verdict(assessment),
+            "counted": msgpack.packb(assessment.counted.to_row()),
+            "figures": assessment.figures,
+            "fired": assessment.fired if stopped else (),
+            "stopping": (*assessment.declining, *assessment.referring) if stopped else (),
+            "shadowed": assessment.shadowed,
+            "evidence": pack_evidence(evidence) if stopped else None,
+        }
+        packed_body = pack_body(body)
+        verdict = make_verdict(assessment)
+        desk.prepared = Prepared(packed_body, body, assessment.counted, verdict)
+        return packed_body
 
 
 def apply_assessment(
     transaction: store.Transaction, record: LogRecord, context: ApplyContext
 ) -> Verdict:
     """Count a transaction, remember it, open a case for one that was not approved."""
-    body = unpack_body(record)
     desk = context.fraud
     desk.open(transaction, context.published.load(transaction), record.time_ns)
-    counted = CountedTransaction.from_row(msgpack.unpackb(body["counted"]))
+    _, body, counted, verdict = _find_prepared(record, desk)
     desk.engine.count(counted, desk.book)
     desk.book.flush()
     paused = desk.guard.count(
@@ -147,7 +149,17 @@ def apply_assessment(
         drop_expired(transaction, TRANSACTION_QUEUE, record.time_ns, _EXPIRED_KEYS)
         drop_expired_entries(transaction, record.time_ns, _DEAD_ENTRIES)
         drop_dead(transaction, _DEAD_ENTRIES)
-    return unpack_verdict(body["verdict"], case=case, paused=paused)
+    return verdict._replace(case=case, paused=paused) if case else verdict
+
+
+def _find_prepared(record: LogRecord, desk: FraudDesk) -> Prepared:
+    """Return what a record says: read from it, unless it was prepared this moment."""
+    prepared = desk.prepared
+    if prepared is not None and prepared.packed is record.body:
+        return prepared
+    body = unpack_body(record)
+    counted = CountedTransaction.from_row(msgpack.unpackb(body["counted"]))
+    return Prepared(record.body, body, counted, unpack_verdict(body["verdict"]))
 
 
 def _conflict(transaction_id: str) -> AlreadyExistsError:

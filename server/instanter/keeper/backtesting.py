@@ -12,7 +12,6 @@ from instanter.keeper.transaction_records import unpack_transaction
 from instanter.keeper.verdicts import unpack_verdict
 from instanter.keeper.voiding import read_voided
 from instanter.store.log.frames import LogRecord
-from instanter.store.transactions import NO_CASE
 
 ReadLog = Callable[[], Iterator[LogRecord]]
 """Returns the log's records from the first one that is kept, in order; it is read twice."""
@@ -71,7 +70,7 @@ def run_backtest(read_log: ReadLog, simulation: Simulation, report: Report) -> S
 
 def _assess(record: LogRecord, simulation: Simulation) -> None:
     body = unpack_body(record)
-    verdict = unpack_verdict(body["verdict"], case=NO_CASE)
+    verdict = unpack_verdict(body["verdict"])
     simulation.assess(
         body["key"],
         unpack_transaction(body["transaction"]),

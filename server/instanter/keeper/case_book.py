@@ -231,6 +231,6 @@ def _unpack(number: int, packed: bytes) -> Case:
         revision,
         tuple(map(CaseNote._make, notes)),
         unpack_transaction(asked),
-        unpack_verdict(verdict, case=number),
+        unpack_verdict(verdict)._replace(case=number),
         unpack_evidence(evidence),
     )

@@ -23,10 +23,10 @@ from instanter.store.hotlists import (
     NO_HEAD,
     NO_HEADS,
     Heads,
-    find_heads_bytes,
     is_listed,
     listed_key,
-    read_heads,
+    load_heads,
+    view_heads,
 )
 from instanter.store.profiles import load_profile
 from instanter.store.records import key_of
@@ -52,7 +52,7 @@ class StoreBook:
         "_derived",
         "_heads",
         "_heads_known",
-        "_heads_packed",
+        "_heads_stored",
         "_model",
         "_models",
         "_now_ns",
@@ -72,7 +72,7 @@ class StoreBook:
         self._models = ModelStates()
         self._model: tuple[int, bytes] | None = None
         self._heads: Heads = NO_HEADS
-        self._heads_packed = b""
+        self._heads_stored = b""
         self._heads_known = False
         self._paused: frozenset[str] = frozenset()
         self._paused_packed = b""
@@ -205,9 +205,11 @@ class StoreBook:
 
     def _read_heads(self) -> Heads:
         if not self._heads_known:
-            packed = find_heads_bytes(self._in_use()) or b""
-            if packed != self._heads_packed:
-                self._heads, self._heads_packed = read_heads(packed), packed
+            stored = view_heads(self._in_use())
+            # What was checked before is right, so equal bytes need no checksum.
+            if stored != self._heads_stored:
+                self._heads = load_heads(self._in_use())
+                self._heads_stored = bytes(stored)
             self._heads_known = True
         return self._heads
 

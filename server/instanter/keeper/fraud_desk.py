@@ -1,19 +1,39 @@
 """What the commands of the check at the till share: engine, guard, and the book over the store."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.fraud import FraudPolicy
 from instanter.errors import CatalogueMissingError, PreconditionError
 from instanter.fraud.engine import FraudEngine
+from instanter.fraud.questions import CountedTransaction
 from instanter.keeper.fraud_book import StoreBook
 from instanter.keeper.fraud_guard import FraudGuard
+from instanter.keeper.verdicts import Verdict
 from instanter.store.transaction import Transaction
 
 
 def _take_note(error: Exception) -> None:
     """Do no more about a failure than what the stand-in table says."""
     del error
+
+
+class Prepared(NamedTuple):
+    """What preparing an assessment has found, for applying its record right after.
+
+    Attributes
+    ----------
+    packed
+        The body of the record.
+    body, counted, verdict
+        What reading it gives.
+    """
+
+    packed: bytes
+    body: dict[str, Any]
+    counted: CountedTransaction
+    verdict: Verdict
 
 
 class FraudDesk:
@@ -29,14 +49,17 @@ class FraudDesk:
     ----------
     engine, guard, book
         The parts, ready after `open`.
+    prepared
+        The assessment that was prepared last. Its record says the same, and is what counts.
     """
 
-    __slots__ = ("book", "engine", "guard")
+    __slots__ = ("book", "engine", "guard", "prepared")
 
     def __init__(self, report: Callable[[Exception], None] = _take_note) -> None:
         self.engine = FraudEngine(report)
         self.guard = FraudGuard()
         self.book = StoreBook()
+        self.prepared: Prepared | None = None
 
     def open(
         self, transaction: Transaction, catalogue: CompiledCatalogue | None, now_ns: int

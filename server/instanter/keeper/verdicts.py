@@ -60,10 +60,24 @@ def pack_verdict(assessment: Assessment) -> bytes:
     return packed
 
 
-def unpack_verdict(
-    packed: bytes, *, case: int, was_known: bool = False, paused: tuple[str, ...] = ()
-) -> Verdict:
-    """Return what `pack_verdict` was given, with what was not known then."""
+def make_verdict(assessment: Assessment) -> Verdict:
+    """Return the verdict of an assessment, without what its record brings about."""
+    return Verdict(
+        assessment.disposition,
+        assessment.source,
+        assessment.risk,
+        assessment.probability,
+        assessment.reasons,
+        assessment.fired,
+        assessment.shadowed,
+        assessment.stand_in_causes,
+        assessment.hotlists,
+        assessment.catalogue_revision,
+    )
+
+
+def unpack_verdict(packed: bytes) -> Verdict:
+    """Return what `make_verdict` made of what `pack_verdict` was given."""
     (
         disposition,
         source,
@@ -87,7 +101,4 @@ def unpack_verdict(
         tuple(map(StandInCause, causes)),
         tuple(map(ListKind, hotlists)),
         revision,
-        case,
-        was_known,
-        paused,
     )

@@ -1,18 +1,27 @@
 """What is kept of cards, customers, terminals, merchants and devices: four sections each.
 
 What the bytes of a section mean is known above; here they are stored together, because one
-transaction reads and writes them together. 1 KiB costs 3 µs to read and 4 µs to write.
+transaction reads and writes them together.
+
+A value is sealed as `store/records` says. It is done here once more, in one step with the sizes of
+the sections: four of them are read and written for each card transaction.
 """
 
 import struct
 from typing import Final, NamedTuple
 
+import google_crc32c
+
 from instanter.errors import DamagedError
 from instanter.store.databases import FRAUD_STATES
-from instanter.store.records import seal, unseal
+from instanter.store.records import RESIDUE
 from instanter.store.transaction import Transaction
 
-_SIZES: Final = struct.Struct("<4I")
+_SIZES: Final = struct.Struct("<5I")
+"""Size of the sealed value, sizes of the sections; these are multiples of 8."""
+
+_SIZES_SIZE_BYTES: Final = 16
+_CRC_SIZE_BYTES: Final = 4
 _PADDING: Final = tuple(b"\0" * (-size % 8) for size in range(8))
 
 
@@ -56,30 +65,36 @@ def find_sections(transaction: Transaction, key: bytes) -> Sections | None:
     found = transaction.get(FRAUD_STATES, key)
     if found is None:
         return None
-    value = unseal(key, found)
-    start = _SIZES.size
-    if len(value) < start:
-        raise DamagedError(f"the state under key {key.hex()} has no sections")
-    velocities, baseline, place, snoozes = _SIZES.unpack_from(value)
-    if start + velocities + baseline + place + snoozes != len(value):
-        raise DamagedError(f"the state under key {key.hex()} has other sizes than it says")
-    to_baseline = start + velocities
-    to_place = to_baseline + baseline
-    to_snoozes = to_place + place
-    return Sections(
-        value[start:to_baseline],
-        value[to_baseline:to_place],
-        value[to_place:to_snoozes],
-        value[to_snoozes:],
+    joined = b"".join((key, found))
+    start = len(key)
+    if len(found) >= _SIZES.size + _CRC_SIZE_BYTES and google_crc32c.value(joined) == RESIDUE:
+        _, velocities, baseline, place, snoozes = _SIZES.unpack_from(joined, start)
+        start += _SIZES.size
+        to_baseline = start + velocities
+        to_place = to_baseline + baseline
+        to_snoozes = to_place + place
+        end = to_snoozes + snoozes
+        if end + _CRC_SIZE_BYTES == len(joined):
+            return Sections(
+                joined[start:to_baseline],
+                joined[to_baseline:to_place],
+                joined[to_place:to_snoozes],
+                joined[to_snoozes:end],
+            )
+    raise DamagedError(
+        f"the state under key {key.hex()} is damaged in the store", metadata={"key": key.hex()}
     )
 
 
 def put_sections(transaction: Transaction, key: bytes, sections: tuple[bytes, ...]) -> None:
     """Write an entity's sections in the order of `Sections`; without any there is no record."""
     velocities, baseline, place, snoozes = sections
-    sizes = _SIZES.pack(len(velocities), len(baseline), len(place), len(snoozes))
-    value = b"".join((sizes, velocities, baseline, place, snoozes))
-    if len(value) == _SIZES.size:
+    parts = (len(velocities), len(baseline), len(place), len(snoozes))
+    size = _SIZES_SIZE_BYTES + sum(parts)
+    assert size % 8 == 0, "sections are whole words"
+    if size == _SIZES_SIZE_BYTES:
         transaction.delete(FRAUD_STATES, key)
-    else:
-        transaction.put(FRAUD_STATES, key, seal(key, value))
+        return
+    body = b"".join((_SIZES.pack(size, *parts), velocities, baseline, place, snoozes))
+    checksum = google_crc32c.extend(google_crc32c.value(key), body)
+    transaction.put(FRAUD_STATES, key, body + checksum.to_bytes(_CRC_SIZE_BYTES, "little"))

@@ -22,6 +22,7 @@ from instanter.store.transaction import Transaction
 _PREFIX: Final = struct.Struct(">II")
 _HEAD: Final = struct.Struct("<IIIIQQQq")
 _TIMES: Final = struct.Struct("<qq")
+_NOTHING: Final = memoryview(b"")
 _HEADS_KEYS: Final = (_PREFIX.pack(0, 0), _PREFIX.pack(0xFFFF_FFFF, 0))
 """The two places of the heads, at both ends of the database."""
 
@@ -109,33 +110,30 @@ def load_heads(transaction: Transaction) -> Heads:
     DamagedError
         Both copies are damaged.
     """
-    found = find_heads_bytes(transaction)
-    return NO_HEADS if found is None else read_heads(found)
-
-
-def find_heads_bytes(transaction: Transaction) -> bytes | None:
-    """Return the heads packed, for `read_heads`; None when no list was ever touched.
-
-    Raises
-    ------
-    DamagedError
-        Both copies are damaged.
-    """
     damage: DamagedError | None = None
     for key in _HEADS_KEYS:
         found = transaction.get(HOTLISTS, key)
         if found is not None:
             try:
-                return unseal(key, found)
+                return _read_heads(unseal(key, found))
             except DamagedError as error:
                 damage = error
     if damage is not None:
         raise damage
-    return None
+    return NO_HEADS
 
 
-def read_heads(packed: bytes) -> Heads:
-    """Return what `find_heads_bytes` has found."""
+def view_heads(transaction: Transaction) -> memoryview:
+    """Return a view of the first of the heads' two places, unchecked; empty when there is none.
+
+    While these bytes are the same, so is what `load_heads` returns. It is not to be used after the
+    next change made through the transaction.
+    """
+    found = transaction.get(HOTLISTS, _HEADS_KEYS[0])
+    return _NOTHING if found is None else found
+
+
+def _read_heads(packed: bytes) -> Heads:
     heads = {}
     size = 4 + _HEAD.size
     for at in range(0, len(packed), size):
