@@ -1,5 +1,6 @@
 """The kernels of derived attributes against their slow twins."""
 
+import math
 import struct
 
 import numpy as np
@@ -244,3 +245,24 @@ def test_distinct_values_are_estimated_within_the_error_that_is_told():
 def test_powers_of_two_are_right(module):
     for x in np.linspace(0, 1, 4_001):
         assert module.raise_two(float(x)) == pytest.approx(2.0**x, rel=4e-16, abs=0)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1.5, -1e300, math.inf, -math.inf, math.nan])
+def test_write_number_is_that_of_its_twin(value):
+    found, twin = np.full(3, 7, np.uint32), np.full(3, 7, np.uint32)
+    derived.write_number(found, 1, value)
+    read_oracle.write_number(twin, 1, value)
+    assert (found == twin).all()
+
+
+@pytest.mark.parametrize("index", range(len(ALL)))
+def test_evaluate_block_is_that_of_its_twin(index):
+    row = ALL[index : index + 1]
+    kind = int(row[0, derived_state.PLAN_KIND])
+    events = [(NOW_MS + 700 * n, kind, (_number(1.5 * n - 2.0), n)) for n in range(5)]
+    state = _frozen(_apply(derived_state, (), events, row), np.int64)
+    for now_ms in (NOW_MS, NOW_MS + 10_000, NOW_MS + 100 * DAY_MS):
+        found, twin = np.full(len(ALL), 7, np.uint32), np.full(len(ALL), 7, np.uint32)
+        derived.evaluate_block(state, 2, len(state), row[0], now_ms, found)
+        read_oracle.evaluate_block(state, 2, len(state), row[0], now_ms, twin)
+        np.testing.assert_allclose(found.view(np.float32), twin.view(np.float32), rtol=1e-6)

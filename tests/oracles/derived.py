@@ -33,6 +33,15 @@ def evaluate_derived(count, now_s, states, state_start, plan, ratios, slots):
             slots[i, slot] = _divide(int(slots[i, above]), int(slots[i, below]))
 
 
+def evaluate_block(words, start, end, row, now_ms, slots):
+    entries = [int(word) for word in words[start:end]]
+    slots[row[12]] = _evaluate(int(words[start - 1]), entries, [int(n) for n in row], now_ms)
+
+
+def write_number(slots, slot, value):
+    slots[slot] = pattern_of(None if math.isnan(value) else value + 0.0)
+
+
 def pattern_of(number):
     """Return the 32-bit pattern of a number; all bits set for None."""
     if number is None:

@@ -269,4 +269,8 @@ def evaluate_derived(count, now_s, states, state_start, plan, ratios, slots):
         divide_slots(ratios, slots[i])
 
 
-KERNELS = (Kernel("evaluate_derived", evaluate_derived, ("slots",)),)
+KERNELS = (
+    Kernel("write_number", write_number, ("slots",)),
+    Kernel("evaluate_block", evaluate_block, ("slots",)),
+    Kernel("evaluate_derived", evaluate_derived, ("slots",)),
+)
