@@ -27,6 +27,7 @@ from instanter.keeper.publishing import CataloguePublisher
 from instanter.keeper.tools_door import ToolsDoor
 from instanter.limits import DRAIN_NS_MAX
 from instanter.metrics import Metrics, MetricsDoor
+from instanter.rpc.backtests import BacktestDesk
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
 from instanter.rpc.decision_reports import DecisionReports
@@ -175,6 +176,15 @@ class Node:
                 clock=self._clock,
                 metrics=self.metrics,
                 log=self._log,
+                further=(
+                    BacktestDesk(
+                        self.state,
+                        self.state.folder,
+                        compiler=self._compiler,
+                        published=self._published,
+                        clock=self._clock,
+                    ).describe(),
+                ),
             ),
             HotlistService(self.state, submit=self.keeper.submit, clock=self._clock).describe(),
             DecisionService(

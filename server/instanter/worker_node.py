@@ -19,6 +19,7 @@ from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
 from instanter.limits import DRAIN_NS_MAX
 from instanter.metrics import Metrics
+from instanter.rpc.backtests import BacktestDesk
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
 from instanter.rpc.decision_reports import DecisionReports
@@ -115,6 +116,15 @@ class WorkerNode:
             clock=self._clock,
             metrics=self.metrics,
             log=self._log,
+            further=(
+                BacktestDesk(
+                    self._state,
+                    self._state.folder,
+                    compiler=ProcessCompiler(),
+                    published=self._published,
+                    clock=self._clock,
+                ).describe(),
+            ),
         )
         # Whoever publishes through this worker finds the next decision of it made by that.
         after = {"ApplyCatalogue": self._deciders.refresh}

@@ -23,6 +23,7 @@ from instanter.keeper.opening import KeptStore
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
 from instanter.metrics import Metrics
+from instanter.rpc.backtests import BacktestDesk
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
 from instanter.rpc.decision_reports import DecisionReports
@@ -221,6 +222,15 @@ class Shop:
             clock=self.clock,
             metrics=self.metrics,
             log=make_events_log(self.log, as_json=True),
+            further=(
+                BacktestDesk(
+                    state,
+                    state.folder,
+                    compiler=LocalCompiler(),
+                    published=self.published,
+                    clock=self.clock,
+                ).describe(),
+            ),
         )
         hotlists = HotlistService(state, submit=self.keeper.submit, clock=self.clock)
         described = (customers, catalogue, events, hotlists)

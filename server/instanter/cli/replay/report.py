@@ -48,6 +48,8 @@ class ReplayReport:
     ----------
     transaction_count, label_count, duplicate_count
         Transactions sent, outcomes sent, and transactions that had been assessed before.
+    refused_count, refusal
+        Transactions that the server refused, which are not judged, and why the first was.
     took_s, rate_per_s
         How long it took, and transactions a second.
     dispositions, sources
@@ -65,6 +67,8 @@ class ReplayReport:
     transaction_count: int
     label_count: int
     duplicate_count: int
+    refused_count: int
+    refusal: str
     took_s: float
     rate_per_s: float
     dispositions: dict[str, int]
@@ -81,7 +85,7 @@ def make_report(recorded: RecordedTransactions, verdicts: ReplayedVerdicts) -> R
     """Return what a replay found."""
     count = len(recorded)
     frauds = recorded.frauds if recorded.frauds is not None else np.zeros(count, np.bool_)
-    scored = recorded.find_scored()
+    scored = recorded.find_scored() & ~verdicts.refused
     stopped = verdicts.dispositions > Disposition.APPROVE
     days = recorded.times_us // _DAY_US
     rankings: tuple[RankingFigures, ...] = ()
@@ -107,6 +111,8 @@ def make_report(recorded: RecordedTransactions, verdicts: ReplayedVerdicts) -> R
         transaction_count=count,
         label_count=verdicts.label_count,
         duplicate_count=verdicts.duplicate_count,
+        refused_count=int(verdicts.refused.sum()),
+        refusal=verdicts.refusal,
         took_s=took_s,
         rate_per_s=count / took_s if took_s else 0.0,
         dispositions={
@@ -162,6 +168,8 @@ def show_report(report: ReplayReport) -> None:
         console.print(
             f"{report.duplicate_count:,} had been assessed before: replay into a new store"
         )
+    if report.refused_count:
+        console.print(f"{report.refused_count:,} were refused; the first: {report.refusal}")
     for title, counts in (("verdicts", report.dispositions), ("by", report.sources)):
         told = ", ".join(f"{name.lower()} {count:,}" for name, count in counts.items() if count)
         console.print(f"  {title}: {told}")

@@ -21,6 +21,12 @@ from instanter.client import (
 from instanter.clock import Clock
 
 _DAY_US: Final = 86_400 * 1_000_000
+_REFUSED_RATE_MAX: Final = 0.01
+"""Share of transactions that may be refused, of amount 0 for example; more is a wrong mapping."""
+
+_REFUSED_MIN: Final = 20
+"""So many may always be refused."""
+
 _OUTCOMES: Final = 1_000
 """Outcomes of one call: what the server takes."""
 
@@ -35,6 +41,10 @@ class ReplayedVerdicts:
         float64[N].
     dispositions, sources
         int8[N]: the contract's numbers.
+    refused
+        bool[N]: those that the server refused.
+    refusal
+        Why it refused the first of these; empty for none.
     label_count
         Outcomes that were sent.
     duplicate_count
@@ -47,6 +57,8 @@ class ReplayedVerdicts:
     probabilities: NDArray[np.float64]
     dispositions: NDArray[np.int8]
     sources: NDArray[np.int8]
+    refused: NDArray[np.bool_]
+    refusal: str
     label_count: int
     duplicate_count: int
     took_ns: int
@@ -89,6 +101,9 @@ class Replay:
         self._probabilities = np.zeros(count)
         self._dispositions = np.zeros(count, np.int8)
         self._sources = np.zeros(count, np.int8)
+        self._refused = np.zeros(count, np.bool_)
+        self._refused_count = 0
+        self._refusal = ""
         self._done_count = 0
         self._duplicate_count = 0
         self._label_count = 0
@@ -101,7 +116,7 @@ class Replay:
         Raises
         ------
         CommandError
-            The server refuses a transaction; the row is named.
+            The server refuses more than a few transactions; the first is named.
         ClientError
             It cannot be reached.
         """
@@ -125,6 +140,8 @@ class Replay:
             self._probabilities,
             self._dispositions,
             self._sources,
+            self._refused,
+            self._refusal,
             self._label_count,
             self._duplicate_count,
             self._clock.monotonic_ns() - start_ns,
@@ -139,11 +156,8 @@ class Replay:
         try:
             found = await client.fraud.assess(self._recorded.make(row))
         except (InvalidRequestError, ValueError, TypeError) as error:
-            message = error.message if isinstance(error, ClientError) else str(error)
-            raise CommandError(
-                f"transaction {row + 1} of the file by time: {message}",
-                hint="mend the mapping file, and replay into a new store",
-            ) from error
+            self._note_refusal(row, error)
+            return
         self._risks[row] = found.risk
         self._probabilities[row] = found.fraud_probability
         self._dispositions[row] = found.disposition
@@ -151,6 +165,22 @@ class Replay:
         self._duplicate_count += found.is_duplicate
         self._done_count += 1
         self._tell(self._done_count, len(self._recorded))
+
+    def _note_refusal(self, row: int, error: Exception) -> None:
+        """Count a transaction that was refused; too many are an error."""
+        told = error.message if isinstance(error, ClientError) else str(error)
+        message = f"transaction {row + 1} of the file by time: {told}"
+        self._refusal = self._refusal or message
+        self._refused[row] = True
+        self._refused_count += 1
+        self._done_count += 1
+        allowed = max(_REFUSED_MIN, _REFUSED_RATE_MAX * self._done_count)
+        if self._refused_count > allowed:
+            raise CommandError(
+                f"{self._refused_count:,} of {self._done_count:,} transactions were refused; the "
+                f"first: {self._refusal}",
+                hint="mend the mapping file, and replay into a new store",
+            ) from error
 
     async def _send_labels(self, client: AsyncClient, now_us: int) -> None:
         """Send the labels that are known at a time of the file."""
@@ -169,7 +199,9 @@ class Replay:
                     else TransactionOutcomeKind.GENUINE,
                 )
                 for row in rows
+                if not self._refused[row]
             ]
-            await client.fraud.record_outcomes(outcomes)
+            if outcomes:
+                await client.fraud.record_outcomes(outcomes)
             self._unlabelled = rows.stop
             self._label_count += len(outcomes)

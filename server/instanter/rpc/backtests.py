@@ -1,0 +1,260 @@
+"""`FraudService.BacktestFraudRules`: compile the given rules, run the back-test apart, tell."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.clock import Clock
+from instanter.errors import (
+    CatalogueMissingError,
+    ExhaustedError,
+    InvalidFieldError,
+)
+from instanter.fraud.simulation import RuleSetFigures, SimulationResult
+from instanter.keeper.backtest_process import run_backtest_apart
+from instanter.keeper.compiler import CatalogueCompiler
+from instanter.keeper.published import PublishedCatalogue
+from instanter.limits import CATALOGUE_FILE_SIZE_BYTES_MAX
+from instanter.rpc.card_numbers import SIZE_MAX, SIZE_MIN, CardNumberRefusedError, holds_card_number
+from instanter.rpc.front import CallContext, Sink, StreamedMethod
+from instanter.rpc.timestamps import make_timestamp, read_time_ns
+from instanter.store.transaction import Readable
+from instanter.v1 import fraud_service_pb2 as messages
+
+GIVEN_PATH: Final = "fraud_yaml.yaml"
+"""What the given rules are called in errors."""
+
+_SECTION: Final = "fraud"
+_FOREVER_NS: Final = 2**63 - 1
+_ROOM_S: Final = 60.0
+"""Time that a reader of progress has to take some, so that there is room for the result."""
+
+
+class BacktestDesk:
+    """Answers `BacktestFraudRules`, one call at a time in each process.
+
+    Parameters
+    ----------
+    store
+        The store that is read.
+    folder
+        The data folder.
+    compiler
+        Compiles the given rules.
+    published
+        Knows the catalogue in force.
+    clock
+        Tells when the rules are compiled.
+    """
+
+    def __init__(
+        self,
+        store: Readable,
+        folder: Path,
+        *,
+        compiler: CatalogueCompiler,
+        published: PublishedCatalogue,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._compiler = compiler
+        self._published = published
+        self._clock = clock
+        self._busy = threading.Lock()
+
+    def describe(self) -> StreamedMethod:
+        """Return the method as fronts serve it."""
+        return StreamedMethod(
+            "BacktestFraudRules",
+            messages.BacktestFraudRulesRequest,
+            messages.BacktestFraudRulesResponse,
+            self.backtest,
+        )
+
+    def backtest(
+        self, request: messages.BacktestFraudRulesRequest, context: CallContext, sink: Sink
+    ) -> None:
+        """Begin a back-test; the sink is told how far it is, and what it found.
+
+        Raises
+        ------
+        InvalidFieldError
+            The rules are no YAML with a `fraud` section, or hold a card number, or a time is none.
+        CatalogueMissingError
+            No catalogue has been published.
+        ExhaustedError
+            Another back-test is running; reason BACKTEST_RUNNING.
+        """
+        del context
+        given = _read_given(request.fraud_yaml)
+        start_ns = _read_end(request, "start_time", 0)
+        end_ns = _read_end(request, "end_time", _FOREVER_NS)
+        with self._store.read() as transaction:
+            catalogue = self._published.load(transaction)
+        if catalogue is None:
+            raise CatalogueMissingError
+        if not self._busy.acquire(blocking=False):
+            raise ExhaustedError(
+                "another back-test is running; it takes a processor for minutes, so there is one "
+                "at a time: retry when it has ended",
+                reason="BACKTEST_RUNNING",
+            )
+        threading.Thread(
+            target=self._run,
+            args=(_replace_section(catalogue, given), catalogue, start_ns, end_ns, sink),
+            name="backtest",
+            daemon=True,
+        ).start()
+
+    def _run(
+        self,
+        files: Mapping[str, str],
+        catalogue: CompiledCatalogue,
+        start_ns: int,
+        end_ns: int,
+        sink: Sink,
+    ) -> None:
+        def report(done: int, count: int) -> bool:
+            # Progress that finds no room is of no use later.
+            sink.offer(
+                messages.BacktestFraudRulesResponse(
+                    progress=messages.BacktestProgress(
+                        transaction_count=done, done_rate=done / count if count else 1.0
+                    )
+                )
+            )
+            return not sink.ended
+
+        error: Exception | None = None
+        result = None
+        try:
+            compiled = self._compiler.compile(
+                files,
+                None,
+                revision=catalogue.revision,
+                publish_time_ns=self._clock.now_ns(),
+            )
+            result = run_backtest_apart(
+                self._folder, compiled.body, start_ns=start_ns, end_ns=end_ns, report=report
+            )
+        except Exception as raised:  # noqa: BLE001 - the stream's reader is told, or it is a bug
+            error = raised
+        finally:
+            # Before the reader hears of the end, and asks again.
+            self._busy.release()
+        if error is not None:
+            sink.fail(error)
+        elif result is not None and sink.wait_for_room(_ROOM_S):
+            sink.offer(_translate(result))
+            sink.finish()
+
+
+def _read_given(text: str) -> str:
+    """Return the text with nothing but its `fraud` section, each line where it was.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is no such YAML, or holds a card number.
+    """
+    if len(text.encode()) > CATALOGUE_FILE_SIZE_BYTES_MAX:
+        raise InvalidFieldError(
+            "fraud_yaml",
+            f"{len(text):,} characters",
+            f"at most {CATALOGUE_FILE_SIZE_BYTES_MAX:,} bytes",
+            reason="CATALOGUE_TOO_LARGE",
+        )
+    # Lists of numbers are no card number: only digits that stand together are looked at.
+    if any(holds_card_number(word) for word in _list_long_numbers(text)):
+        raise CardNumberRefusedError("fraud_yaml", "a card number")
+    lines = _find_section(text, "fraud_yaml")
+    if lines is None:
+        raise InvalidFieldError(
+            "fraud_yaml",
+            f"{len(text):,} characters",
+            "YAML with a section `fraud:`, as in a catalogue",
+            reason="FRAUD_NOT_DECLARED",
+        )
+    kept = text.splitlines(keepends=True)
+    return "".join(line if number in lines else "\n" for number, line in enumerate(kept))
+
+
+def _list_long_numbers(text: str) -> list[str]:
+    digits = "".join(character if character.isdigit() else " " for character in text)
+    return [word for word in digits.split() if SIZE_MIN <= len(word) <= 2 * SIZE_MAX]
+
+
+def _replace_section(catalogue: CompiledCatalogue, given: str) -> dict[str, str]:
+    """Return the files in force with the given section in the place of theirs."""
+    files = {}
+    for path, text in catalogue.files.items():
+        lines = _find_section(text, path)
+        files[path] = text
+        if lines is not None:
+            kept = text.splitlines(keepends=True)
+            files[path] = "".join(
+                "\n" if number in lines else line for number, line in enumerate(kept)
+            )
+    return {**files, GIVEN_PATH: given}
+
+
+def _find_section(text: str, name: str) -> range | None:
+    """Return which lines the `fraud` section of a text takes; None when it has none.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is no YAML.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        raise InvalidFieldError(
+            name, " ".join(str(error).split()), "YAML", reason="CATALOGUE_INVALID"
+        ) from None
+    if not isinstance(root, yaml.MappingNode):
+        return None
+    keys = [key for key, _ in root.value]
+    for at, key in enumerate(keys):
+        if key.value == _SECTION:
+            after = keys[at + 1].start_mark.line if at + 1 < len(keys) else text.count("\n") + 1
+            return range(key.start_mark.line, after)
+    return None
+
+
+def _read_end(request: messages.BacktestFraudRulesRequest, field: str, default_ns: int) -> int:
+    if not request.HasField(field):  # type: ignore[arg-type] # one of the two
+        return default_ns
+    return read_time_ns(
+        getattr(request, field),
+        field,
+        expected="a time since 1970",
+        reason="BACKTEST_TIME_INVALID",
+        seconds_max=(1 << 33) - 1,
+    )
+
+
+def _translate(result: SimulationResult) -> messages.BacktestFraudRulesResponse:
+    message = messages.BacktestResult(
+        live=_translate_figures(result.live),
+        given=_translate_figures(result.given),
+        rules=[messages.BacktestRule(**asdict(rule)) for rule in result.rules],
+        newly_stopped_count=result.newly_stopped_count,
+        newly_caught_count=result.newly_caught_count,
+        released_count=result.released_count,
+        newly_missed_count=result.newly_missed_count,
+    )
+    if result.start_ns:
+        message.start_time.CopyFrom(make_timestamp(result.start_ns))
+        message.end_time.CopyFrom(make_timestamp(result.end_ns))
+    return messages.BacktestFraudRulesResponse(result=message)
+
+
+def _translate_figures(figures: RuleSetFigures) -> messages.BacktestFigures:
+    return messages.BacktestFigures(**asdict(figures))
