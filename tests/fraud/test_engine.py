@@ -211,6 +211,29 @@ def test_a_clock_that_jumped_is_no_way_around_a_limit():
     assert early.counted.time_ns == NOW_NS, "what is ahead counts as of now"
 
 
+def test_a_clock_that_is_behind_is_no_way_around_a_limit():
+    desk = Desk(LIMITED)
+    times = [NOW_NS, *(NOW_NS - n * HOUR_NS for n in (20, 3, 20, 1, 23))]
+    found = [
+        desk.take(n, time_ns=time_ns, now_ns=NOW_NS).disposition for n, time_ns in enumerate(times)
+    ]
+    assert found == [APPROVE] * 3 + [DECLINE] * 3
+
+
+def test_what_arrives_late_is_measured_at_its_own_time():
+    desk = Desk(
+        "  velocities:\n    bad: {per: card, function: frauds, window: 1h}\n"
+        "  rules:\n    far: {when: travel.impossible, disposition: decline, reason: FAR}\n"
+    )
+    desk.take(1)
+    late = desk.take(2, time_ns=NOW_NS - 4 * HOUR_NS, now_ns=NOW_NS, latitude=40.0)
+    assert late.disposition == APPROVE, "four hours are enough for 1,100 km"
+    desk.engine.label(late.counted, desk.book, fraud=True)
+    assert desk.see(desk.assess(3))["velocity.bad"] == 0
+    then = desk.assess(4, time_ns=NOW_NS - 4 * HOUR_NS, now_ns=NOW_NS)
+    assert desk.see(then)["travel.hours"] == 4
+
+
 def test_a_short_deadline_approves_small_amounts_only():
     desk = Desk("  stand_in: {deadline_short: {approve_up_to_minor: 2000, else: decline}}\n")
     small = desk.take(amount_minor=2_000, deadline_short=True)

@@ -20,7 +20,7 @@ def evaluate_velocities(time_ms, words, at, stop, first, last, plan, scale, figu
 
 
 def evaluate_figures(
-    time_ms, words, cut, known, plan, plan_cut, scale, amount, mcc, half_life_ms,
+    time_ms, velocity_ms, words, cut, known, plan, plan_cut, scale, amount, mcc, half_life_ms,
     latitude, longitude, distance_km_min, speed_kmh_max, travel_slot, fraud_count_slot, figures,
 ):  # fmt: skip
     sections = _split(words, cut)
@@ -28,7 +28,7 @@ def evaluate_figures(
         first, last = plan_cut[e], plan_cut[e + 1]
         if known[e]:
             own = sections[e]
-            evaluate_velocities(time_ms, own, 0, len(own), first, last, plan, scale, figures)
+            evaluate_velocities(velocity_ms, own, 0, len(own), first, last, plan, scale, figures)
         else:
             figures[plan[first:last, 12]] = MISSING_CODE
     at = travel_slot

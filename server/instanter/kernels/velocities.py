@@ -90,12 +90,13 @@ def evaluate_velocities(time_ms, words, at, stop, first, last, plan, scale, figu
 
 @kernel(
     void(
-        int64, READ_I64, READ_I64, READ_U8, _READ_I64_2D, READ_I64, READ_F64,
+        int64, int64, READ_I64, READ_I64, READ_U8, _READ_I64_2D, READ_I64, READ_F64,
         float64, int64, int64, float64, float64, float64, float64, int64, int64, WRITE_U32,
     )
 )  # fmt: skip
 def evaluate_figures(
     time_ms,
+    velocity_ms,
     words,
     cut,
     known,
@@ -117,8 +118,8 @@ def evaluate_figures(
 
     Parameters
     ----------
-    time_ms
-        The transaction's time, milliseconds since 1970.
+    time_ms, velocity_ms
+        The transaction's time, and the moment at which windows end, milliseconds since 1970.
     words, cut
         int64[n], int64[9], read-only: section s is `words[cut[s]:cut[s + 1]]`, empty for none.
     known
@@ -144,7 +145,7 @@ def evaluate_figures(
         first, last = plan_cut[e], plan_cut[e + 1]
         if known[e]:
             evaluate_velocities(
-                time_ms, words, cut[e], cut[e + 1], first, last, plan, scale, figures
+                velocity_ms, words, cut[e], cut[e + 1], first, last, plan, scale, figures
             )
         else:
             for d in range(first, last):
