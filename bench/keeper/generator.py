@@ -68,20 +68,23 @@ async def send_batches(target: str, bodies: list[list[bytes]]) -> list[float]:
     return times
 
 
-def send_paced(target: str, bodies: list[bytes], rate_per_s: float) -> list[float]:
+def send_paced(
+    target: str, bodies: list[bytes], rate_per_s: float, method: str = METHOD
+) -> list[float]:
     """Send bodies at a steady rate whatever the answers do; return seconds of each call.
 
     On one connection, in frames made beforehand: grpcio takes about 400 µs of a core for a call,
     more than the server, and its times would be those of the client.
     """
     host, _, port = target.rpartition(":")
-    frames = [_encode_call(2 * at + 1, body) for at, body in enumerate(bodies)]
+    block = encode_headers(method)
+    frames = [encode_call(2 * at + 1, block, body) for at, body in enumerate(bodies)]
     times = [0.0] * len(bodies)
     dues: list[float] = []
-    answers = _Answers()
+    answers = Answers()
     with socket.create_connection((host, int(port))) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(_PREFACE)
+        connection.sendall(PREFACE)
         connection.setblocking(False)
         begun = time.perf_counter() + 0.01
         answered_count = 0
@@ -111,7 +114,7 @@ def send_paced(target: str, bodies: list[bytes], rate_per_s: float) -> list[floa
     return times
 
 
-class _Answers:
+class Answers:
     """Reads the frames of a connection: which streams have ended, and how."""
 
     def __init__(self) -> None:
@@ -172,26 +175,29 @@ def _encode_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return b"".join((size, bytes((kind, flags)), stream.to_bytes(4, "big"), payload))
 
 
-def _encode_call(stream: int, body: bytes) -> bytes:
+def encode_call(stream: int, header_block: bytes, body: bytes) -> bytes:
     """Return the frames of one call; its headers leave the compression's table alone."""
-    headers = _encode_frame(_HEADERS, _END_HEADERS, stream, _HEADER_BLOCK)
+    headers = _encode_frame(_HEADERS, _END_HEADERS, stream, header_block)
     return headers + _encode_frame(_DATA, _END_STREAM, stream, frame_message(body))
 
 
-_HEADER_BLOCK = hpack.Encoder().encode(
-    [
-        hpack.NeverIndexedHeaderTuple(name, value)
-        for name, value in (
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":path", METHOD),
-            (":authority", "localhost"),
-            ("content-type", "application/grpc"),
-            ("te", "trailers"),
-        )
-    ]
-)
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _encode_frame(_SETTINGS, 0, 0, b"")
+def encode_headers(method: str) -> bytes:
+    """Return the headers of a call, which leave the compression's table alone."""
+    headers = (
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", method),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    )
+    block: bytes = hpack.Encoder().encode(
+        [hpack.NeverIndexedHeaderTuple(name, value) for name, value in headers]
+    )
+    return block
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _encode_frame(_SETTINGS, 0, 0, b"")
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,28 @@ class Sent:
 
 
 class Generator:
-    """A generator of events in a process of its own: made, then let go."""
+    """A generator of requests in a process of its own: made, then let go.
 
-    def __init__(self, port: int, *, customers: int, seed: int, **given: float) -> None:
-        command = [sys.executable, "-m", "bench.keeper.generator", f"127.0.0.1:{port}"]
-        options = {"customers": customers, "seed": seed, **given}
-        command += [f"--{name}={value}" for name, value in options.items()]
+    Parameters
+    ----------
+    port
+        Of the server on this machine.
+    module, flags
+        What is run, with which flags.
+    given
+        Its options with values.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        module: str = "bench.keeper.generator",
+        flags: Sequence[str] = (),
+        **given: float,
+    ) -> None:
+        command = [sys.executable, "-m", module, f"127.0.0.1:{port}", *flags]
+        command += [f"--{name}={value}" for name, value in given.items()]
         self._process = subprocess.Popen(
             pin(command, GENERATOR_CORE),
             stdin=subprocess.PIPE,

@@ -38,9 +38,10 @@ class _Places(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Labels(msgspec.Struct, forbid_unknown_fields=True):
-    """When labels become known."""
+    """When labels become known, and how often they are sent."""
 
     delay: str = "7d"
+    every: str = "1d"
 
 
 class _Given(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,6 +89,8 @@ class ReplayMapping:
         The terminals' places; None when the file has them, or the catalogue.
     label_delay_s
         Time after a transaction at which its label becomes known.
+    label_every_s
+        Labels that are known by then are sent at each multiple of this time, in UTC.
     shift_weeks
         Weeks to move all times by; None to move the last transaction to now.
     score_from, score_to
@@ -101,6 +104,7 @@ class ReplayMapping:
     present_values: frozenset[str]
     places: Places | None
     label_delay_s: int
+    label_every_s: int
     shift_weeks: int | None
     score_from: str
     score_to: str
@@ -142,7 +146,8 @@ def load_mapping(path: Path) -> ReplayMapping:
         places=None
         if places is None
         else Places(path.parent / places.file, places.terminal, places.latitude, places.longitude),
-        label_delay_s=_read_delay(path, given.labels.delay),
+        label_delay_s=_read_duration(path, "delay", given.labels.delay),
+        label_every_s=max(_read_duration(path, "every", given.labels.every), 1),
         shift_weeks=shift if isinstance(shift, int) else None,
         score_from=given.score_from,
         score_to=given.score_to,
@@ -175,8 +180,8 @@ def _check_required(path: Path, given: _Given) -> None:
         )
 
 
-def _read_delay(path: Path, text: str) -> int:
+def _read_duration(path: Path, name: str, text: str) -> int:
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise CommandError(f"{path}: labels.delay: '{text}'; expected a duration, 7d for example")
+        raise CommandError(f"{path}: labels.{name}: '{text}'; expected a duration, 7d for example")
     return int(found[1]) * _UNIT_S[found[2]]

@@ -20,7 +20,6 @@ from instanter.client import (
 )
 from instanter.clock import Clock
 
-_DAY_US: Final = 86_400 * 1_000_000
 _REFUSED_RATE_MAX: Final = 0.01
 """Share of transactions that may be refused, of amount 0 for example; more is a wrong mapping."""
 
@@ -69,8 +68,8 @@ class Replay:
 
     Transactions go out as fast as `in_flight` of them may be on their way, in the order of their
     times, on one connection, so that the server takes them in that order. Labels are sent at the
-    beginning of each day of the file, those of the transactions that are old enough by then; until
-    they are recorded nothing else is sent.
+    beginning of each day of the file, or as often as the mapping says, those of the transactions
+    that are old enough by then; until they are recorded nothing else is sent.
 
     Parameters
     ----------
@@ -121,14 +120,15 @@ class Replay:
             It cannot be reached.
         """
         start_ns = self._clock.monotonic_ns()
-        days = (self._recorded.times_us // _DAY_US).tolist()
-        day = days[0]
+        step_us = self._recorded.mapping.label_every_s * 1_000_000
+        steps = (self._recorded.times_us // step_us).tolist()
+        step = steps[0]
         try:
-            for row, its_day in enumerate(days):
-                if its_day != day:
-                    day = its_day
+            for row, its_step in enumerate(steps):
+                if its_step != step:
+                    step = its_step
                     await self._finish(0)
-                    await self._send_labels(client, day * _DAY_US)
+                    await self._send_labels(client, step * step_us)
                 await self._finish(self._in_flight - 1)
                 self._tasks.append(asyncio.create_task(self._assess(client, row)))
             await self._finish(0)
