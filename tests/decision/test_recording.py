@@ -12,6 +12,7 @@ from instanter.decision.recording import (
     ARM_HOLDOUT,
     decode_turn,
     hash_request,
+    outline_turn,
     parse_decision_id,
 )
 from instanter.decision.tables import make_tables
@@ -124,3 +125,33 @@ def test_a_large_batch_leaves_one_record_a_turn_and_refused_questions_none(world
 def test_what_is_no_record_is_refused(body):
     with pytest.raises(DamagedError):
         decode_turn(body)
+
+
+def test_the_outline_of_a_turn_says_what_the_whole_says(world):
+    engine, recorded = world
+    for count in (1, 2, 40, 64):
+        engine.decide([ask(n % 25, "again" if n % 3 == 0 else "") for n in range(count)])
+    assert len(recorded) == 4
+    for body in recorded:
+        turn, outline = decode_turn(body), outline_turn(body)
+        assert (outline.prefix, outline.turn, outline.time_ns) == (
+            turn.prefix,
+            turn.turn,
+            turn.time_ns,
+        )
+        assert outline.request_ids == turn.request_ids
+        assert outline.arms == turn.arms()
+        assert outline.decision_ids == {
+            row: turn.id_of(row) for row, request_id in enumerate(turn.request_ids) if request_id
+        }
+
+
+@pytest.mark.parametrize("place", [0, 8, 13])
+def test_no_outline_is_made_of_what_is_no_turn(world, place):
+    engine, recorded = world
+    engine.decide([ask(1), ask(2)])
+    document = msgpack.unpackb(recorded[0])
+    document[place] = {0: 99, 8: [""], 13: document[13][:-2]}[place]
+    for body in (msgpack.packb(document), recorded[0][:-9], b"", b"\xc1"):
+        with pytest.raises(DamagedError):
+            outline_turn(body)

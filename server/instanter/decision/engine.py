@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import msgpack
 import numpy as np
 
 from instanter.clock import Clock
@@ -66,6 +67,7 @@ class DecisionEngine:
         self._prefix = bytes.fromhex(decision_id_prefix)
         self._turns = itertools.count(1)
         self._record = record
+        self._pack = msgpack.Packer().pack
         self._reservations = Reservations() if reservations is None else reservations
         self._on_damaged = on_damaged
         self._installed: tuple[DecisionTables, TurnRows] | None = None
@@ -184,6 +186,7 @@ class DecisionEngine:
                 turn=number,
                 now_ns=now_ns,
                 generation=generation,
+                pack=self._pack,
             )
             self._record(body)
         return waiting

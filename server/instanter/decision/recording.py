@@ -51,8 +51,11 @@ DECISION_ID_SIZE_BYTES: Final = 16
 _FORMAT = 1
 _ROW_BYTES = tuple(row.to_bytes(2, "big") for row in range(BATCH_TURN_MAX))
 _NO_ROWS = np.zeros((0, columns.LISTED_COUNT))
+_NO_CONTEXT = (b"", b"", b"")
 _TOLD_ARM: int = getattr(columns, "TOLD_ARM", -1)
 _LISTED_CHOICE: int = getattr(columns, "LISTED_CHOICE", -1)
+_OTHERS_TOLD: Final = 4
+"""Place of `told` behind the request ids of a document."""
 
 
 def format_decision_id(prefix: bytes, turn: int, row: int) -> bytes:
@@ -115,6 +118,7 @@ def encode_turn(
     turn: int,
     now_ns: int,
     generation: int,
+    pack: Callable[[object], bytes] = msgpack.packb,
 ) -> bytes:
     """Return the document of a turn.
 
@@ -132,13 +136,14 @@ def encode_turn(
         The moment that was decided at, nanoseconds since 1970.
     generation
         Generation of the live score table, 0 without one.
+    pack
+        Packs a document; a packer that is used again and again saves making its buffer.
     """
     count = len(questions)
     told = arrays.told[:count]
     kept = told[:, TOLD_KEPT].tolist()
-    # What lies beyond the offers that a row lists belongs to somebody else's decision.
-    listed = [arrays.listed[row, :own] for row, own in enumerate(kept) if own]
-    rows = np.concatenate(listed) if listed else _NO_ROWS
+    rows = _gather_listed(arrays.listed, kept)
+    gave_context = any(question.context for question in questions)
     offers = tables.offers
     shown = [offers[place] for place in rows[:, LISTED_OFFER].astype(int).tolist()]
     document = (
@@ -159,18 +164,28 @@ def encode_turn(
         [offer.name for offer in shown],
         [offer.value_minor for offer in shown],
         rows.tobytes(),
-        *_encode_context(arrays.context[:count]),
+        *(_encode_context(arrays.context[:count]) if gave_context else _NO_CONTEXT),
         tables.derived_slots.tobytes(),
         arrays.slots[:count, tables.derived_slots].tobytes() if len(tables.derived_slots) else b"",
     )
-    body: bytes = msgpack.packb(document)
-    return body
+    return pack(document)
+
+
+def _gather_listed(listed: NDArray[np.float64], kept: list[int]) -> NDArray[np.float64]:
+    """Return what each row lists, float64[Σ kept, LISTED_COUNT].
+
+    What lies beyond the offers that a row lists belongs to somebody else's decision.
+    """
+    most = max(kept)
+    if most == min(kept):
+        return listed[: len(kept), :most].reshape(-1, listed.shape[2])
+    return np.concatenate([listed[row, :own] for row, own in enumerate(kept) if own])
 
 
 def _encode_context(context: NDArray[np.uint32]) -> tuple[bytes, bytes, bytes]:
     """Return row, slot (uint16 each) and code (uint32) of the slots that were given."""
     if not context.shape[1]:
-        return b"", b"", b""
+        return _NO_CONTEXT
     row, slot = np.nonzero(context != MISSING_CODE)
     return (
         row.astype(np.uint16).tobytes(),
@@ -359,6 +374,66 @@ class RecordedTurn:
             weighted=bool(row[LISTED_WEIGHTED]),
             choice_propensity=choice,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOutline:
+    """What the state keeps of a turn.
+
+    Attributes
+    ----------
+    prefix, turn, time_ns
+        As in `RecordedTurn`.
+    request_ids, arms
+        Request id, "" for none, and arm of each row.
+    decision_ids
+        Of the rows that have a request id, by row, 16 bytes each.
+    """
+
+    prefix: bytes
+    turn: int
+    time_ns: int
+    request_ids: list[str]
+    arms: list[int]
+    decision_ids: dict[int, bytes]
+
+
+def outline_turn(body: bytes) -> TurnOutline:
+    """Read of the document of a turn only what the state keeps; takes half of `decode_turn`.
+
+    Raises
+    ------
+    DamagedError
+        The bytes are not what `encode_turn` writes.
+    """
+    try:
+        form, prefix, turn, now_ns, _, _, _, customers, request_ids, *others = msgpack.unpackb(body)
+        if form != _FORMAT:
+            raise ValueError(f"format {form}")
+        cells = memoryview(others[_OTHERS_TOLD]).cast("h")
+        width = len(cells) // len(request_ids)
+        rows = len(customers)
+        if len(request_ids) != rows or width * rows != len(cells) or width <= _TOLD_ARM:
+            raise ValueError(f"{len(cells)} cells of {rows} rows")
+        return TurnOutline(
+            prefix,
+            turn,
+            now_ns,
+            request_ids,
+            [
+                ARM_HOLDOUT if cells[at + TOLD_HELD] else cells[at + _TOLD_ARM]
+                for at in range(0, len(cells), width)
+            ],
+            {
+                row: hash_request(customers[row], request_id)
+                for row, request_id in enumerate(request_ids)
+                if request_id
+            },
+        )
+    except (
+        msgpack.UnpackException, ValueError, TypeError, LookupError, ZeroDivisionError,
+    ) as error:  # fmt: skip
+        raise DamagedError(f"a record of decisions cannot be read: {error}") from error
 
 
 def decode_turn(body: bytes) -> RecordedTurn:

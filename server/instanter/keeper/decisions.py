@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 import msgpack
 
-from instanter.decision.recording import RecordedDecision, RecordedTurn, decode_turn
+from instanter.decision.recording import (
+    RecordedDecision,
+    RecordedTurn,
+    decode_turn,
+    outline_turn,
+)
 from instanter.decision.recording import parse_decision_id as parse
 from instanter.errors import DamagedError, NotFoundError
 from instanter.keeper.commands import Answered, ApplyContext
@@ -59,19 +64,19 @@ class RecordDecisions:
             The turn cannot be read.
         """
         del now_ns
-        turn = decode_turn(self.body)
+        turn = outline_turn(self.body)
         if find_turn(transaction, turn.prefix, turn.turn) is not None:
             return Answered(None)
         catalogue = context.published.load(transaction)
         accept_s = catalogue.outcome_rules.accept_s if catalogue is not None else 0
-        self.archive.remember(turn)
+        self.archive.remember(turn.prefix, turn.turn, self.body)
         hour = expiry_hour(turn.time_ns + accept_s * S_NS)
         packed: bytes = msgpack.packb((hour, self.body))
         return packed
 
 
-def read_turn(record: LogRecord) -> tuple[int, RecordedTurn]:
-    """Return the hour of expiry and the turn of a record of decisions.
+def _open_record(record: LogRecord) -> tuple[int, bytes]:
+    """Return the hour of expiry and the document of a turn.
 
     Raises
     ------
@@ -82,13 +87,14 @@ def read_turn(record: LogRecord) -> tuple[int, RecordedTurn]:
         hour, body = msgpack.unpackb(record.body)
     except (msgpack.UnpackException, ValueError, TypeError) as error:
         raise DamagedError(f"record {record.sequence} cannot be read: {error}") from error
-    return hour, decode_turn(body)
+    return hour, body
 
 
 def apply_decisions(transaction: Transaction, record: LogRecord, context: ApplyContext) -> None:
     """Write down where the turn stands, and count its decisions by arm."""
     del context
-    hour, turn = read_turn(record)
+    hour, body = _open_record(record)
+    turn = outline_turn(body)
     # A turn may come when its hour has passed, and hours that are done with are not looked at.
     hour = max(hour, expiry_hour(record.time_ns + 1))
     put_turn(
@@ -100,10 +106,10 @@ def apply_decisions(transaction: Transaction, record: LogRecord, context: ApplyC
         hour=hour,
     )
     counts: Counter[int] = Counter()
-    for row, (arm, request_id) in enumerate(zip(turn.arms(), turn.request_ids, strict=True)):
+    for row, (arm, request_id) in enumerate(zip(turn.arms, turn.request_ids, strict=True)):
         # A retry is the same decision once more: the last one stands, and it counts once.
         if not request_id or put_name(
-            transaction, turn.id_of(row), turn.prefix, turn.turn, row, hour
+            transaction, turn.decision_ids[row], turn.prefix, turn.turn, row, hour
         ):
             counts[arm] += 1
     day = turn.time_ns // DAY_NS
@@ -123,11 +129,14 @@ class DecisionArchive:
 
     def __init__(self, read_at: Callable[[LogPosition], LogRecord]) -> None:
         self._read_at = read_at
-        self._recent: OrderedDict[tuple[bytes, int], RecordedTurn] = OrderedDict()
+        self._recent: OrderedDict[tuple[bytes, int], bytes | RecordedTurn] = OrderedDict()
 
-    def remember(self, turn: RecordedTurn) -> None:
-        """Hold a turn in memory; it need not be in the log's files yet."""
-        self._recent[turn.prefix, turn.turn] = turn
+    def remember(self, prefix: bytes, number: int, body: bytes) -> None:
+        """Hold a turn's document in memory; it need not be in the log's files yet.
+
+        Most are never asked for: it is read when one is.
+        """
+        self._recent[prefix, number] = body
         if len(self._recent) > TURNS_REMEMBERED_MAX:
             self._recent.popitem(last=False)
 
@@ -158,8 +167,10 @@ class DecisionArchive:
             except NotFoundError:
                 # The log keeps records for a time only, whatever the catalogue wishes.
                 return None
-            _, turn = read_turn(record)
-            self.remember(turn)
+            _, turn = _open_record(record)
+            self.remember(prefix, number, turn)
+        if not isinstance(turn, RecordedTurn):
+            turn = self._recent[prefix, number] = decode_turn(turn)
         if row >= turn.rows or turn.id_of(row) != decision_id:
             return None
         return turn.decision(row)
