@@ -38,7 +38,15 @@ _STATES_KEPT: Final = 4_096
 _BIN_SIZE_MIN: Final = 6
 _NOTHING: Final = np.zeros(0, np.uint32)
 
-Entity = tuple[EntityKind, str]
+
+class _Kept:
+    """The state of one entity as it is now, and its key in the store."""
+
+    __slots__ = ("key", "state")
+
+    def __init__(self, key: bytes, state: EntityState) -> None:
+        self.key = key
+        self.state = state
 
 
 class StoreBook:
@@ -53,12 +61,14 @@ class StoreBook:
         "_heads",
         "_heads_known",
         "_heads_stored",
+        "_kept",
+        "_kept_count",
         "_model",
         "_models",
         "_now_ns",
         "_paused",
         "_paused_packed",
-        "_states",
+        "_prefixes",
         "_transaction",
         "_unwritten",
     )
@@ -67,13 +77,15 @@ class StoreBook:
         self._transaction: Transaction | None = None
         self._catalogue: CompiledCatalogue | None = None
         self._now_ns = 0
-        self._states: dict[Entity, EntityState] = {}
-        self._unwritten: dict[Entity, EntityState] = {}
+        self._kept: list[dict[str, _Kept]] = []
+        self._kept_count = 0
+        self._unwritten: dict[bytes, EntityState] = {}
         self._models = ModelStates()
         self._model: tuple[int, bytes] | None = None
         self._heads: Heads = NO_HEADS
         self._heads_stored = b""
         self._heads_known = False
+        self._prefixes = _list_prefixes(NO_HEADS)
         self._paused: frozenset[str] = frozenset()
         self._paused_packed = b""
         self._derived = DerivedReader()
@@ -82,11 +94,11 @@ class StoreBook:
         """Read and write through a transaction of the store, at a time of the server's clock."""
         if transaction is not self._transaction:
             self._transaction = transaction
-            self._states = {}
             self._unwritten = {}
             self._model = None
-        elif len(self._states) > _STATES_KEPT:
-            self._states = {}
+            self._forget()
+        elif self._kept_count > _STATES_KEPT:
+            self._forget()
         assert not self._unwritten, "what was written was flushed"
         self._catalogue = catalogue
         self._now_ns = now_ns
@@ -95,8 +107,8 @@ class StoreBook:
     def flush(self) -> None:
         """Write to the store what was put since `begin`."""
         transaction = self._in_use()
-        for (kind, name), state in self._unwritten.items():
-            put_sections(transaction, entity_key(kind, name), state)
+        for key, state in self._unwritten.items():
+            put_sections(transaction, key, state)
         self._unwritten = {}
         if self._model is not None:
             put_model_state(transaction, *self._model)
@@ -104,17 +116,7 @@ class StoreBook:
 
     def find_state(self, kind: EntityKind, name: str) -> EntityState:
         """Return what is kept of an entity, see `Book`."""
-        entity = (kind, name)
-        known = self._states.get(entity)
-        if known is not None:
-            return known
-        try:
-            sections = find_sections(self._in_use(), entity_key(kind, name))
-            state = EMPTY_STATE if sections is None else EntityState._make(sections)
-        except DamagedError:
-            state = DAMAGED_STATE
-        self._states[entity] = state
-        return state
+        return self._find(kind, name).state
 
     def put_state(self, kind: EntityKind, name: str, state: EntityState) -> None:
         """Keep the state of an entity, see `Book`.
@@ -122,10 +124,9 @@ class StoreBook:
         A damaged one stays as it is: counted anew from nothing it would let pass what a limit
         forbids. The log has everything for the day the store is rebuilt.
         """
-        entity = (kind, name)
-        if self.find_state(kind, name) is DAMAGED_STATE:
-            return
-        self._states[entity] = self._unwritten[entity] = state
+        kept = self._find(kind, name)
+        if kept.state is not DAMAGED_STATE:
+            kept.state = self._unwritten[kept.key] = state
 
     def find_model(self, model_id: int) -> bytes:
         """Return the state of the model, see `Book`."""
@@ -150,15 +151,14 @@ class StoreBook:
             What concerns all lists is damaged, in both of its places.
         """
         del time_ns
-        heads = self._read_heads()
-        head = heads.get(kind, NO_HEAD)
-        # Cards are looked up whatever the count says: no mistake there must let one through.
-        if not head.entry_count and kind != ListKind.CARDS:
+        self._read_heads()
+        prefix = self._prefixes[kind]
+        if not prefix:
             return False
-        if kind != ListKind.BINS:
-            return self._is_listed(listed_key(kind, head.generation, entry))
+        if kind is not ListKind.BINS:
+            return self._is_listed(prefix + key_of(entry))
         return any(
-            self._is_listed(listed_key(kind, head.generation, entry[:size]))
+            self._is_listed(prefix + key_of(entry[:size]))
             for size in range(_BIN_SIZE_MIN, len(entry) + 1)
         )
 
@@ -197,6 +197,26 @@ class StoreBook:
         self._derived.write(catalogue, sections, time_ns, profile.slots)
         return profile.slots
 
+    def _find(self, kind: EntityKind, name: str) -> _Kept:
+        """Return the state of an entity as it is now."""
+        known = self._kept[kind].get(name)
+        if known is not None:
+            return known
+        key = entity_key(kind, name)
+        try:
+            sections = find_sections(self._in_use(), key)
+            state = EMPTY_STATE if sections is None else EntityState(*sections)
+        except DamagedError:
+            state = DAMAGED_STATE
+        kept = self._kept[kind][name] = _Kept(key, state)
+        self._kept_count += 1
+        return kept
+
+    def _forget(self) -> None:
+        """Forget all states that were read."""
+        self._kept = [{} for _ in range(max(EntityKind) + 1)]
+        self._kept_count = 0
+
     def _is_listed(self, key: bytes) -> bool:
         try:
             return is_listed(self._in_use(), key, self._now_ns)
@@ -210,9 +230,23 @@ class StoreBook:
             if stored != self._heads_stored:
                 self._heads = load_heads(self._in_use())
                 self._heads_stored = bytes(stored)
+                self._prefixes = _list_prefixes(self._heads)
             self._heads_known = True
         return self._heads
 
     def _in_use(self) -> Transaction:
         assert self._transaction is not None, "a transaction was begun"
         return self._transaction
+
+
+def _list_prefixes(heads: Heads) -> list[bytes]:
+    """Return by list what the keys of its entries begin with, nothing for a list without any.
+
+    Cards are looked up whatever the count says: no mistake there must let one through.
+    """
+    prefixes = [b""] * (max(ListKind) + 1)
+    for kind in ListKind:
+        head = heads.get(kind, NO_HEAD)
+        if head.entry_count or kind is ListKind.CARDS:
+            prefixes[kind] = listed_key(kind, head.generation, "")
+    return prefixes

@@ -19,10 +19,12 @@ from instanter.store.fraud_rules import (
     find_paused,
     load_figures,
     load_totals,
+    pack_totals,
     put_figures,
     put_paused,
     put_totals,
     read_paused,
+    view_totals,
 )
 from instanter.store.transaction import Transaction
 
@@ -35,12 +37,14 @@ _CARDS_SIZE_BYTES: Final = 32 * _CARD_SIZE_BYTES
 class FraudGuard:
     """Counts what rules do, by the catalogue installed last."""
 
-    __slots__ = ("_catalogue", "_lengths_ns", "_rules")
+    __slots__ = ("_catalogue", "_lengths_ns", "_packed", "_rules", "_totals")
 
     def __init__(self) -> None:
         self._catalogue: CompiledCatalogue | None = None
         self._rules: Mapping[str, FraudRule] = {}
-        self._lengths_ns: tuple[int, ...] = ()
+        self._lengths_ns: list[int] = []
+        self._totals = Totals()
+        self._packed = b""
 
     def install(self, catalogue: CompiledCatalogue) -> None:
         """Use a catalogue from now on, which has a `fraud`; costs nothing when it is in use."""
@@ -51,7 +55,7 @@ class FraudGuard:
         lengths_ns = {rule.guard.period_s * _S_NS for rule in rules if rule.guard.enabled}
         self._catalogue = catalogue
         self._rules = {rule.name: rule for rule in rules}
-        self._lengths_ns = tuple(sorted(lengths_ns))
+        self._lengths_ns = sorted(lengths_ns)
 
     def count(
         self,
@@ -83,8 +87,7 @@ class FraudGuard:
         shadowed
             Rules that would have fired.
         """
-        totals = _count(load_totals(transaction), self._lengths_ns, time_ns)
-        put_totals(transaction, totals)
+        totals = self._count(transaction, time_ns)
         if not fired and not shadowed:
             return ()
         wild = []
@@ -108,6 +111,16 @@ class FraudGuard:
         if wild:
             put_paused(transaction, read_paused(find_paused(transaction)).union(wild))
         return tuple(wild)
+
+    def _count(self, transaction: Transaction, time_ns: int) -> Totals:
+        """Count one more assessment, and return the totals."""
+        # What was packed here last is right, so equal bytes need not be read again.
+        if view_totals(transaction) != self._packed:
+            self._totals = load_totals(transaction)
+        self._totals = count_one(self._totals, self._lengths_ns, time_ns)
+        self._packed = pack_totals(self._totals)
+        put_totals(transaction, self._packed)
+        return self._totals
 
 
 def is_wild(figures: RuleFigures, period: Period, count: int, guard: Guard) -> bool:
@@ -142,20 +155,25 @@ def forgive(figures: RuleFigures) -> RuleFigures:
     return figures._replace(history_stopped_count=history_count, period_stopped_count=0)
 
 
-def _count(totals: Totals, lengths_ns: Sequence[int], time_ns: int) -> Totals:
+def count_one(totals: Totals, lengths_ns: Sequence[int], time_ns: int) -> Totals:
     """Return the totals with one more assessment, and with new periods where some begin.
 
     A transaction that comes late counts in the present period: none begins again.
     """
+    count = totals.assessed_count
+    if [period.length_ns for period in totals.periods] == lengths_ns and all(
+        time_ns // period.length_ns <= period.number for period in totals.periods
+    ):
+        return Totals(count + 1, totals.periods)
     known = {period.length_ns: period for period in totals.periods}
     periods = []
     for length_ns in lengths_ns:
         number = time_ns // length_ns
         period = known.get(length_ns)
         if period is None or number > period.number:
-            period = Period(length_ns, number, totals.assessed_count)
+            period = Period(length_ns, number, count)
         periods.append(period)
-    return Totals(totals.assessed_count + 1, tuple(periods))
+    return Totals(count + 1, tuple(periods))
 
 
 def _find_period(totals: Totals, guard: Guard) -> Period:

@@ -18,6 +18,7 @@ _PAUSED_KEY: Final = b"\0" * 7 + b"\1"
 _FIGURES: Final = struct.Struct("<qqqqqqqq")
 _TOTALS: Final = struct.Struct("<q")
 _PERIOD: Final = struct.Struct("<qqq")
+_NOTHING: Final = memoryview(b"")
 
 
 class RuleFigures(NamedTuple):
@@ -93,6 +94,15 @@ class Totals(NamedTuple):
     periods: tuple[Period, ...] = ()
 
 
+def view_totals(transaction: Transaction) -> memoryview:
+    """Return a view of what counts for all rules, as `pack_totals` packs it; empty for nothing.
+
+    It is not to be used after the next change made through the transaction.
+    """
+    found = transaction.get(FRAUD_RULES, _TOTALS_KEY)
+    return _NOTHING if found is None else found
+
+
 def load_totals(transaction: Transaction) -> Totals:
     """Return what counts for all rules; of a damaged entry it begins anew."""
     found = _find(transaction, _TOTALS_KEY)
@@ -102,12 +112,16 @@ def load_totals(transaction: Transaction) -> Totals:
     return Totals(count, tuple(map(Period._make, _PERIOD.iter_unpack(found[_TOTALS.size :]))))
 
 
-def put_totals(transaction: Transaction, totals: Totals) -> None:
-    """Write what counts for all rules."""
-    value = _TOTALS.pack(totals.assessed_count) + b"".join(
-        _PERIOD.pack(*each) for each in totals.periods
-    )
-    transaction.put(FRAUD_RULES, _TOTALS_KEY, seal(_TOTALS_KEY, value))
+def pack_totals(totals: Totals) -> bytes:
+    """Return what counts for all rules as it is stored."""
+    value = _TOTALS.pack(totals.assessed_count)
+    value += b"".join([_PERIOD.pack(*each) for each in totals.periods])
+    return seal(_TOTALS_KEY, value)
+
+
+def put_totals(transaction: Transaction, packed: bytes) -> None:
+    """Write what counts for all rules, from `pack_totals`."""
+    transaction.put(FRAUD_RULES, _TOTALS_KEY, packed)
 
 
 def load_figures(transaction: Transaction, rule: str) -> RuleFigures:

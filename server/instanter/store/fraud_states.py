@@ -8,7 +8,7 @@ the sections: four of them are read and written for each card transaction.
 """
 
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 
 import google_crc32c
 
@@ -25,19 +25,9 @@ _CRC_SIZE_BYTES: Final = 4
 _PADDING: Final = tuple(b"\0" * (-size % 8) for size in range(8))
 
 
-class Sections(NamedTuple):
-    """The sections of one entity, empty for none.
-
-    Attributes
-    ----------
-    velocities, baseline, place, snoozes
-        Bytes whose meaning is that of `fraud/book.EntityState`.
-    """
-
-    velocities: bytes
-    baseline: bytes
-    place: bytes
-    snoozes: bytes
+Sections = tuple[bytes, bytes, bytes, bytes]
+"""Velocities, baseline, place and snoozes of one entity, empty for none: what they mean is said by
+`fraud/book.EntityState`."""
 
 
 def entity_key(kind: int, name: str) -> bytes:
@@ -75,7 +65,7 @@ def find_sections(transaction: Transaction, key: bytes) -> Sections | None:
         to_snoozes = to_place + place
         end = to_snoozes + snoozes
         if end + _CRC_SIZE_BYTES == len(joined):
-            return Sections(
+            return (
                 joined[start:to_baseline],
                 joined[to_baseline:to_place],
                 joined[to_place:to_snoozes],
@@ -86,8 +76,8 @@ def find_sections(transaction: Transaction, key: bytes) -> Sections | None:
     )
 
 
-def put_sections(transaction: Transaction, key: bytes, sections: tuple[bytes, ...]) -> None:
-    """Write an entity's sections in the order of `Sections`; without any there is no record."""
+def put_sections(transaction: Transaction, key: bytes, sections: Sections) -> None:
+    """Write an entity's sections; without any there is no record."""
     velocities, baseline, place, snoozes = sections
     parts = (len(velocities), len(baseline), len(place), len(snoozes))
     size = _SIZES_SIZE_BYTES + sum(parts)

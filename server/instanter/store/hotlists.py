@@ -154,7 +154,10 @@ def put_head(transaction: Transaction, number: int, head: Head) -> None:
 
 
 def listed_key(number: int, generation: int, entry: str) -> bytes:
-    """Return the key of an entry, or, for an empty one, what its list's keys begin with."""
+    """Return the key of an entry, or, for an empty one, what its list's keys begin with.
+
+    That and `records.key_of` of an entry make the entry's key.
+    """
     return _PREFIX.pack(number, generation) + key_of(entry)
 
 
