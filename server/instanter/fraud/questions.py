@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from instanter.catalogue.fraud_words import Disposition, ListKind, Source, StandInCause
@@ -109,7 +110,8 @@ class CountedTransaction:
 
     def to_row(self) -> tuple[Any, ...]:
         """Return the fields in their order, for msgpack."""
-        return tuple(getattr(self, name) for name in _COUNTED_FIELDS)
+        row: tuple[Any, ...] = _COUNTED_ROW(self)
+        return row
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...] | list[Any]) -> "CountedTransaction":
@@ -117,7 +119,7 @@ class CountedTransaction:
         return cls(*row)
 
 
-_COUNTED_FIELDS = tuple(field.name for field in fields(CountedTransaction))
+_COUNTED_ROW = attrgetter(*(field.name for field in fields(CountedTransaction)))
 
 
 @dataclass(slots=True)
