@@ -2,7 +2,7 @@
 
 import pytest
 
-from instanter import limits
+from instanter import fraud_limits
 from instanter.catalogue.changes import Action
 from instanter.catalogue.fraud import VelocityFunction
 from instanter.catalogue.fraud_plan import make_fraud_plan
@@ -161,10 +161,10 @@ def test_points_need_thresholds():
 def test_as_many_as_allowed_compile_and_one_more_is_refused():
     velocities = "".join(
         f"    v{n}: {{per: card, function: count, window: 1h}}\n"
-        for n in range(limits.FRAUD_VELOCITIES_MAX)
+        for n in range(fraud_limits.FRAUD_VELOCITIES_MAX)
     )
     text = f"  velocities:\n{velocities}"
-    assert len(_policy(text).velocities) == limits.FRAUD_VELOCITIES_MAX + 2
+    assert len(_policy(text).velocities) == fraud_limits.FRAUD_VELOCITIES_MAX + 2
     more = f"{text}    more: {{per: card, function: count, window: 1h}}\n"
     assert [p.field for p in problems_of(_fraud(more))] == ["fraud.velocities"]
 

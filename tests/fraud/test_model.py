@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from instanter import limits
+from instanter import fraud_limits
 from instanter.catalogue.fraud_words import Disposition, EntityKind, Source, StandInCause
 from instanter.errors import DamagedError
 from instanter.kernels.fraud_model import count_model_words
@@ -109,7 +109,7 @@ def test_without_a_model_nothing_is_said():
 
 
 def test_a_model_of_all_that_is_allowed_has_64_kilobytes():
-    words = count_model_words(limits.FRAUD_FEATURES_MAX, limits.FRAUD_PAIRS_MAX)
+    words = count_model_words(fraud_limits.FRAUD_FEATURES_MAX, fraud_limits.FRAUD_PAIRS_MAX)
     assert 4 * words <= 64 << 10
 
 

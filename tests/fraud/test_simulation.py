@@ -6,7 +6,7 @@ import pytest
 from instanter.catalogue.fraud_words import Disposition, EntityKind, ListKind
 from instanter.errors import InvalidFieldError
 from instanter.fraud.simulation import RuleRecord, Simulation
-from instanter.limits import TRANSACTION_KEPT_NS
+from instanter.fraud_limits import TRANSACTION_KEPT_NS
 from tests.fraud.worlds import DAY_NS, NOW_NS, Desk, make_catalogue, make_transaction
 
 RULES = (

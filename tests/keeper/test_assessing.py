@@ -10,6 +10,7 @@ import pytest
 
 from instanter.catalogue.fraud_words import Disposition, EntityKind, ListKind, Source, StandInCause
 from instanter.errors import AlreadyExistsError, DamagedError, InvalidFieldError, PreconditionError
+from instanter.fraud_limits import TRANSACTION_KEPT_NS
 from instanter.keeper.assessing import AssessTransaction
 from instanter.keeper.case_book import CaseFilter, CaseState, get_case, list_cases
 from instanter.keeper.cases import UpdateCase
@@ -18,7 +19,6 @@ from instanter.keeper.hotlists import DeleteHotlistEntry
 from instanter.keeper.labels import FoundKind
 from instanter.keeper.transaction_outcomes import RecordTransactionOutcomes, TransactionOutcome
 from instanter.keeper.verdicts import Verdict
-from instanter.limits import TRANSACTION_KEPT_NS
 from instanter.store.databases import (
     CASES,
     FRAUD_STATES,

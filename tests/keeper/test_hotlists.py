@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from instanter import limits
+from instanter import fraud_limits
 from instanter.catalogue.fraud_words import ListKind
 from instanter.errors import AlreadyExistsError, NotFoundError, PreconditionError
 from instanter.keeper.hotlist_replacement import AddHotlistBlock, BeginHotlist, ReplaceHotlist
@@ -288,5 +288,5 @@ def test_a_list_has_no_more_entries_than_are_allowed(
     till.block(CARDS, *"abcd")
     with pytest.raises(Exception, match="would have 6 entries, at most 5"):
         till.block(CARDS, *"ef")
-    assert limits.HOTLIST_BATCH_MAX <= limits.HOTLIST_ENTRIES_MAX
+    assert fraud_limits.HOTLIST_BATCH_MAX <= fraud_limits.HOTLIST_ENTRIES_MAX
     assert names_on(till) == [*"abcd"]

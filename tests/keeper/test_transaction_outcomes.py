@@ -16,6 +16,7 @@ from instanter.errors import (
     PreconditionError,
 )
 from instanter.fraud.questions import TerminalRisk
+from instanter.fraud_limits import CASE_NOTES_MAX
 from instanter.keeper.case_book import Case, CaseState, get_case
 from instanter.keeper.cases import UpdateCase
 from instanter.keeper.labels import FoundKind, FoundState, Label
@@ -24,7 +25,7 @@ from instanter.keeper.transaction_outcomes import (
     RecordTransactionOutcomes,
     TransactionOutcome,
 )
-from instanter.limits import CASE_NOTES_MAX, OUTCOME_FUTURE_NS_MAX
+from instanter.limits import OUTCOME_FUTURE_NS_MAX
 from instanter.store.databases import CASES
 from instanter.store.transactions import find_transaction, transaction_key
 from tests.keeper.test_keeper import read_all

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from instanter import limits
+from instanter import fraud_limits
 from instanter.catalogue.events import EventField
 from instanter.catalogue.fraud import FraudSettings, TerminalPlace, Threshold
 from instanter.catalogue.fraud_figures import FIXED_NAMES
@@ -31,9 +31,9 @@ _TERMINAL_KEYS = ("latitude", "longitude", "merchant")
 _THRESHOLD_KEYS = ("merchants", "amount_minor_from", "refer", "decline")
 _LATITUDES = NumberRange(-90.0, 90.0)
 _LONGITUDES = NumberRange(-180.0, 180.0)
-_RISKS = NumberRange(0.0, limits.FRAUD_POINTS_MAX, low_included=False)
+_RISKS = NumberRange(0.0, fraud_limits.FRAUD_POINTS_MAX, low_included=False)
 _AMOUNTS = NumberRange(0, 10**15)
-_NEVER = limits.FRAUD_POINTS_MAX + 1.0
+_NEVER = fraud_limits.FRAUD_POINTS_MAX + 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,9 @@ class FraudReader:
         rules = FraudRuleReader(reader, settings.guard)
         velocities = VelocityReader(reader)
         fields = tuple(self._read_fields())
-        for name, node, field in self._walk("velocities", limits.FRAUD_VELOCITIES_MAX):
+        for name, node, field in self._walk("velocities", fraud_limits.FRAUD_VELOCITIES_MAX):
             velocities.read(name, node, field)
-        for name, node, field in self._walk("rules", limits.FRAUD_RULES_MAX):
+        for name, node, field in self._walk("rules", fraud_limits.FRAUD_RULES_MAX):
             rules.read(name, node, field)
         declared = DeclaredFraud(
             node=sections[0],
@@ -148,7 +148,7 @@ class FraudReader:
 
     def _read_fields(self) -> Iterator[EventField]:
         reader = self._reader
-        for name, node, field in self._walk("fields", limits.FRAUD_FIELDS_MAX):
+        for name, node, field in self._walk("fields", fraud_limits.FRAUD_FIELDS_MAX):
             if name.text in FIXED_NAMES:
                 message = "is there for every transaction already; choose another name"
                 reader.refuse(name, field, message, f"{name.text}_")
@@ -176,7 +176,7 @@ class FraudReader:
 
     def _read_terminals(self) -> Iterator[TerminalPlace]:
         reader = self._reader
-        for name, node, field in self._walk("terminals", limits.FRAUD_TERMINALS_MAX):
+        for name, node, field in self._walk("terminals", fraud_limits.FRAUD_TERMINALS_MAX):
             self._check_name(name, field)
             entries = reader.read_mapping(node, field, _TERMINAL_KEYS) or {}
             place = TerminalPlace(name.text, math.nan, math.nan, "")
@@ -201,7 +201,7 @@ class FraudReader:
         if node is None:
             return ()
         reader = self._reader
-        items = reader.read_list(node, "fraud.thresholds", limits.FRAUD_THRESHOLDS_MAX)
+        items = reader.read_list(node, "fraud.thresholds", fraud_limits.FRAUD_THRESHOLDS_MAX)
         found: list[Threshold] = []
         for index, item in enumerate(items):
             field = f"fraud.thresholds[{index}]"
@@ -224,7 +224,9 @@ class FraudReader:
         merchants: list[str] = []
         if "merchants" in entries:
             path = f"{field}.merchants"
-            names = reader.read_list(entries["merchants"], path, limits.FRAUD_THRESHOLD_NAMES_MAX)
+            names = reader.read_list(
+                entries["merchants"], path, fraud_limits.FRAUD_THRESHOLD_NAMES_MAX
+            )
             for name in names:
                 self._check_name(name, path)
                 merchants.append(getattr(name, "text", ""))
@@ -248,11 +250,9 @@ class FraudReader:
 
     def _check_name(self, node: Node, field: str) -> None:
         """Check a terminal's or merchant's name."""
-        text = self._reader.read_text(node, field, limits.FRAUD_ID_SIZE_MAX)
+        text = self._reader.read_text(node, field, fraud_limits.FRAUD_ID_SIZE_MAX)
         if text is not None and (not text.isascii() or not text.isprintable() or "/" in text):
-            message = (
-                f"must be 1 to {limits.FRAUD_ID_SIZE_MAX} printable ASCII characters without /"
-            )
+            message = "must be printable ASCII characters without /"
             self._reader.refuse(node, field, message)
 
     def _check_thresholds(self, declared: DeclaredFraud) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from instanter import limits
+from instanter import fraud_limits
 from instanter.catalogue.events import EventField
 from instanter.catalogue.fraud import (
     CONTINUE,
@@ -147,7 +147,7 @@ def _describe_threshold(threshold: Threshold) -> dict[str, Any]:
     if threshold.amount_minor_from:
         described["amount_minor_from"] = threshold.amount_minor_from
     risks = {"refer": threshold.refer, "decline": threshold.decline}
-    never = limits.FRAUD_POINTS_MAX
+    never = fraud_limits.FRAUD_POINTS_MAX
     return described | {key: risk for key, risk in risks.items() if risk <= never}
 
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 
-from instanter import limits
+from instanter import fraud_limits, limits
 from instanter.catalogue.fraud import FraudRule, Guard
 from instanter.catalogue.fraud_settings import read_guard
 from instanter.catalogue.fraud_words import Disposition
@@ -18,7 +18,7 @@ _KEYS = (
 )  # fmt: skip
 _MODEL_KEYS = ("features", "pairs", "points", "start_rate")
 _DISPOSITIONS = {"refer": Disposition.REFER, "decline": Disposition.DECLINE}
-_POINTS = NumberRange(0.0, limits.FRAUD_POINTS_MAX)
+_POINTS = NumberRange(0.0, fraud_limits.FRAUD_POINTS_MAX)
 _START_RATES = NumberRange(0.001, 0.5)
 _START_RATE_DEFAULT = 0.01
 _REASON = re.compile(r"[A-Z][A-Z0-9_]{0,63}", re.ASCII)
@@ -122,7 +122,7 @@ class FraudRuleReader:
         if not entries or "features" not in entries:
             return None
         path = f"{field}.features"
-        items = reader.read_list(entries["features"], path, limits.FRAUD_FEATURES_MAX)
+        items = reader.read_list(entries["features"], path, fraud_limits.FRAUD_FEATURES_MAX)
         features: dict[str, Scalar] = {}
         for item in items:
             name = reader.read_text(item, path, 2 * limits.NAME_SIZE_MAX)
@@ -133,7 +133,7 @@ class FraudRuleReader:
                 features[name] = item
         if not items:
             reader.refuse(entries["features"], path, "must name at least one figure")
-        points: float | None = limits.FRAUD_POINTS_MAX
+        points: float | None = fraud_limits.FRAUD_POINTS_MAX
         if "points" in entries:
             points = reader.read_number(entries["points"], f"{field}.points", _POINTS)
         rate: float | None = _START_RATE_DEFAULT
@@ -152,7 +152,7 @@ class FraudRuleReader:
             return ()
         reader = self._reader
         pairs: dict[tuple[int, int], None] = {}
-        for item in reader.read_list(node, field, limits.FRAUD_PAIRS_MAX):
+        for item in reader.read_list(node, field, fraud_limits.FRAUD_PAIRS_MAX):
             found: list[int] = []
             names = reader.read_list(item, field, 2)
             for name in names:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from instanter import limits
+from instanter import fraud_limits, limits
 from instanter.catalogue.fraud import (
     CONTINUE,
     CompromisedTerminal,
@@ -101,12 +101,12 @@ class SettingsReader:
         if "ahead_max" in clock:
             ahead_s = self._span(
                 clock["ahead_max"], "fraud.clock.ahead_max", 1, ahead_s,
-                limits.FRAUD_CLOCK_AHEAD_S_MAX,
+                fraud_limits.FRAUD_CLOCK_AHEAD_S_MAX,
             )  # fmt: skip
         if "behind_max" in clock:
             behind_s = self._span(
                 clock["behind_max"], "fraud.clock.behind_max", 1, behind_s,
-                limits.FRAUD_CLOCK_BEHIND_S_MAX,
+                fraud_limits.FRAUD_CLOCK_BEHIND_S_MAX,
             )  # fmt: skip
         guard = default.guard
         if nodes["guard"] is not None:

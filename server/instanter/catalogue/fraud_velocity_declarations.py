@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from instanter import limits
+from instanter import fraud_limits, limits
 from instanter.catalogue.fraud import Velocity, VelocityFunction
 from instanter.catalogue.fraud_words import EntityKind
 from instanter.catalogue.names import find_name_mistake, make_attribute_name
@@ -73,7 +73,7 @@ class VelocityReader:
             return
         per = reader.read_choice(entries["per"], f"{field}.per", _ENTITIES)
         function = reader.read_choice(entries["function"], f"{field}.function", _FUNCTIONS)
-        low_s, high_s = limits.FRAUD_WINDOW_S_MIN, limits.WINDOW_S_MAX
+        low_s, high_s = fraud_limits.FRAUD_WINDOW_S_MIN, limits.WINDOW_S_MAX
         window_s = reader.read_duration_s(entries["window"], f"{field}.window", low_s, high_s)
         approved_only: bool | None = False
         if "counts" in entries:

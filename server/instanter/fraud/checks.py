@@ -7,7 +7,7 @@ from instanter.catalogue.schema import MISSING_CODE, Attribute
 from instanter.catalogue.values import encode_value
 from instanter.errors import InvalidFieldError, nearest
 from instanter.fraud.questions import FieldValue, Transaction
-from instanter.limits import FRAUD_AMOUNT_MINOR_MAX, FRAUD_MCC_MAX
+from instanter.fraud_limits import FRAUD_AMOUNT_MINOR_MAX, FRAUD_MCC_MAX
 
 
 def check_transaction(transaction: Transaction) -> int:

@@ -135,7 +135,8 @@ class Assessment:
     probability
         What the model says, in (0, 1); NaN without a model, or when it was not asked.
     reasons
-        Codes of what spoke for the verdict, weightiest first, at most `limits.FRAUD_REASONS_MAX`.
+        Codes of what spoke for the verdict, weightiest first, at most
+        `fraud_limits.FRAUD_REASONS_MAX`.
     fired, shadowed
         Names of the rules that fired; of those that would have, but are shadow, paused or
         snoozed for the card.

@@ -18,7 +18,7 @@ from instanter.catalogue.fraud_words import Disposition, EntityKind, ListKind
 from instanter.fraud.book import EMPTY_STATE, EntityState
 from instanter.fraud.engine import FraudEngine
 from instanter.fraud.questions import CountedTransaction, Transaction
-from instanter.limits import TRANSACTION_KEPT_NS
+from instanter.fraud_limits import TRANSACTION_KEPT_NS
 
 FindProfile = Callable[[str, int], NDArray[np.uint32]]
 """Returns a customer's attributes by slot at a time; empty when unknown."""

@@ -1,14 +1,15 @@
 """Rules that are silent for one card until an end: a section of the card's state.
 
 A snooze is two int64 words: the code of the rule (`FraudRule.code`), and the end in nanoseconds
-since 1970. There are at most `limits.FRAUD_SNOOZES_PER_CARD_MAX`, in ascending order of codes.
+since 1970. They are in ascending order of codes, and not more than
+`fraud_limits.FRAUD_SNOOZES_PER_CARD_MAX`.
 """
 
 import struct
 from typing import Final
 
 from instanter.errors import ExhaustedError
-from instanter.limits import FRAUD_SNOOZES_PER_CARD_MAX
+from instanter.fraud_limits import FRAUD_SNOOZES_PER_CARD_MAX
 
 _SNOOZE: Final = struct.Struct("<qq")
 

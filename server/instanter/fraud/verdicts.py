@@ -7,7 +7,7 @@ from typing import Final
 from instanter.catalogue.fraud import StandIn
 from instanter.catalogue.fraud_words import Disposition, ListKind, Source, StandInCause
 from instanter.fraud.tables import FraudTables, Limit
-from instanter.limits import FRAUD_POINTS_MAX, FRAUD_REASONS_MAX
+from instanter.fraud_limits import FRAUD_POINTS_MAX, FRAUD_REASONS_MAX
 
 MODEL_REASON: Final = "MODEL"
 """Reason code of the model's part of the risk."""

@@ -13,13 +13,13 @@ import msgpack
 from instanter.catalogue.fraud_words import Disposition
 from instanter.errors import AlreadyExistsError, show
 from instanter.fraud.questions import CountedTransaction, Transaction
+from instanter.fraud_limits import ASSESS_NS_MIN, TRANSACTION_KEPT_NS
 from instanter.keeper.case_book import open_case
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
 from instanter.keeper.fraud_desk import FraudDesk, Prepared
 from instanter.keeper.records import RecordKind
 from instanter.keeper.transaction_records import pack_evidence, pack_transaction
 from instanter.keeper.verdicts import Verdict, make_verdict, pack_verdict, unpack_verdict
-from instanter.limits import ASSESS_NS_MIN, TRANSACTION_KEPT_NS
 from instanter.store import transaction as store
 from instanter.store.expiry import drop_expired
 from instanter.store.hotlist_removal import drop_dead, drop_expired_entries

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from instanter.errors import ConflictError, ExhaustedError, PreconditionError
+from instanter.fraud_limits import CASE_NOTES_MAX
 from instanter.keeper.case_book import Case, CaseNote, CaseState, get_case, write_case
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
 from instanter.keeper.labels import (
@@ -13,7 +14,6 @@ from instanter.keeper.labels import (
     take_outcome,
 )
 from instanter.keeper.records import RecordKind
-from instanter.limits import CASE_NOTES_MAX
 from instanter.store.log.frames import LogRecord
 from instanter.store.transaction import Transaction
 from instanter.store.transactions import find_transaction, transaction_key

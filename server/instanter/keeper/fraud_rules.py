@@ -8,10 +8,10 @@ from instanter.catalogue.fraud_words import EntityKind
 from instanter.errors import DamagedError, InvalidFieldError, NotFoundError, nearest, show
 from instanter.fraud.book import DAMAGED_STATE
 from instanter.fraud.snoozes import snooze_rule
+from instanter.fraud_limits import TRANSACTION_KEPT_NS
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
 from instanter.keeper.fraud_guard import forgive
 from instanter.keeper.records import RecordKind
-from instanter.limits import TRANSACTION_KEPT_NS
 from instanter.store.fraud_rules import (
     RuleFigures,
     find_paused,

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from instanter.catalogue.fraud_words import ListKind
 from instanter.errors import PreconditionError
+from instanter.fraud_limits import HOTLIST_SHRINK_RATE_MAX
 from instanter.keeper.commands import Answered, ApplyContext, pack_body
 from instanter.keeper.hotlist_views import name_list
 from instanter.keeper.hotlists import check_room
 from instanter.keeper.records import RecordKind
-from instanter.limits import HOTLIST_SHRINK_RATE_MAX
 from instanter.store.hotlist_removal import add_dead
 from instanter.store.hotlists import (
     NO_HEAD,
@@ -90,7 +90,7 @@ class AddHotlistBlock:
     index
         Number of the block, from 0 without gaps. The last one may be sent again.
     entries
-        1 to `limits.HOTLIST_BATCH_MAX`, checked.
+        1 to `fraud_limits.HOTLIST_BATCH_MAX`, checked.
     """
 
     list_kind: ListKind
@@ -139,7 +139,7 @@ class ReplaceHotlist:
     block_count
         How many blocks it has, so that one that was cut changes nothing.
     allow_shrinking
-        Whether it may be shorter by more than `limits.HOTLIST_SHRINK_RATE_MAX`.
+        Whether it may be shorter by more than `fraud_limits.HOTLIST_SHRINK_RATE_MAX`.
     """
 
     list_kind: ListKind

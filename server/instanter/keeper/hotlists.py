@@ -10,10 +10,10 @@ from instanter.errors import (
     ExhaustedError,
     show,
 )
+from instanter.fraud_limits import HOTLIST_ENTRIES_MAX
 from instanter.keeper.commands import Answered, ApplyContext, pack_body
 from instanter.keeper.hotlist_views import make_not_found, name_list
 from instanter.keeper.records import RecordKind
-from instanter.limits import HOTLIST_ENTRIES_MAX
 from instanter.store.hotlists import (
     NO_HEAD,
     Head,
@@ -55,7 +55,7 @@ class CreateHotlistEntries:
     list_kind
         Which list.
     entries
-        1 to `limits.HOTLIST_BATCH_MAX`, checked; their times of creation are set here.
+        1 to `fraud_limits.HOTLIST_BATCH_MAX`, checked; their times of creation are set here.
     """
 
     list_kind: ListKind
@@ -220,7 +220,7 @@ def check_room(kind: ListKind, count: int) -> None:
     Raises
     ------
     ExhaustedError
-        It would have more than `limits.HOTLIST_ENTRIES_MAX` entries.
+        It would have more than `fraud_limits.HOTLIST_ENTRIES_MAX` entries.
     """
     if count > HOTLIST_ENTRIES_MAX:
         raise ExhaustedError(

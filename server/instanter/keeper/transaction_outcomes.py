@@ -65,7 +65,7 @@ class RecordTransactionOutcomes:
     Attributes
     ----------
     outcomes
-        1 to `limits.TRANSACTION_OUTCOMES_BATCH_MAX`, in this order.
+        1 to `fraud_limits.TRANSACTION_OUTCOMES_BATCH_MAX`, in this order.
     """
 
     outcomes: tuple[TransactionOutcome, ...]

@@ -61,7 +61,7 @@ def find_fired(
     rules = len(literal)
     count = 0
     total = 0.0
-    worst = 0
+    worst = np.int64(0)
     for r in range(rules):
         is_valid = (time_s >= valid_from_s[r]) & (time_s < valid_to_s[r])
         if truths[literal[r]] == _TRUE and is_valid:

@@ -10,10 +10,10 @@ from instanter.clock import Clock
 from instanter.errors import InvalidFieldError
 from instanter.events_log import EventsLog
 from instanter.fraud.questions import FieldValue, Transaction
+from instanter.fraud_limits import FRAUD_FIELDS_MAX, FRAUD_ID_SIZE_MAX, TRANSACTION_ID_SIZE_MAX
 from instanter.keeper.assessing import AssessTransaction
 from instanter.keeper.commands import Submit
 from instanter.keeper.verdicts import Verdict
-from instanter.limits import FRAUD_FIELDS_MAX, FRAUD_ID_SIZE_MAX, TRANSACTION_ID_SIZE_MAX
 from instanter.metrics import Metrics
 from instanter.rpc.attribute_values import read_values
 from instanter.rpc.card_numbers import check_message, may_hold_card_data

@@ -4,11 +4,12 @@ from concurrent.futures import Future
 from typing import Final, cast
 
 from instanter.errors import InvalidFieldError
+from instanter.fraud_limits import CASE_ASSIGNEE_SIZE_MAX, FRAUD_ID_SIZE_MAX
 from instanter.keeper.case_book import Case, CaseFilter, CaseState, list_cases
 from instanter.keeper.cases import UpdateCase
 from instanter.keeper.commands import Submit
 from instanter.keeper.labels import FoundKind
-from instanter.limits import CASE_ASSIGNEE_SIZE_MAX, FRAUD_ID_SIZE_MAX, TEXT_SIZE_MAX
+from instanter.limits import TEXT_SIZE_MAX
 from instanter.rpc.card_numbers import check_message
 from instanter.rpc.customers import READ_LANE
 from instanter.rpc.front import BlockingMethod, CallContext, DeferredMethod

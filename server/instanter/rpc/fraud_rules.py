@@ -5,10 +5,10 @@ from typing import Final, cast
 
 from instanter.clock import Clock
 from instanter.errors import CatalogueMissingError, InvalidFieldError, PreconditionError
+from instanter.fraud_limits import FRAUD_ID_SIZE_MAX
 from instanter.keeper.commands import Submit
 from instanter.keeper.fraud_rules import ResumeFraudRule, RuleReport, SnoozeFraudRule, list_rules
 from instanter.keeper.published import PublishedCatalogue
-from instanter.limits import FRAUD_ID_SIZE_MAX
 from instanter.rpc.card_numbers import check_message
 from instanter.rpc.chaining import chain
 from instanter.rpc.customers import READ_LANE

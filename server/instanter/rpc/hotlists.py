@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from instanter.catalogue.fraud_words import ListKind
 from instanter.clock import Clock
 from instanter.errors import InvalidFieldError, place_field
+from instanter.fraud_limits import HOTLIST_BATCH_MAX, HOTLIST_TEXT_SIZE_MAX
 from instanter.keeper.commands import Submit
 from instanter.keeper.hotlist_replacement import (
     AddHotlistBlock,
@@ -19,7 +20,6 @@ from instanter.keeper.hotlist_replacement import (
 )
 from instanter.keeper.hotlist_views import get_entry, get_figures, list_entries
 from instanter.keeper.hotlists import CreateHotlistEntries, DeleteHotlistEntry, EntriesCreated
-from instanter.limits import HOTLIST_BATCH_MAX, HOTLIST_TEXT_SIZE_MAX
 from instanter.rpc.card_numbers import check_message, may_hold_card_data
 from instanter.rpc.chaining import chain
 from instanter.rpc.customers import READ_LANE

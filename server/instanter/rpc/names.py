@@ -6,12 +6,8 @@ from typing import Final
 
 from instanter.catalogue.fraud_words import ListKind
 from instanter.errors import InvalidFieldError
-from instanter.limits import (
-    CUSTOMER_ID_SIZE_BYTES_MAX,
-    FRAUD_ID_SIZE_MAX,
-    NAME_SIZE_MAX,
-    TRANSACTION_ID_SIZE_MAX,
-)
+from instanter.fraud_limits import FRAUD_ID_SIZE_MAX, TRANSACTION_ID_SIZE_MAX
+from instanter.limits import CUSTOMER_ID_SIZE_BYTES_MAX, NAME_SIZE_MAX
 
 CATALOGUE_NAME: Final = "catalogue"
 """The one catalogue."""

@@ -4,6 +4,7 @@ from concurrent.futures import Future
 from typing import Final, cast
 
 from instanter.errors import InvalidFieldError, place_field
+from instanter.fraud_limits import TRANSACTION_OUTCOMES_BATCH_MAX
 from instanter.keeper.commands import Submit
 from instanter.keeper.labels import FoundKind
 from instanter.keeper.transaction_outcomes import (
@@ -11,7 +12,6 @@ from instanter.keeper.transaction_outcomes import (
     RecordTransactionOutcomes,
     TransactionOutcome,
 )
-from instanter.limits import TRANSACTION_OUTCOMES_BATCH_MAX
 from instanter.rpc.card_numbers import check_message, may_hold_card_data
 from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod

@@ -1,9 +1,9 @@
 """Which card transactions were assessed: for repeats, for their outcomes, and for cases.
 
-A transaction is known by its caller's id for `limits.TRANSACTION_KEPT_NS`. Nothing here looks at a
-clock: times come from the records of the log. Up to 64 transactions in a row share one entry of
-expiry, which is written again for each of them: it costs 3 µs where an entry of its own would cost
-as much and 10 µs more in the next fold.
+A transaction is known by its caller's id for `fraud_limits.TRANSACTION_KEPT_NS`. Nothing here looks
+at a clock: times come from the records of the log. Up to 64 transactions in a row share one entry
+of expiry, which is written again for each of them: it costs 3 µs where an entry of its own would
+cost as much and 10 µs more in the next fold.
 """
 
 import hashlib
