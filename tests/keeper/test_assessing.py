@@ -14,6 +14,7 @@ from instanter.fraud_limits import TRANSACTION_KEPT_NS
 from instanter.keeper.assessing import AssessTransaction
 from instanter.keeper.case_book import CaseFilter, CaseState, get_case, list_cases
 from instanter.keeper.cases import UpdateCase
+from instanter.keeper.customers import DeleteCustomer
 from instanter.keeper.fraud_rules import ResumeFraudRule, SnoozeFraudRule, list_rules
 from instanter.keeper.hotlists import DeleteHotlistEntry
 from instanter.keeper.labels import FoundKind
@@ -28,7 +29,7 @@ from instanter.store.databases import (
     Database,
 )
 from instanter.store.expiry import HOUR_NS
-from instanter.store.fraud_states import entity_key
+from instanter.store.fraud_states import entity_key, find_sections
 from instanter.store.transactions import transaction_key
 from tests.keeper.test_keeper import read_all
 from tests.keeper.tills import NOW_NS, S_NS, TILL, StoodClock, Till, make_transaction, open_till
@@ -317,6 +318,32 @@ def test_a_damaged_transaction_is_not_assessed_again(till: Till) -> None:
         RecordTransactionOutcomes((TransactionOutcome("a", FoundKind.FRAUD),)),
     )
     assert [state.name for state in states.states] == ["TRANSACTION_DAMAGED"]
+
+
+def test_a_customer_that_is_deleted_leaves_no_behaviour_behind(till: Till) -> None:
+    key = entity_key(EntityKind.CUSTOMER, "anna")
+
+    def is_kept() -> bool:
+        with till.desk.kept.state.read() as transaction:
+            return find_sections(transaction, key) is not None
+
+    till.ask("a", customer="anna")
+    assert is_kept()
+    release = till.desk.hold()
+    asked = [
+        till.submit(AssessTransaction(make_transaction("b", customer="anna"))),
+        till.submit(DeleteCustomer("anna", allow_missing=True)),
+        till.submit(AssessTransaction(make_transaction("c", amount_minor=1, customer="bert"))),
+    ]
+    release()
+    for future in asked:
+        future.result(20)
+    assert not is_kept()
+    till.ask("d", "card-2", customer="anna")
+    damage(till, FRAUD_STATES, key)
+    till.do(DeleteCustomer("anna", allow_missing=False))
+    assert not is_kept()
+    assert till.answer("e", "card-2", customer="anna") == APPROVE
 
 
 # --- Cases --------------------------------------------------------------------------------------

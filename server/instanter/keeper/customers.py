@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from instanter.catalogue.fraud_words import EntityKind
 from instanter.catalogue.schema import MISSING_CODE, Schema
 from instanter.errors import CatalogueMissingError, DamagedError, NotFoundError, show
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
@@ -14,6 +15,7 @@ from instanter.keeper.profile_history import drop_old_profiles, keep_until_s
 from instanter.keeper.records import RecordKind
 from instanter.keeper.requests import RequestMark, find_answer, remember
 from instanter.store.activity import NO_ACTIVITY, copy_activity, delete_activity
+from instanter.store.fraud_states import entity_key, has_sections
 from instanter.store.history import drop_customer, load_kept_profile
 from instanter.store.log.frames import LogRecord
 from instanter.store.profiles import Profile, delete_profile, load_profile, put_profile
@@ -221,19 +223,22 @@ class DeleteCustomer:
         del now_ns, context
         if self.mark is not None and find_answer(transaction, self.mark) is not None:
             return Answered(None)
-        if not self.allow_missing and not _has_customer(transaction, key_of(self.customer_id)):
+        if not self.allow_missing and not _has_customer(transaction, self.customer_id):
             raise make_not_found(self.customer_id)
         return pack_body({"customer": self.customer_id, "mark": _pack_mark(self.mark)})
 
 
 def apply_delete(transaction: Transaction, record: LogRecord, context: ApplyContext) -> None:
-    """Delete a customer, with what past decisions were made of: forgotten is forgotten."""
-    del context
+    """Delete a customer, with what past decisions were made of: forgotten is forgotten.
+
+    Card transactions stay for as long as `store/transactions` keeps them, own behaviour does not.
+    """
     body = unpack_body(record)
     key = key_of(body["customer"])
     delete_profile(transaction, key)
     delete_activity(transaction, key)
     drop_customer(transaction, key)
+    context.fraud.book.forget(transaction, EntityKind.CUSTOMER, body["customer"])
     if body["mark"]:
         remember(transaction, record, RequestMark(*body["mark"]), b"")
 
@@ -251,11 +256,14 @@ def make_not_found(customer_id: str) -> NotFoundError:
     )
 
 
-def _has_customer(transaction: Transaction, key: bytes) -> bool:
+def _has_customer(transaction: Transaction, customer_id: str) -> bool:
     """Return whether anything is stored of a customer, be it damaged."""
+    key = key_of(customer_id)
     try:
         if load_profile(transaction, key, 0) is not None:
             return True
     except DamagedError:
         return True
-    return copy_activity(transaction, key) is not NO_ACTIVITY
+    return copy_activity(transaction, key) is not NO_ACTIVITY or has_sections(
+        transaction, entity_key(EntityKind.CUSTOMER, customer_id)
+    )

@@ -18,7 +18,7 @@ from instanter.fraud.book import DAMAGED_STATE, EMPTY_STATE, EntityState
 from instanter.store.activity import copy_activity
 from instanter.store.fraud_models import ModelStates, put_model_state
 from instanter.store.fraud_rules import find_paused, read_paused
-from instanter.store.fraud_states import entity_key, find_sections, put_sections
+from instanter.store.fraud_states import delete_sections, entity_key, find_sections, put_sections
 from instanter.store.hotlists import (
     NO_HEAD,
     NO_HEADS,
@@ -113,6 +113,12 @@ class StoreBook:
         if self._model is not None:
             put_model_state(transaction, *self._model)
             self._model = None
+
+    def forget(self, transaction: Transaction, kind: EntityKind, name: str) -> None:
+        """Delete what is kept of an entity, a damaged state too; without `begin` before."""
+        delete_sections(transaction, entity_key(kind, name))
+        if transaction is self._transaction:
+            self._kept[kind].pop(name, None)
 
     def find_state(self, kind: EntityKind, name: str) -> EntityState:
         """Return what is kept of an entity, see `Book`."""

@@ -88,3 +88,13 @@ def put_sections(transaction: Transaction, key: bytes, sections: Sections) -> No
     body = b"".join((_SIZES.pack(size, *parts), velocities, baseline, place, snoozes))
     checksum = google_crc32c.extend(google_crc32c.value(key), body)
     transaction.put(FRAUD_STATES, key, body + checksum.to_bytes(_CRC_SIZE_BYTES, "little"))
+
+
+def delete_sections(transaction: Transaction, key: bytes) -> bool:
+    """Delete what is kept of an entity, damaged or not; return whether there was something."""
+    return transaction.delete(FRAUD_STATES, key)
+
+
+def has_sections(transaction: Transaction, key: bytes) -> bool:
+    """Return whether anything is kept of an entity, be it damaged."""
+    return transaction.get(FRAUD_STATES, key) is not None
