@@ -17,6 +17,7 @@ from bench.measurement import REPOSITORY, read_cpu_s
 
 _STARTED_EVENT = "front_started"
 _STANDBY_EVENT = "process_stands_by"
+_SERVES_EVENT = "process_serves"
 _START_S_MAX = 180.0
 _STOP_S_MAX = 20.0
 
@@ -96,6 +97,14 @@ class ServerProcess:
             if time.perf_counter() > end_s or self._process.poll() is not None:
                 raise ServerFailedError("".join(self._words[-20:]) or "no standby was started")
             time.sleep(0.05)
+
+    def find_pid(self, role: str) -> int:
+        """Return the process that took a role last: `keeper` or `worker`."""
+        events = [json.loads(line) for line in list(self._words) if _SERVES_EVENT in line]
+        found = [event["pid"] for event in events if event.get("role") == role]
+        if not found:
+            raise ServerFailedError(f"no process has become a {role}")
+        return int(found[-1])
 
     def read_cpu_s(self) -> float:
         """Return the processor time it has taken so far."""

@@ -15,7 +15,7 @@ from bench.server_process import ServerProcess
 
 _MODULE = "bench.fraud.generator"
 WORLD = "handbook"
-"""Its 19 velocities, three rules and model are what the server assesses by."""
+"""Its 12 velocities, three rules and model are what the server assesses by."""
 
 
 def measure_assessing(folder: Path, sizes: Sizes) -> dict[str, Figure]:

@@ -1,0 +1,51 @@
+"""Measures everything that `make bench NAME=fraud` prints, in one run on one machine."""
+
+import sys
+from pathlib import Path
+
+from bench.command import run_benchmark, say
+from bench.fraud.assessing import measure_assessing
+from bench.fraud.in_process import measure_in_process
+from bench.fraud.replays import measure_handbook, measure_synccfd
+from bench.fraud.sizes import FULL, SMALL, Sizes
+from bench.fraud.travelling import measure_travel
+from bench.fraud.violations import measure_violations
+from bench.measurement import Figure
+
+KEYS = (
+    "assess_p50_ratio",
+    "assess_p99_ratio",
+    "assess_rate_ratio",
+    "assess_in_process_us",
+    "velocity_violations_count",
+    "handbook_auc",
+    "handbook_ap",
+    "handbook_cp100",
+    "synccfd_auc",
+    "synccfd_ap",
+    "travel_false_count",
+    "travel_missed_count",
+    "card_size_bytes",
+)
+"""The figures, in the order in which they are printed."""
+
+
+def measure(sizes: Sizes, folder: Path) -> dict[str, Figure]:
+    """Measure all figures, with stores below `folder`."""
+    say("assessing")
+    found = measure_assessing(folder, sizes)
+    say(f"assessing in process, {sizes.rules:,} rules")
+    found["assess_in_process_us"] = measure_in_process(sizes)
+    say(f"{sizes.violation_rounds} rounds of parallel attempts, a process killed in each")
+    found["velocity_violations_count"] = measure_violations(folder, sizes)
+    say("impossible travel")
+    found |= measure_travel(sizes)
+    say("replaying the handbook's transactions")
+    found |= measure_handbook(folder, sizes)
+    say("replaying run A of synccfd")
+    found |= measure_synccfd(folder, sizes)
+    return {key: found[key] for key in KEYS}
+
+
+if __name__ == "__main__":
+    sys.exit(run_benchmark("fraud", __doc__, measure, full=FULL, small=SMALL))
