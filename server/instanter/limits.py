@@ -380,8 +380,13 @@ STORE_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
 OVERLAY_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
 """Address space of a new overlay; it doubles when it is full."""
 
-FOLD_NS: Final = 1_000_000_000
-"""Time between two folds: bounds how much of the log is replayed at the next start."""
+FOLD_NS: Final = 5_000_000_000
+"""Time between two folds when little is written: bounds how much of the log is replayed at the next
+start. While one is at work, its own sync and what it reads slow other writes down, so the fewer
+the better."""
+
+FOLD_ENTRIES: Final = 20_000
+"""Entries that are folded without waiting for that time: 0.5 s of replay."""
 
 RELAXED_NS_MAX: Final = 200_000_000
 """Time until a write that was acknowledged before it was on disk is on disk."""

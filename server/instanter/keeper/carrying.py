@@ -10,7 +10,7 @@ from instanter.errors import ExhaustedError, ExpiredError, InstanterError
 from instanter.keeper.applying import apply_record
 from instanter.keeper.commands import Answered, ApplyContext, Command
 from instanter.keeper.folding import Folder
-from instanter.keeper.records import HEAVY_KINDS
+from instanter.keeper.records import HEAVY_KINDS, RecordKind
 from instanter.keeper.replay import replay_tail
 from instanter.keeper.syncing import Syncer
 from instanter.keeper.voiding import VoidRecord
@@ -74,7 +74,12 @@ class Carrier:
         replayed_count, self._last_time_ns = replay_tail(
             self._state, self._log, self._folder.fold, self._context
         )
+        self._warm_up()
         return replayed_count
+
+    def _warm_up(self) -> None:
+        with self._state.read() as transaction:
+            self._context.warm_up(transaction)
 
     def carry_out(self, group: Sequence[Waiting[Any]]) -> Undoing | None:
         """Carry out a group: light commands, or one heavy one.
@@ -226,6 +231,8 @@ class Carrier:
                 undo()
             future.set_exception(error)
             return
+        if record.kind == RecordKind.PUBLISH_CATALOGUE:
+            self._warm_up()
         self._hand_over([record])
         self._metrics.writes_count += 1
         self._metrics.write_groups_count += 1

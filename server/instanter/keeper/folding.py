@@ -10,7 +10,7 @@ from instanter.errors import InstanterError
 from instanter.events_log import EventsLog
 from instanter.keeper.applying import apply_record
 from instanter.keeper.commands import ApplyContext
-from instanter.limits import FOLD_NS, PURGE_ROWS
+from instanter.limits import FOLD_ENTRIES, FOLD_NS, PURGE_ROWS
 from instanter.store.log.frames import LogRecord
 from instanter.store.log.log import Log
 from instanter.store.state import FoldResult, State
@@ -19,7 +19,9 @@ from instanter.store.transaction import Transaction
 Collect = Callable[[int], Callable[[Transaction], None]]
 """From a sequence to the change that writes what belongs to the state there."""
 
-_STEP_S: Final = FOLD_NS / 1e9
+_STEP_S: Final = 0.25
+_STEPS_MAX: Final = int(FOLD_NS / 1e9 / _STEP_S)
+"""How often it is looked whether there is much to fold; after so many times, little is enough."""
 
 
 class Folder:
@@ -132,8 +134,12 @@ class Folder:
             self.clean_up(PURGE_ROWS)
 
     def _run(self) -> None:
+        steps = 0
         while not self._stopping.wait(_STEP_S):
-            self._try_fold()
+            steps += 1
+            if steps >= _STEPS_MAX or self._state.changed_count >= FOLD_ENTRIES:
+                steps = 0
+                self._try_fold()
 
     def _try_fold(self) -> None:
         """Fold unless there is nothing new, or the overlay is not cleaned up yet."""

@@ -61,6 +61,12 @@ class FraudDesk:
         self.book = StoreBook()
         self.prepared: Prepared | None = None
 
+    def install(self, catalogue: CompiledCatalogue) -> None:
+        """Use a catalogue from now on; costs nothing when it is the one in use."""
+        if catalogue.fraud is not None:
+            self.engine.install(catalogue)
+            self.guard.install(catalogue)
+
     def open(
         self, transaction: Transaction, catalogue: CompiledCatalogue | None, now_ns: int
     ) -> FraudPolicy:
@@ -90,7 +96,6 @@ class FraudDesk:
                 "publish one that has",
                 reason="FRAUD_NOT_DECLARED",
             )
-        self.engine.install(catalogue)
-        self.guard.install(catalogue)
+        self.install(catalogue)
         self.book.begin(transaction, catalogue, now_ns)
         return catalogue.fraud

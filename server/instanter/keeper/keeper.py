@@ -17,6 +17,7 @@ away and filled anew at every start, so nothing depends on what of it had reache
 """
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -93,7 +94,7 @@ class Keeper:
         on_written: OnWritten | None = None,
     ) -> None:
         self._events_log = events_log
-        self._syncer = Syncer(log, deliver=self._deliver, fail=self._fail)
+        self._syncer = Syncer(log, clock=clock, deliver=self._deliver, fail=self._fail)
         self._folder = Folder(
             state,
             log,
@@ -430,17 +431,22 @@ class Keeper:
 
     def _deliver(self, answer: Callable[[], None]) -> None:
         """Answer on the loop, if one is attached: its calls wait there for it."""
-        with self._wake:
-            loop = self._loop
-            if loop is not None:
-                self._deliveries.append(answer)
+        self._deliveries.append(answer)
+        loop = self._loop
+        # Without the lock, which the loop may want: `detach` delivers what is there, too.
+        if loop is not None:
+            try:
                 loop.call_soon_threadsafe(self._make_deliveries)
+            except RuntimeError:
+                loop = None
         if loop is None:
-            answer()
+            self._make_deliveries()
 
     def _make_deliveries(self) -> None:
-        while self._deliveries:
-            self._deliveries.popleft()()
+        """Answer whoever waits, then go on with what has come meanwhile."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._deliveries.popleft()()
         with self._wake:
             if self._loop is not None:
                 self._call_turn()

@@ -1,18 +1,17 @@
 """Puts the log on disk, group after group, and then answers those who asked for durability."""
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Final
+from queue import Empty, SimpleQueue
+from typing import Any
 
-from instanter.errors import InstanterError
+from instanter.clock import Clock
+from instanter.errors import InstanterError, UnavailableError
 from instanter.keeper.waiting import Unsynced, make_unknown, resolve
 from instanter.limits import RELAXED_NS_MAX
 from instanter.store.log.log import Log
-
-_RELAXED_S: Final = RELAXED_NS_MAX / 1e9
 
 
 class Syncer:
@@ -22,6 +21,8 @@ class Syncer:
     ----------
     log
         What is put on disk.
+    clock
+        Tells how long a group that nobody waits for has waited.
     deliver
         Runs a function that answers, on the thread where answers belong.
     fail
@@ -31,50 +32,53 @@ class Syncer:
     ----------
     failure
         Why nothing is acknowledged any more; None while all is well.
-    is_busy
-        Whether the log is being put on disk for somebody who waits. To write into it meanwhile
-        takes as long: the operating system does not change a page that is on its way to the disk.
     """
 
     def __init__(
         self,
         log: Log,
         *,
+        clock: Clock,
         deliver: Callable[[Callable[[], None]], None],
         fail: Callable[[InstanterError], None],
     ) -> None:
         self._log = log
+        self._clock = clock
         self._deliver = deliver
         self._fail = fail
-        self._written: deque[Unsynced] = deque()
-        self._wake = threading.Condition()
-        self._running = False
-        self.is_busy = False
+        # A queue, and no condition, whose lock the thread would hold while it waits for the
+        # interpreter's: one hand-over less for each sync, 70 µs on one core.
+        self._written: SimpleQueue[Unsynced | None] = SimpleQueue()
+        self._awaited_count = 0
+        self._done_count = 0
         self._wanted_sequence = 0
         self._synced = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
         self.failure: InstanterError | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the log is being put on disk for somebody who waits.
+
+        To write into it meanwhile takes as long: the operating system does not change a page that
+        is on its way to the disk.
+        """
+        return self._awaited_count != self._done_count
+
     def start(self) -> None:
         """Begin to sync."""
-        self._running = True
         self._thread.start()
 
     def stop(self) -> None:
         """Sync what is written, and end."""
-        with self._wake:
-            self._running = False
-            self._wake.notify()
+        self._written.put(None)
         if self._thread.is_alive():
             self._thread.join()
 
     def answer(self, answers: Sequence[tuple[Future[Any], Any]], sequence: int) -> None:
         """Answer once the log is on disk up to `sequence`; with no answers, within a time."""
-        with self._wake:
-            self._written.append(Unsynced(sequence, answers))
-            if answers:
-                self.is_busy = True
-            self._wake.notify()
+        self._awaited_count += bool(answers)
+        self._written.put(Unsynced(sequence, answers))
 
     def wait(self, sequence: int, is_given_up: Callable[[], bool] = lambda: False) -> None:
         """Wait until the log is on disk up to `sequence`, or until `is_given_up`.
@@ -84,9 +88,9 @@ class Syncer:
         InstanterError
             The log has failed.
         """
-        with self._wake:
+        with self._synced:
             self._wanted_sequence = max(self._wanted_sequence, sequence)
-            self._wake.notify()
+        self._written.put(Unsynced(sequence, ()))
         with self._synced:
             self._synced.wait_for(
                 lambda: (
@@ -109,8 +113,18 @@ class Syncer:
         self.look_again()
 
     def _run(self) -> None:
+        """Sync until the thread is to end; a bug ends all acknowledgements, too."""
+        try:
+            self._sync_on()
+        except BaseException as error:
+            self._fail(UnavailableError(f"the keeper has failed: {error!r}"))
+            raise
+
+    def _sync_on(self) -> None:
         """Force the log to disk again and again, and answer those who waited for it."""
-        while (ready := self._take_written()) is not None:
+        ending = False
+        while not ending:
+            ready, ending = self._take_written()
             if not ready:
                 continue
             try:
@@ -118,17 +132,14 @@ class Syncer:
             except InstanterError as error:
                 self._give_up(ready, error)
                 return
+            self._done_count += sum(bool(unsynced.answers) for unsynced in ready)
             self.look_again()
-            with self._wake:
-                self.is_busy = self._is_awaited()
             self._deliver(partial(_resolve_all, ready))
 
     def _give_up(self, ready: list[Unsynced], error: InstanterError) -> None:
         """Tell everybody whose record is not known to be on disk."""
         self._fail(error)
-        with self._wake:
-            ready += self._written
-            self._written.clear()
+        ready += self._take_more()[0]
         unknown = make_unknown(error)
         lost = [
             Unsynced(unsynced.sequence, [(future, unknown) for future, _ in unsynced.answers])
@@ -136,24 +147,46 @@ class Syncer:
         ]
         self._deliver(partial(_resolve_all, lost))
 
-    def _take_written(self) -> list[Unsynced] | None:
-        """Wait for groups to sync and return them; None when the thread is to end.
+    def _take_written(self) -> tuple[list[Unsynced], bool]:
+        """Wait for groups to sync; return them, and whether the thread is to end behind them.
 
         A group that nobody waits for may stay for `RELAXED_NS_MAX`, to share its sync.
         """
-        with self._wake:
-            self._wake.wait_for(lambda: self._written or not self._running)
-            if not self._written:
-                return None if not self._running else []
-            self._wake.wait_for(lambda: not self._running or self._is_awaited(), _RELAXED_S)
-            ready = list(self._written)
-            self._written.clear()
-            return ready
+        first = self._written.get()
+        if first is None:
+            return [], True
+        ready, ending = self._take_more()
+        ready.insert(0, first)
+        until_ns = self._clock.monotonic_ns() + RELAXED_NS_MAX
+        while not ending and not self._is_awaited(ready):
+            rest_ns = until_ns - self._clock.monotonic_ns()
+            try:
+                more = self._written.get(timeout=max(rest_ns, 0) / 1e9)
+            except Empty:
+                break
+            if more is None:
+                ending = True
+            else:
+                ready.append(more)
+        return ready, ending
 
-    def _is_awaited(self) -> bool:
+    def _take_more(self) -> tuple[list[Unsynced], bool]:
+        """Return what is there already, and whether the thread is to end behind it."""
+        ready: list[Unsynced] = []
+        while True:
+            try:
+                more = self._written.get_nowait()
+            except Empty:
+                return ready, False
+            if more is None:
+                return ready, True
+            ready.append(more)
+
+    def _is_awaited(self, ready: Sequence[Unsynced]) -> bool:
         """Return whether somebody waits for what has been written."""
-        wanted = self._wanted_sequence > self._log.synced_sequence
-        return wanted or any(unsynced.answers for unsynced in self._written)
+        if self._wanted_sequence > self._log.synced_sequence:
+            return True
+        return any(unsynced.answers for unsynced in ready)
 
 
 def _resolve_all(ready: Sequence[Unsynced]) -> None:

@@ -156,6 +156,11 @@ class State:
         """Where it lives."""
         return self.base.folder
 
+    @property
+    def changed_count(self) -> int:
+        """How many entries of the overlay are not known to be in the base; for the writer."""
+        return len(self._changed)
+
     def read(self) -> AbstractContextManager[Transaction]:
         """Return a context manager that yields a read transaction: one snapshot, no waiting.
 
