@@ -23,6 +23,19 @@ COMMANDS = (
     ("report",),
     ("report", "uplift"),
     ("get",),
+    ("token",),
+    ("assess",),
+    ("hotlist",),
+    ("hotlist", "load"),
+    ("hotlist", "add"),
+    ("hotlist", "remove"),
+    ("hotlist", "list"),
+    ("cases",),
+    ("cases", "list"),
+    ("cases", "update"),
+    ("fraud",),
+    ("fraud", "replay"),
+    ("fraud", "backtest"),
     ("schema",),
     ("schema", "infer"),
     ("schema", "show"),
@@ -35,8 +48,8 @@ COMMANDS = (
     ("bench",),
     ("version",),
 )
-GROUPS = {"load", "record", "report", "schema", "config", "log"}
-LEAVES = tuple(words for words in COMMANDS if words[-1] not in GROUPS)
+GROUPS = {"load", "record", "report", "hotlist", "cases", "fraud", "schema", "config", "log"}
+LEAVES = tuple(words for words in COMMANDS if len(words) > 1 or words[0] not in GROUPS)
 
 SHOP = """\
 currency: EUR

@@ -1,0 +1,249 @@
+"""The commands of the check at the till against a real server: tokens, hotlists, cases, rules."""
+
+import gzip
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.api.shop import Shop, open_shop
+from tests.api.till import TILL, name
+from tests.cli.outcomes import Command
+
+VISA, AMEX = "4539578763621486", "378282246310005"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with open_shop(tmp_path_factory.mktemp("till") / "store", "fast") as opened:
+        opened.apply(TILL)
+        yield opened
+
+
+@pytest.fixture
+def asked(command: Command, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setenv("INSTANTER_SERVER", shop.server.target)
+    return command
+
+
+def give(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+def assess(asked: Command, *arguments: object) -> dict[str, object]:
+    words = ("-a", 1_999, "-c", "EUR", "-t", "berlin", "-m", "m1", "--mcc", 5812, "--json")
+    outcome = asked("assess", *(arguments or (name("card"),)), *words)
+    assert outcome.code == 0, outcome.err
+    found: dict[str, object] = json.loads(outcome.out)
+    return found
+
+
+def test_tokens_are_made_of_numbers_on_standard_input(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("token", "--key", "shop.key", "--make-key").code == 0
+    assert Path("shop.key").stat().st_mode & 0o777 == 0o600
+    give(monkeypatch, f"{VISA}\n\n3782 822463 10005\n")
+    outcome = command("token", "--key", "shop.key")
+    first, second = outcome.out.splitlines()
+    assert first != second
+    assert all(re.fullmatch("[a-p]{64}", token) for token in (first, second))
+    give(monkeypatch, VISA)
+    other = command("token", "--key", "shop.key", "--tenant", "north", "--bin")
+    token, digits = other.out.strip().split("\t")
+    assert (token != first, digits) == (True, VISA[:8])
+    assert command("token", "--key", "shop.key", "--make-key").code == 1
+
+
+def test_a_card_number_among_the_arguments_is_refused_and_not_repeated(command: Command) -> None:
+    outcome = command("token", "--key", "shop.key", VISA)
+    assert outcome.code == 2
+    assert "standard input only" in outcome.err
+    assert VISA not in outcome.out + outcome.err
+
+
+def test_what_is_no_card_number_is_named_by_its_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("token", "--key", "shop.key", "--make-key")
+    give(monkeypatch, f"{VISA}\n4539578763621487\n")
+    outcome = command("token", "--key", "shop.key")
+    assert outcome.code == 1
+    assert "line 2 of standard input" in outcome.err
+    assert "4539578763621487" not in outcome.out + outcome.err
+
+
+def test_a_key_that_others_may_read_is_refused(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("token", "--key", "shop.key", "--make-key")
+    Path("shop.key").chmod(0o644)
+    give(monkeypatch, VISA)
+    outcome = command("token", "--key", "shop.key")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "0600" in outcome.err
+    assert command("token", "--key", "nowhere.key").code == 1
+
+
+def test_a_transaction_is_assessed(asked: Command) -> None:
+    found = assess(asked)
+    assert (found["disposition"], found["source"]) == ("APPROVE", "RULES")
+    words = ("-c", "EUR", "-t", "berlin", "-m", "m1", "--mcc", 5812, "--place", "52.5,13.4")
+    shown = asked("assess", name("card"), "-a", 600_000, *words, "-x", "recurring=true")
+    assert shown.code == 0
+    assert shown.out.startswith("decline\n  risk 100, by rules\n")
+    assert re.search("reasons: (HUGE, LARGE|LARGE, HUGE)\n", shown.out)
+    for wrong, told in (
+        (("--place", "north"), "--place 'north'"),
+        (("--time", "now"), "--time 'now'"),
+        (("-x", "oops"), "--field 'oops'"),
+    ):
+        outcome = asked("assess", "card", "-a", 1, *words, *wrong)
+        assert outcome.code == 2
+        assert told in outcome.err
+    refused = asked("assess", VISA, "-a", 1, *words)
+    assert refused.code == 1
+    assert VISA not in refused.err
+
+
+def test_entries_are_added_and_removed(asked: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    card, other = name("card"), name("card")
+    outcome = asked("hotlist", "add", "cards", card, "--reason", "stolen", "--source", "bank")
+    assert outcome.out == "cards: 1 added, 0 had been there\n"
+    assert assess(asked, card)["source"] == "HOTLIST"
+    give(monkeypatch, f"{other}\t45395787\n\n")
+    end = ("--expires", "2090-01-01T00:00:00Z", "--json")
+    added = asked("hotlist", "add", "cards", "-", *end)
+    assert json.loads(added.out) == {"created_count": 1, "existing_count": 0}
+    shown = asked("hotlist", "list", "cards")
+    assert "stolen" in shown.out
+    assert "2090-01-01T00:00:00Z" in shown.out
+    assert "cards: 2 entries" in shown.out
+    lines = asked("hotlist", "list", "cards", "--all", "--json").out.splitlines()
+    assert {json.loads(line)["id"] for line in lines} == {card, other}
+    assert asked("hotlist", "remove", "cards", card, other).out == "cards: 2 entries off\n"
+    assert asked("hotlist", "remove", "cards", card).code == 1
+    assert asked("hotlist", "remove", "cards", card, "--missing-ok").code == 0
+    assert asked("hotlist", "add", "people", "x").code == 1
+
+
+def test_a_list_is_loaded_from_a_file(asked: Command) -> None:
+    ids = [f"t-{n:04}" for n in range(1_500)]
+    Path("plain.csv").write_text("\n".join(ids) + "\n")
+    assert asked("hotlist", "load", "terminals", "plain.csv").out == (
+        "terminals: 1,500 entries, 0 before\n"
+    )
+    rows = "".join(f"{each},lost,bank,2090-01-01T00:00:00Z\n" for each in ids)
+    with gzip.open("full.csv.gz", "wt") as file:
+        file.write(f"id,reason,source,expire_time\n{rows}")
+    assert asked("hotlist", "load", "terminals", "full.csv.gz").code == 0
+    first = asked("hotlist", "list", "terminals", "--json")
+    assert json.loads(first.out)["entries"][0]["expire_time"] == "2090-01-01T00:00:00Z"
+    pq.write_table(pa.table({"id": ids[:1_400]}), "some.parquet")
+    loaded = asked("hotlist", "load", "terminals", "some.parquet", "--json")
+    assert json.loads(loaded.out) == {"entry_count": 1_400, "replaced_count": 1_500}
+
+
+def cut_csv() -> str:
+    Path("cut.csv").write_text("id\na\nb\nc")
+    return "cut.csv"
+
+
+def cut_gzip() -> str:
+    raw = gzip.compress("".join(f"{n}\n" for n in range(5_000)).encode())
+    Path("cut.csv.gz").write_bytes(raw[: len(raw) // 2])
+    return "cut.csv.gz"
+
+
+def cut_parquet() -> str:
+    pq.write_table(pa.table({"id": [str(n) for n in range(5_000)]}), "cut.parquet")
+    raw = Path("cut.parquet").read_bytes()
+    Path("cut.parquet").write_bytes(raw[: len(raw) // 2])
+    return "cut.parquet"
+
+
+def short() -> str:
+    Path("short.csv").write_text("id\na\n")
+    return "short.csv"
+
+
+def without_id() -> str:
+    Path("odd.csv").write_text("card,reason\na,b\n")
+    return "odd.csv"
+
+
+def empty_id() -> str:
+    Path("empty.csv").write_text("id,reason\na,b\n,c\n")
+    return "empty.csv"
+
+
+def card_number() -> str:
+    Path("numbers.csv").write_text(f"id\na\n{VISA}\n")
+    return "numbers.csv"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [cut_csv, cut_gzip, cut_parquet, short, without_id, empty_id, card_number],
+    ids=lambda make: make.__name__,
+)
+def test_a_file_that_is_cut_or_wrong_changes_nothing(asked: Command, make: object) -> None:
+    Path("good.csv").write_text("id\n" + "".join(f"m-{n}\n" for n in range(100)))
+    assert asked("hotlist", "load", "merchants", "good.csv", "--allow-shrink").code == 0
+    outcome = asked("hotlist", "load", "merchants", make())  # type: ignore[operator] # a function
+    assert outcome.code == 1, outcome.out
+    assert VISA not in outcome.err
+    found = json.loads(asked("hotlist", "list", "merchants", "--json").out)
+    assert found["entry_count"] == 100
+
+
+def test_a_list_that_shrinks_is_loaded_when_that_is_said(asked: Command) -> None:
+    Path("ten.csv").write_text("".join(f"d-{n}\n" for n in range(10)))
+    asked("hotlist", "load", "devices", "ten.csv", "--allow-shrink")
+    Path("one.csv").write_text("d-1\n")
+    refused = asked("hotlist", "load", "devices", "one.csv")
+    assert refused.code == 1
+    assert "--allow-shrink" in refused.err
+    assert asked("hotlist", "load", "devices", "one.csv", "--allow-shrink").code == 0
+
+
+def test_cases_are_listed_and_worked_on(asked: Command) -> None:
+    card = name("card")
+    words = ("-c", "EUR", "-t", "berlin", "-m", "m1", "--mcc", 5812, "--json")
+    case = json.loads(asked("assess", card, "-a", 150_000, *words).out)["case_id"]
+    assert f"\n {case} " in asked("cases", "list", "--card", card).out
+    (line,) = asked("cases", "list", "--card", card, "--json").out.splitlines()
+    assert json.loads(line)["figures"]["transaction.amount"] == 1_500
+    updated = asked(
+        "cases", "update", case, "--assignee", "Ada", "--note", "called", "--author", "Ada"
+    )
+    assert "called" in updated.out
+    labelled = asked("cases", "update", case, "--label", "genuine", "--json")
+    assert json.loads(labelled.out)["state"] == "CLOSED"
+    assert asked("cases", "list", "--card", card, "--json").out == ""
+    assert asked("cases", "list", "--card", card, "--state", "all", "--json").out
+    assert asked("cases", "update", case, "--label", "maybe").code == 2
+    assert asked("cases", "list", "--state", "lost").code == 2
+    assert asked("cases", "update", "99999", "--assignee", "Ada").code == 1
+
+
+def test_other_rules_are_back_tested(asked: Command) -> None:
+    assess(asked)
+    Path("rules.yaml").write_text(TILL["till.yaml"].replace(">= 1000.0", ">= 1.0"))
+    outcome = asked("fraud", "backtest", "-f", "rules.yaml", "--since", "2020-01-01")
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"referred +\d+ +[1-9]\d* +\+[1-9]", outcome.out)
+    assert "newly stopped" in outcome.out
+    told = json.loads(asked("fraud", "backtest", "-f", "rules.yaml", "--json").out)
+    assert told["given"]["transaction_count"] == told["live"]["transaction_count"] >= 1
+    Path("wrong.yaml").write_text("fraud:\n  rules:\n    a: {when: 'transaction.amuont > 1.0'}\n")
+    refused = asked("fraud", "backtest", "-f", "wrong.yaml")
+    assert refused.code == 1
+    assert "fraud_yaml.yaml:3" in refused.err
+    assert asked("fraud", "backtest", "-f", "rules.yaml", "--since", "once").code == 2
