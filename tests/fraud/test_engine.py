@@ -12,6 +12,8 @@ from instanter.fraud.book import EntityState
 from instanter.fraud.engine import FraudEngine
 from instanter.fraud.questions import CountedTransaction, TerminalRisk
 from instanter.fraud.snoozes import snooze_rule
+from instanter.fraud.tables import make_tables
+from instanter.fraud.verdicts import combine
 from tests.catalogue.worlds import compile_files
 from tests.fraud.worlds import DAY_NS, HOUR_NS, NOW_NS, SECOND_NS, Desk, make_transaction
 
@@ -163,6 +165,12 @@ def test_a_failure_ends_in_no_approval_and_is_told():
         found = desk.assess()
         assert (found.disposition, found.source) == (REFER, Source.STAND_IN)
         assert [str(error) for error in desk.failed] == ["gone"]
+
+
+def test_what_nobody_has_assessed_or_provided_for_is_referred():
+    desk = Desk("  clock: {}\n")
+    tables = make_tables(desk.catalogue)
+    assert combine(tables, None, 0, []) == (REFER, Source.STAND_IN)
 
 
 def test_a_damaged_state_is_answered_as_declared_and_heals():

@@ -103,7 +103,7 @@ wanted = st.builds(
     st.booleans(),
 )
 transactions = st.tuples(
-    st.sampled_from((0, 1, 2, 5, 30, 100, 2_000, 9_000)),
+    st.sampled_from((0, 1, 2, 5, 9, 30, 58, 100, 2_000, 3_590, 9_000, 10_750)),
     st.sampled_from(("c1", "c2")),
     st.sampled_from(("", "k1", "k2")),
     st.sampled_from(TERMINALS),
