@@ -53,6 +53,23 @@ class ApplyContext:
     published: PublishedCatalogue
     events: EventEngine = field(default_factory=EventEngine)
     fraud: FraudDesk = field(default_factory=FraudDesk)
+    _prepared: list[Any] = field(default_factory=lambda: [b"", None])
+
+    def pack(self, body: dict[str, Any]) -> bytes:
+        """Return the body of a record, and remember what it was made of."""
+        packed = pack_body(body)
+        self._prepared[:] = packed, body
+        return packed
+
+    def unpack(self, record: LogRecord) -> dict[str, Any]:
+        """Return what `pack` or `pack_body` was given, for reading only.
+
+        What was packed this moment is not unpacked again: a record's bytes are those very ones.
+        Of a record that was read out of the log, tuples are lists.
+        """
+        packed, body = self._prepared
+        found: dict[str, Any] = body if packed is record.body else unpack_body(record)
+        return found
 
     def warm_up(self, transaction: Transaction) -> None:
         """Decode the catalogue in force, which takes 0.2 s, before a command has to.

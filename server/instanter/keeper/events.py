@@ -15,7 +15,7 @@ from instanter.errors import (
     show,
 )
 from instanter.events.engine import EventEngine, FieldValues
-from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
+from instanter.keeper.commands import Answered, ApplyContext
 from instanter.keeper.records import RecordKind
 from instanter.limits import (
     EVENT_AGE_NS_MAX,
@@ -138,7 +138,7 @@ class RecordEvents:
             fresh.append((event.event_id, id_key, digest, event.customer_id, row))
         if not fresh:
             return Answered(EventCounts(0, len(events)))
-        return pack_body({"events": fresh, "duplicates": len(events) - len(fresh)})
+        return context.pack({"events": fresh, "duplicates": len(events) - len(fresh)})
 
 
 def apply_events(transaction: Transaction, record: LogRecord, context: ApplyContext) -> EventCounts:
@@ -147,9 +147,9 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
     A customer whose activity record is damaged stays as it is, damaged: nothing wrong is read from
     it, and the log has the events for the day it is rebuilt.
     """
-    body = unpack_body(record)
+    body = context.unpack(record)
     engine = _install(transaction, context)
-    events: list[list[Any]] = body["events"]
+    events: Sequence[Sequence[Any]] = body["events"]
     by_customer: dict[str, list[bytes]] = {}
     for _, _, _, customer_id, row in events:
         if engine.is_followed(row[_TIME.size :]):
