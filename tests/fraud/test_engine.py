@@ -338,6 +338,15 @@ def test_a_label_that_changes_counts_as_if_it_had_been_right_from_the_start():
     assert seen["velocity.rate"] == 0.5
 
 
+def test_a_rate_without_a_label_that_changes_keeps_the_others_of_its_tile():
+    desk = Desk("  velocities:\n    rate: {per: terminal, function: fraud_rate, window: 10d}\n")
+    counted = [desk.take(number).counted for number in range(4)]
+    for each in counted:
+        desk.engine.label(each, desk.book, fraud=True)
+    desk.engine.relabel(counted[0], desk.book, fraud=False)
+    assert desk.see(desk.assess())["velocity.rate"] == 0.75
+
+
 def test_a_terminal_is_suggested_when_enough_labels_say_so():
     desk = Desk("  compromised_terminal: {labels_min: 3, suggest_rate: 0.6}\n")
     found = []

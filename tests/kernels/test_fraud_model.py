@@ -168,9 +168,10 @@ def test_infinities_and_huge_values_do_not_poison_the_model():
     odd[::7, 2] = np.inf
     odd[3::7, 3] = -np.inf
     odd[5::7, 2] = 3e38
-    state = make_state(odd, ONE_PAIR)
+    state, other = make_state(odd, ONE_PAIR), make_state(odd, ONE_PAIR)
     found = replay(fraud_model, odd, labels, ONE_PAIR, state)
     assert ((found > 0) & (found < 1)).all()
+    assert found == pytest.approx(replay(oracle, odd, labels, ONE_PAIR, other), rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.parametrize(("features", "pairs"), [(1, 0), (40, 8), (64, 8)])
