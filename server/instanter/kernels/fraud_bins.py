@@ -1,7 +1,7 @@
 """The bins of the fraud model: drawn anew from samples as labels arrive, without losing weights.
 
 The state of the model is one array, float32[n]; this is where its parts begin, in this order.
-F features and P pairs of them make it 12 kB to 60 kB long:
+F features and P pairs of them make it up to 64 kB long, 48 features and 12 pairs the most:
 
 ========== ====================== =========================================================
 part       words                  what it holds

@@ -71,7 +71,7 @@ SETTING_START_RATE = 5
 """Share of frauds before any label."""
 SETTING_COUNT = 6
 DEFAULT_SETTINGS = (0.2, 1e-6, 0.01, 6.0, 0.3, 0.01)
-"""Chosen on the first weeks of two simulated data sets, once for both; see `bench/README.md`."""
+"""Chosen on two simulated data sets, once for both; `bench/README.md` tells on which rows."""
 
 _DEVIATIONS_MAX = 4.0
 _LOG_ODDS_MAX = 30.0
