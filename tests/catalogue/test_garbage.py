@@ -1,9 +1,11 @@
 """Whatever stands in the files, a catalogue compiles or is refused with places; nothing else."""
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 
 from tests.catalogue.event_worlds import EVENT_FILES
+from tests.catalogue.fraud_worlds import FRAUD
 from tests.catalogue.worlds import FILES, OFFER, problems_of
 
 RULED = OFFER + (
@@ -14,6 +16,17 @@ RULED = OFFER + (
 )
 ALL = "".join([FILES["shop.yaml"], "holdout: {rate: 0.1}\n", FILES["attributes.yaml"], RULED])
 EVENTFUL = "".join(EVENT_FILES.values())
+FRAUDULENT = (
+    f"{FRAUD}  model: {{features: [transaction.amount, travel.impossible], points: 50,"
+    " pairs: [[transaction.amount, travel.impossible]]}\n"
+    "  hotlists: {terminals: refer, expected: [cards], stale_after: 2d}\n"
+    "  stand_in: {clock_jumped: refer, deadline_short: {approve_up_to_minor: 2000, else: refer}}\n"
+    "  clock: {ahead_max: 10m, behind_max: 1d}\n"
+    "  travel: {distance_km_min: 50, speed_kmh_max: 900}\n"
+    "  compromised_terminal: {window: 35d, labels_min: 5, suggest_rate: 0.2}\n"
+    "  baselines: {half_life: 30d}\n"
+    "  guard: {share: 0.05, period: 1h, declines_min: 20, times_history: 5}\n"
+)
 SCRAPS = st.one_of(
     st.text("'\"[]{}:-|>#&*!~?%()=\\,aé \n\t\x00\ud800", max_size=4),
     st.sampled_from(["no", "null", ".nan", "1e999", "-1", ": ", "- ", "  "]),
@@ -21,11 +34,11 @@ SCRAPS = st.one_of(
 )
 
 
-@hypothesis.settings(max_examples=600)
+@hypothesis.settings(max_examples=900)
 @hypothesis.given(
-    st.sampled_from([ALL, EVENTFUL]),
+    st.sampled_from([ALL, EVENTFUL, FRAUDULENT]),
     st.lists(
-        st.tuples(st.integers(0, len(EVENTFUL)), st.integers(0, 12), SCRAPS),
+        st.tuples(st.integers(0, max(len(EVENTFUL), len(FRAUDULENT))), st.integers(0, 12), SCRAPS),
         min_size=1,
         max_size=4,
     ),
@@ -46,3 +59,10 @@ def test_any_text_is_a_rule_or_is_refused(text):
     quoted = "".join(f"\\U{ord(c):08x}" for c in text if not "\ud800" <= c <= "\udfff")
     for problem in problems_of({**FILES, "offers.yaml": f'{OFFER}    eligibility: "{quoted}"\n'}):
         assert problem.field == "offers/espresso.eligibility"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x85", "\u2028"])
+def test_lines_are_those_of_yaml(end):
+    text = "fraud:\n  rules:\n    a: {when: velocity.x > 1, disposition: refer, reason: A}\n"
+    (problem,) = problems_of({"all.yaml": text.replace("\n", end)})
+    assert (problem.line, problem.text) == (3, "velocity.x")

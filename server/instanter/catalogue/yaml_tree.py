@@ -7,6 +7,7 @@ lists and scalars; tags, anchors, aliases and several documents are refused. A s
 spelling: what it means depends on the field it stands in, so nothing turns `no` into false.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -17,6 +18,8 @@ from instanter.catalogue.problems import Problems
 from instanter.errors import show
 
 _DEPTH_MAX = 12
+_BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
+"""What YAML 1.1 ends a line with, so that lines are counted as its parser counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def parse_yaml(file: str, text: str, problems: Problems) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
-        lines = text.split("\n", line)
+        lines = _BREAK.split(text, maxsplit=line)
         shown = lines[line - 1].strip() if 0 < line <= len(lines) else ""
         message = f"is not YAML: {error.problem}"
         if "\t" in (lines[line - 1] if 0 < line <= len(lines) else ""):
@@ -124,7 +127,7 @@ def find_line(source: str, scalar: Scalar, position: int) -> int:
         Offset into its text.
     """
     wanted = _count_inked(scalar.text[:position])
-    lines = source.split("\n")
+    lines = _BREAK.split(source)
     number = scalar.line - 1
     if scalar.style in ("|", ">"):
         number += 1
