@@ -15,7 +15,7 @@ from instanter.keeper.assessing import AssessTransaction
 from instanter.keeper.case_book import CaseFilter, CaseState, get_case, list_cases
 from instanter.keeper.cases import UpdateCase
 from instanter.keeper.customers import DeleteCustomer
-from instanter.keeper.fraud_rules import ResumeFraudRule, SnoozeFraudRule, list_rules
+from instanter.keeper.fraud_rules import ResumeFraudRule, SnoozeFraudRule
 from instanter.keeper.hotlists import DeleteHotlistEntry
 from instanter.keeper.labels import FoundKind
 from instanter.keeper.transaction_outcomes import RecordTransactionOutcomes, TransactionOutcome
@@ -32,7 +32,16 @@ from instanter.store.expiry import HOUR_NS
 from instanter.store.fraud_states import entity_key, find_sections
 from instanter.store.transactions import transaction_key
 from tests.keeper.test_keeper import read_all
-from tests.keeper.tills import NOW_NS, S_NS, TILL, StoodClock, Till, make_transaction, open_till
+from tests.keeper.tills import (
+    GUARDED,
+    NOW_NS,
+    S_NS,
+    TILL,
+    StoodClock,
+    Till,
+    make_transaction,
+    open_till,
+)
 
 APPROVE, REFER, DECLINE = Disposition.APPROVE, Disposition.REFER, Disposition.DECLINE
 
@@ -384,75 +393,6 @@ def test_cases_are_listed_the_newest_first_and_filtered(till: Till) -> None:
         assert find(CaseFilter(state=CaseState.CLOSED)) == [numbers[4]]
         assert find(CaseFilter(assignee="eve", card="card-0")) == [numbers[4]]
         assert find(CaseFilter(terminal="other")) == []
-
-
-# --- Rules --------------------------------------------------------------------------------------
-
-GUARDED = TILL.replace(
-    "reason: LARGE_AMOUNT",
-    "reason: LARGE_AMOUNT, guard: {share: 0.1, period: 1h, declines_min: 5, times_history: 3}",
-)
-
-
-def ask_many(till: Till, name: str, large: str) -> str:
-    """Assess a transaction for each sign, `x` for a large one; return which were referred."""
-    verdicts = []
-    for n, sign in enumerate(large):
-        amount_minor = 200_000 if sign == "x" else 1_000
-        verdicts.append(till.ask(f"{name}-{n}", f"{name}-{n}", amount_minor=amount_minor))
-    return "".join("x" if verdict.disposition == REFER else "." for verdict in verdicts)
-
-
-def test_a_rule_that_suddenly_stops_far_more_than_before_is_paused_and_resumed(
-    till: Till, clock: StoodClock
-) -> None:
-    till.publish(GUARDED)
-    calm = ("." * 24 + "x") * 4
-    assert ask_many(till, "calm", calm) == calm
-    clock.time_ns += HOUR_NS
-    # Six of the seven since the hour began: more than 5, than 10 % and than three times 4 %.
-    assert ask_many(till, "wild", "x" * 8) == "x" * 6 + ".."
-    policy = till.policy()
-    with till.desk.kept.state.read() as transaction:
-        (large,) = (each for each in list_rules(transaction, policy) if each.rule.name == "large")
-    assert large.is_paused
-    assert large.figures.paused_time_ns == clock.time_ns
-    assert (large.figures.fired_count, large.figures.shadowed_count) == (10, 2)
-    again = till.do(ResumeFraudRule("large"))
-    assert not again.is_paused
-    assert ask_many(till, "after", "x") == "x"
-    assert till.do(ResumeFraudRule("large")).is_paused is False
-
-
-def test_the_verdict_that_paused_a_rule_says_so(till: Till) -> None:
-    till.publish(GUARDED)
-    asked = [till.ask(f"t{n}", f"c{n}", amount_minor=200_000) for n in range(7)]
-    assert [verdict.paused for verdict in asked] == [()] * 5 + [("large",), ()]
-    assert till.ask("t5", "c5", amount_minor=200_000).paused == ()
-
-
-def test_a_rule_that_always_stopped_as_much_goes_on(till: Till, clock: StoodClock) -> None:
-    till.publish(GUARDED)
-    usual = "x...." * 8
-    # While it has no history it is only its share that counts.
-    loose = GUARDED.replace("share: 0.1", "share: 0.5")
-    till.publish(loose)
-    assert ask_many(till, "first", usual) == usual
-    clock.time_ns += HOUR_NS
-    till.publish(GUARDED)
-    assert ask_many(till, "second", usual) == usual
-
-
-def test_a_snoozed_rule_is_silent_for_one_card_until_its_end(till: Till, clock: StoodClock) -> None:
-    till.ask("first", amount_minor=1)
-    till.do(SnoozeFraudRule("large", "card-1", NOW_NS + 60 * S_NS))
-    assert till.answer("a", amount_minor=200_000) == APPROVE
-    assert till.answer("b", "card-2", amount_minor=200_000) == REFER
-    clock.time_ns += 60 * S_NS
-    assert till.answer("c", amount_minor=200_000) == REFER
-    till.do(SnoozeFraudRule("large", "card-1", clock.time_ns + S_NS))
-    till.do(SnoozeFraudRule("large", "card-1", 0))
-    assert till.answer("d", amount_minor=200_000) >= REFER
 
 
 # --- Replay -------------------------------------------------------------------------------------

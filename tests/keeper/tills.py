@@ -32,6 +32,12 @@ fraud:
     bad_till: {when: 'velocity.terminal_frauds >= 1', disposition: refer, reason: BAD_TILL}
 """
 
+GUARDED = TILL.replace(
+    "reason: LARGE_AMOUNT",
+    "reason: LARGE_AMOUNT, guard: {share: 0.1, period: 1h, declines_min: 5, times_history: 3}",
+)
+"""Rules of which one is guarded closely."""
+
 
 class StoodClock:
     """A clock that stands until it is moved."""

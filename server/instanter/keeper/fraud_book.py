@@ -186,7 +186,7 @@ class StoreBook:
         return self._paused
 
     def find_profile(self, customer: str, time_ns: int) -> NDArray[np.uint32]:
-        """Return a customer's attributes, see `Book`.
+        """Return a customer's attributes by slot, uint32[S], see `Book`.
 
         Raises
         ------
