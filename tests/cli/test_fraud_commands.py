@@ -151,7 +151,8 @@ def test_a_list_is_loaded_from_a_file(asked: Command) -> None:
 
 
 def cut_csv() -> str:
-    Path("cut.csv").write_text("id\na\nb\nc")
+    # Longer than the list that it would replace: it is refused for nothing but its end.
+    Path("cut.csv").write_text("id\n" + "".join(f"m-{n}\n" for n in range(200)) + "m-20")
     return "cut.csv"
 
 
