@@ -153,9 +153,6 @@ BATCH_TURN_MAX: Final = 64
 REQUEST_ENDINGS_KEPT: Final = 1_024
 """Ways to ask for a decision, customer apart, that are remembered: surfaces × numbers of offers."""
 
-REQUEST_ENDING_SIZE_BYTES_MAX: Final = 256
-"""The longest that is remembered: far above channel, placement and count of any real request."""
-
 REQUEST_ID_SIZE_MAX: Final = 64
 """Characters of a request id: a UUID has 36."""
 

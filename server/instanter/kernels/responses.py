@@ -82,7 +82,7 @@ _WORD_BYTES = 8
 
 @kernel(int64(WRITE_U8, int64, int64))
 def put_varint(out, at, number):  # type: ignore[no-untyped-def]
-    """Write a number ≥ 0 as a varint into `out`, uint8[any]; return the place after."""
+    """Put a number ≥ 0, a varint; `out`, uint8, is written from `at`. Return the place after."""
     while number >= 128:
         out[at] = np.uint8(number & 127 | 128)
         number >>= 7
@@ -93,7 +93,7 @@ def put_varint(out, at, number):  # type: ignore[no-untyped-def]
 
 @kernel(int64(WRITE_U8, int64, _U64, int64))
 def put_double(out, at, bits, tag):  # type: ignore[no-untyped-def]
-    """Write tag and double into `out`, uint8[any], unless it is 0; return the place behind it."""
+    """Put tag and double, unless it is 0; `out`, uint8, is written. Return the place after."""
     if bits == 0:
         return at
     out[at] = np.uint8(tag)
@@ -104,7 +104,7 @@ def put_double(out, at, bits, tag):  # type: ignore[no-untyped-def]
 
 @kernel(int64(WRITE_U8, int64, READ_U8, int64, int64))
 def put_bytes(out, at, data, start, stop):  # type: ignore[no-untyped-def]
-    """Write `data[start:stop]` into `out`, uint8[any] both, from `at`; return the place after."""
+    """Put `data[start:stop]`; `out`, uint8, is written from `at`. Return the place after."""
     for i in range(stop - start):
         out[at + i] = data[start + i]
     return at + stop - start

@@ -8,8 +8,8 @@ from instanter.decision.questions import Question
 from instanter.errors import InvalidFieldError
 from instanter.limits import (
     CONTEXT_SLOTS_MAX,
+    NAME_SIZE_MAX,
     OFFER_COUNT_MAX,
-    REQUEST_ENDING_SIZE_BYTES_MAX,
     REQUEST_ENDINGS_KEPT,
 )
 from instanter.rpc.attribute_values import PlainValue, read_values
@@ -21,6 +21,8 @@ from instanter.v1.decision_service_pb2 import DecideOffersRequest
 _NO_CONTEXT: Final[dict[str, PlainValue]] = {}
 _CUSTOMER_TAG: Final = 0x0A
 _ONE_BYTE_SIZE: Final = 0x80
+_ENDING_SIZE_BYTES_MAX: Final = 2 * 4 * NAME_SIZE_MAX + 16
+"""Channel and placement of the greatest length, in UTF-8, and a number with its tag."""
 
 
 class RequestReader:
@@ -74,7 +76,7 @@ class RequestReader:
     def _remember(self, ending: bytes, question: Question) -> None:
         """Remember what an ending means, unless others will hardly have the same."""
         if (
-            len(ending) > REQUEST_ENDING_SIZE_BYTES_MAX
+            len(ending) > _ENDING_SIZE_BYTES_MAX
             or question.context
             or question.request_id
             # Not as the generated classes write it: it may say more about the customer.
