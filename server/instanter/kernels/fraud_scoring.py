@@ -3,7 +3,8 @@
 All rules are one program (`kernels/eligibility`), evaluated whole; what is missing makes a rule
 unknown, and only a rule that is true fires.
 
-Measured on one core, the call from Python included: 1,000 rules of 3 comparisons 12 µs.
+Measured on a busy core, the call from Python included: 1,000 rules of 4 comparisons 12.6 µs while
+one transaction repeats; about twice that between different ones.
 """
 
 import numpy as np

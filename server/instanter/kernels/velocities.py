@@ -5,8 +5,8 @@ words, eight **sections**: their velocities, as `kernels/derived_state` explains
 baselines of card and customer, then the card's place. So one call from Python does for one
 transaction what would be ten.
 
-Measured, 40 velocities of five entities with 1,000 transactions each: evaluating 5 µs and counting
-6 µs, the call from Python included.
+Measured, 40 velocities of five entities with 30 transactions each, the same again and again on a
+busy core: evaluating 2.7 µs, counting 4.1 µs, the call from Python included.
 """
 
 import numpy as np
