@@ -10,7 +10,7 @@ import pytest
 
 from instanter.catalogue.fraud_words import Disposition, EntityKind, ListKind, Source, StandInCause
 from instanter.errors import AlreadyExistsError, DamagedError, InvalidFieldError, PreconditionError
-from instanter.fraud_limits import TRANSACTION_KEPT_NS
+from instanter.fraud_limits import ASSESS_NS_MIN, TRANSACTION_KEPT_NS
 from instanter.keeper.assessing import AssessTransaction
 from instanter.keeper.case_book import CaseFilter, CaseState, get_case, list_cases
 from instanter.keeper.cases import UpdateCase
@@ -203,6 +203,35 @@ def test_transactions_and_their_cases_go_after_their_time(till: Till, clock: Sto
     assert (left["transactions"], left["cases"]) == (200, 0)
     assert left["transaction_expiry"] <= 5
     assert not till.ask("old-7", "other").was_known
+
+
+def test_a_short_deadline_leaves_no_time_for_rules(till: Till) -> None:
+    till.publish(
+        f"{TILL}  stand_in: {{deadline_short: {{approve_up_to_minor: 1000, else: refer}}}}\n"
+    )
+
+    def ask(name: str, left_ns: int, amount_minor: int) -> Verdict:
+        transaction = make_transaction(name, amount_minor=amount_minor)
+        verdict: Verdict = till.do(AssessTransaction(transaction, NOW_NS + left_ns))
+        return verdict
+
+    for amount_minor, disposition in ((1_000, APPROVE), (1_001, REFER)):
+        verdict = ask(f"short-{amount_minor}", ASSESS_NS_MIN - 1, amount_minor)
+        assert verdict.stand_in_causes == (StandInCause.DEADLINE_SHORT,)
+        assert (verdict.disposition, verdict.source) == (disposition, Source.STAND_IN)
+    assert ask("enough", ASSESS_NS_MIN, 1_001).source == Source.RULES
+    # What was approved without rules counts all the same.
+    assert [till.answer(name) for name in "ab"] == [APPROVE, DECLINE]
+    till.block(ListKind.CARDS, "card-1")
+    assert ask("listed", 0, 1).disposition == DECLINE
+
+
+def test_what_is_stored_of_all_that_is_sound(till: Till) -> None:
+    for n in range(30):
+        till.ask(f"a{n}", f"card-{n % 4}", customer="anna", amount_minor=90_000 * (n % 3) + 100)
+    till.block(ListKind.CARDS, "x", expire_time_ns=NOW_NS + S_NS)
+    till.do(RecordTransactionOutcomes((TransactionOutcome("a1", FoundKind.FRAUD),)))
+    assert till.desk.kept.state.verify().is_sound
 
 
 # --- Hotlists -----------------------------------------------------------------------------------
