@@ -31,7 +31,6 @@ from instanter.store.fraud_rules import (
     put_paused,
     put_totals,
     read_paused,
-    scan_figures,
     view_totals,
 )
 from instanter.store.fraud_states import entity_key, find_sections, put_sections
@@ -178,7 +177,6 @@ def test_what_the_guard_counts_is_read_as_it_was_written(state: State) -> None:
         assert load_totals(transaction) == totals
         assert bytes(view_totals(transaction)) == pack_totals(totals)
         assert read_paused(find_paused(transaction)) == {"large", "far"}
-        assert dict(scan_figures(transaction)) == {"large": figures}
     state.write(lambda t: put_paused(t, frozenset()))
     with state.read() as transaction:
         assert read_paused(find_paused(transaction)) == frozenset()
@@ -196,7 +194,6 @@ def test_of_damaged_figures_the_guard_begins_anew(state: State) -> None:
         assert load_figures(transaction, "large") == NO_FIGURES
         assert load_totals(transaction) == Totals()
         assert read_paused(find_paused(transaction)) == frozenset()
-        assert list(scan_figures(transaction)) == []
 
 
 # --- Transactions and cases ---------------------------------------------------------------------

@@ -5,7 +5,6 @@ have, for what counts for all rules and for those that are paused, which each as
 """
 
 import struct
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from instanter.errors import DamagedError
@@ -136,15 +135,6 @@ def put_figures(transaction: Transaction, rule: str, figures: RuleFigures) -> No
     transaction.put(
         FRAUD_RULES, key, seal(key, _FIGURES.pack(*figures[:-1]) + figures.recent_cards)
     )
-
-
-def scan_figures(transaction: Transaction) -> Iterator[tuple[str, RuleFigures]]:
-    """Yield the rules that something was counted of, with what it was; no damaged one."""
-    for key, value in transaction.scan(FRAUD_RULES, _PAUSED_KEY, after=True):
-        try:
-            yield key.rstrip(b"\0").decode(), _read_figures(unseal(key, value))
-        except DamagedError:
-            continue
 
 
 def _read_figures(found: bytes) -> RuleFigures:
