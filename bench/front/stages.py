@@ -34,6 +34,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     "read": ("instanter.store.profile_rows:ProfileRows.read",),
     "kernels": ("instanter.decision.engine:decide_batch",),
     "record": ("instanter.decision.engine:encode_turn",),
+    "keep": (
+        "instanter.node:Node._record_decisions",
+        "instanter.keeper.keeper:Keeper._carry_out",
+    ),
     "translate": ("instanter.rpc.decisions:_EncodedDesk.decide",),
     "encode": ("instanter.rpc.decision_responses:ResponseEncoder.__call__",),
     "frame": (

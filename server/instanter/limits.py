@@ -1,9 +1,8 @@
 """All limits of the server, each with its reason; their relations are asserted at the end.
 
-Those of the check at the till stand in `fraud_limits`.
-
-A limit is named most significant word first, unit last. Whoever needs a bound takes it from here,
-so that an operator can read in one place what the server will refuse.
+Those of the check at the till stand in `fraud_limits`. A limit is named most significant word
+first, unit last. Whoever needs a bound takes it from here, so that an operator can read in one
+place what the server will refuse.
 """
 
 from typing import Final

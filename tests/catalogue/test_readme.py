@@ -18,6 +18,8 @@ attributes:
 
 def test_what_the_page_shows_compiles():
     blocks = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    # The mapping of a file's columns is not a part of the catalogue.
+    blocks = [block for block in blocks if not block.startswith("columns:")]
     files = {f"{index}.yaml": block for index, block in enumerate(blocks)}
     compilation = compile_files({**files, "attributes.yaml": INFERRED})
     assert len(blocks) == 4

@@ -134,6 +134,16 @@ def test_format_1_is_read_with_the_defaults_of_what_it_did_not_know(catalogue):
     assert compile_files(back.files, back).changes == ()
 
 
+def test_format_2_is_read_without_a_check_at_the_till(catalogue):
+    data = to_bytes(catalogue)
+    document = msgpack.unpackb(data[16:], strict_map_key=False)
+    assert document.pop("fraud") is None
+    body = msgpack.packb(document)
+    back = from_bytes(struct.pack("<8sII", data[:8], 2, zlib.crc32(body)) + body)
+    _equal(catalogue, back)
+    assert back.fraud is None
+
+
 def test_bytes_that_hold_other_fields_are_damaged(catalogue):
     data = to_bytes(catalogue)
     for name, value in (("offers", [[1] * 99]), ("arms", 3), ("derivations", [["a"]])):

@@ -168,6 +168,10 @@ def test_a_few_refusals_are_told_and_many_are_a_mistake(asked: Command) -> None:
     for row in rows:
         row["AMOUNT"] = -1.0
     file, mapping = write(rows)
+    known = asked("fraud", "replay", file, "-m", mapping)
+    assert known.code == 1
+    assert "replay into a new store" in known.err
+    file, mapping = write(rows, MAPPING.replace("tx-", "ty-"))
     outcome = asked("fraud", "replay", file, "-m", mapping)
     assert outcome.code == 1
     assert "transactions were refused; the first: transaction " in outcome.err

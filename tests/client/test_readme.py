@@ -29,6 +29,9 @@ attributes:
 events:
   - name: purchase
     fields: [{name: amount, kind: number, unit: EUR, required: true}]
+fraud:
+  rules:
+    large: {when: transaction.amount > 500, disposition: decline, reason: LARGE}
 offers:
 """ + "".join(
     f"""\
@@ -51,6 +54,7 @@ EXPECTED = {
     "Customers": "{'age': 42.0} 2\nCUSTOMER_NOT_FOUND\n",
     "What customers do": "1 recorded\n1 known already\n",
     "Why, and what it is worth": "1 offer-1 nothing stopped it\n['DECIDED']\n",
+    "Card payments": "APPROVE\n0 sent later\n",
 }
 
 
@@ -89,8 +93,14 @@ def address(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize(("title", "code"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
 def test_an_example_does_what_the_page_says(
-    address: str, capsys: pytest.CaptureFixture[str], title: str, code: str
+    address: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    title: str,
+    code: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     if title == "Many customers at once":
         with Client(address) as client:
             for number in (1, 2, 3):

@@ -25,6 +25,8 @@ from instanter.v1 import decision_service_pb2 as decision
 from instanter.v1 import decision_service_pb2_grpc as decision_grpc
 from instanter.v1 import event_service_pb2 as event
 from instanter.v1 import event_service_pb2_grpc as event_grpc
+from instanter.v1 import fraud_service_pb2 as fraud
+from instanter.v1 import fraud_service_pb2_grpc as fraud_grpc
 
 Interrupt = Callable[[Any, Any], None]
 
@@ -124,6 +126,15 @@ class ToyCustomers(customer_grpc.CustomerServiceServicer):
             customers=[self._toy.customers[name] for name in names[start:end]],
             next_page_token=str(end) if end < len(names) else "",
         )
+
+
+class ToyFraud(fraud_grpc.FraudServiceServicer):
+    def __init__(self, toy: ToyServer) -> None:
+        self._toy = toy
+
+    def AssessTransaction(self, request: Any, context: Any) -> Any:
+        self._toy.receive(request, context)
+        return fraud.AssessTransactionResponse(disposition=fraud.DISPOSITION_APPROVE)
 
 
 class ToyCatalogue(catalogue_grpc.CatalogueServiceServicer):
@@ -315,6 +326,7 @@ def toy_server(credentials: Any = None, address: str = "127.0.0.1:0") -> Iterato
     catalogue_grpc.add_CatalogueServiceServicer_to_server(ToyCatalogue(toy), server)
     decision_grpc.add_DecisionServiceServicer_to_server(ToyDecisions(toy), server)
     event_grpc.add_EventServiceServicer_to_server(ToyEvents(toy), server)
+    fraud_grpc.add_FraudServiceServicer_to_server(ToyFraud(toy), server)
     port = (
         server.add_insecure_port(address)
         if credentials is None

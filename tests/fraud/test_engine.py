@@ -323,16 +323,16 @@ def test_a_label_that_changes_counts_as_if_it_had_been_right_from_the_start():
     )
     desk, right = Desk(text), Desk(text)
     for number in range(6):
-        later = {"time_ns": NOW_NS + number * HOUR_NS, "amount_minor": 100 * number + 200}
+        later = {"time_ns": NOW_NS + 5 * number * HOUR_NS, "amount_minor": 100 * number + 200}
         first, second = desk.take(number, **later), right.take(number, **later)
         fraud = number % 2 == 0
         desk.engine.label(first.counted, desk.book, fraud=fraud)
-        if number in (2, 3):
+        if number in (2, 5):
             desk.engine.relabel(first.counted, desk.book, fraud=not fraud)
             fraud = not fraud
         right.engine.label(second.counted, right.book, fraud=fraud)
     assert desk.book.states == right.book.states
-    at = NOW_NS + 6 * HOUR_NS
+    at = NOW_NS + 30 * HOUR_NS
     seen = desk.see(desk.assess(time_ns=at))
     assert (seen["terminal.label_count"], seen["velocity.bad"]) == (6, 3)
     assert seen["velocity.rate"] == 0.5

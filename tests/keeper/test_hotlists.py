@@ -158,6 +158,8 @@ def test_an_expired_entry_may_come_back_before_it_is_swept_out(
     clock.time_ns += 1
     assert names_on(till) == []
     till.block(CARDS, "a", reason="again")
+    with till.desk.kept.state.read() as transaction:
+        assert transaction.count(HOTLIST_EXPIRY) == 0
     clock.time_ns += 5 * HOUR_NS
     for n in range(10):
         till.block(ListKind.DEVICES, f"d{n}")

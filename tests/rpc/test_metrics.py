@@ -7,9 +7,19 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from instanter.catalogue.fraud_words import Disposition, ListKind, Source
 from instanter.decision.questions import Arm, NoOfferReason
 from instanter.errors import UnavailableError
-from instanter.metrics import ARMS, NO_OFFER_REASONS, PROFILE_STATES, Metrics, MetricsDoor
+from instanter.metrics import (
+    ARMS,
+    DISPOSITIONS,
+    HOTLISTS,
+    NO_OFFER_REASONS,
+    PROFILE_STATES,
+    SOURCES,
+    Metrics,
+    MetricsDoor,
+)
 from instanter.store.profiles import ProfileState
 
 
@@ -42,6 +52,24 @@ def test_labels_are_the_numbers_of_the_contract() -> None:
     assert ("", *(state.name.lower() for state in ProfileState)) == PROFILE_STATES
     assert ("", *(arm.name.lower() for arm in Arm)) == ARMS
     assert NO_OFFER_REASONS[1:] == tuple(r.name.lower() for r in NoOfferReason if r)
+
+
+def test_labels_of_card_payments_are_the_numbers_of_the_contract() -> None:
+    for labels, kind in ((SOURCES, Source), (DISPOSITIONS, Disposition), (HOTLISTS, ListKind)):
+        assert labels == ("", *(member.name.lower() for member in kind))
+
+
+def test_card_payments_hotlists_and_paused_rules_are_shown(metrics: Metrics, door: str) -> None:
+    for _ in range(3):
+        metrics.count_assessment(Source.STAND_IN, Disposition.REFER)
+    metrics.hotlist_entry_counts[ListKind.DEVICES] = 5
+    metrics.fraud_rules_paused_count, metrics.fraud_rule_pauses_count = 1, 2
+    samples = read(door)
+    assert samples["instanter_assessments_total", ("refer", "stand_in")] == 3
+    assert samples["instanter_assessments_total", ("approve", "rules")] == 0
+    assert samples["instanter_hotlist_entries", ("devices",)] == 5
+    assert samples["instanter_fraud_rules_paused", ()] == 1
+    assert samples["instanter_fraud_rule_pauses_total", ()] == 2
 
 
 def test_every_counter_is_shown(metrics: Metrics, door: str) -> None:

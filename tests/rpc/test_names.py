@@ -4,13 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from instanter.catalogue.fraud_words import ListKind
 from instanter.errors import InvalidFieldError
 from instanter.rpc.names import (
+    FRAUD_RULES,
+    MERCHANTS,
+    TERMINALS,
+    TRANSACTIONS,
     check_catalogue_name,
+    format_case_name,
     format_customer_name,
     format_decision_name,
+    format_entry_name,
     format_offer_name,
+    format_plain_name,
+    parse_case_name,
     parse_customer_name,
+    parse_entry_name,
+    parse_hotlist_name,
+    parse_plain_name,
 )
 from instanter.store.records import check_customer_id
 
@@ -67,3 +79,34 @@ def test_there_is_one_catalogue() -> None:
     check_catalogue_name("catalogue", "name")
     with pytest.raises(InvalidFieldError, match="'catalogue'"):
         check_catalogue_name("catalogues/1", "name")
+
+
+@pytest.mark.parametrize("collection", [TRANSACTIONS, TERMINALS, MERCHANTS, FRAUD_RULES])
+def test_a_plain_name_comes_back_as_it_went(collection: str) -> None:
+    for plain_id in ("x", "a b", "x" * 64, "~!#"):
+        name = format_plain_name(collection, plain_id)
+        assert parse_plain_name(name, collection, "name") == plain_id
+
+
+@pytest.mark.parametrize("plain_id", ["", "a/b", "é", "a\n", "x" * 200, "a\x7f"])
+def test_a_wrong_plain_name_is_refused(plain_id: str) -> None:
+    with pytest.raises(InvalidFieldError) as caught:
+        parse_plain_name(TERMINALS + plain_id, TERMINALS, "terminal")
+    assert caught.value.reason == "RESOURCE_NAME_INVALID"
+    with pytest.raises(InvalidFieldError):
+        parse_plain_name("merchants/m", TERMINALS, "terminal")
+
+
+def test_names_of_cases_and_hotlists_come_back_as_they_went() -> None:
+    assert parse_case_name(format_case_name(17), "name") == 17
+    for wrong in ("cases/", "cases/0", "cases/-1", "cases/1x", "case/1", "cases/" + "9" * 30):
+        with pytest.raises(InvalidFieldError):
+            parse_case_name(wrong, "name")
+    for kind, entry in ((ListKind.CARDS, "a-b"), (ListKind.BINS, "45395787")):
+        assert parse_entry_name(format_entry_name(kind, entry), "name") == (kind, entry)
+    for wrong in ("hotlists/cards", "hotlists/cards/entries/", "hotlists/bins/entries/12a456",
+                  "cards/entries/a", "hotlists/people/entries/a"):  # fmt: skip
+        with pytest.raises(InvalidFieldError):
+            parse_entry_name(wrong, "name")
+    with pytest.raises(InvalidFieldError):
+        parse_hotlist_name("cards", "parent")

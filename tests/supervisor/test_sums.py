@@ -56,3 +56,16 @@ def test_lists_of_the_snapshot_are_not_shared(name: str) -> None:
     total = add_up([take_snapshot(counted(1))], ended)
     getattr(total, name)[1] += 1_000
     assert sum(getattr(ended, name)) == 0
+
+
+def test_what_a_dead_process_had_is_not_what_there_is_now() -> None:
+    dead, living, ended = Metrics(), Metrics(), Metrics()
+    for metrics in (dead, living):
+        metrics.hotlist_entry_counts[1] = 7
+        metrics.fraud_rules_paused_count = 1
+        metrics.count_assessment(1, 1)
+    add_snapshot(ended, take_snapshot(dead), living=False)
+    total = add_up([take_snapshot(living)], ended)
+    assert total.hotlist_entry_counts[1] == 7
+    assert total.fraud_rules_paused_count == 1
+    assert sum(total.assessments_by_verdict) == 2

@@ -14,6 +14,7 @@ from instanter.cli.replay.recorded import RecordedTransactions
 from instanter.client import (
     AsyncClient,
     ClientError,
+    ConflictError,
     InvalidRequestError,
     TransactionOutcome,
     TransactionOutcomeKind,
@@ -158,6 +159,11 @@ class Replay:
         except (InvalidRequestError, ValueError, TypeError) as error:
             self._note_refusal(row, error)
             return
+        except ConflictError as error:
+            raise CommandError(
+                f"transaction {row + 1} of the file by time: {error.message}",
+                hint="replay into a new store, or give ids another prefix in the mapping file",
+            ) from error
         self._risks[row] = found.risk
         self._probabilities[row] = found.fraud_probability
         self._dispositions[row] = found.disposition
