@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -248,3 +249,21 @@ def test_other_rules_are_back_tested(asked: Command) -> None:
     assert refused.code == 1
     assert "fraud_yaml.yaml:3" in refused.err
     assert asked("fraud", "backtest", "-f", "rules.yaml", "--since", "once").code == 2
+
+
+def test_rules_are_listed_snoozed_and_resumed(asked: Command) -> None:
+    shown = asked("fraud", "rules").out
+    assert re.search(r"silent +shadow", shown)
+    assert "velocity.card_count_10m >= 3.0" in shown
+    rules = {rule["name"]: rule for rule in json.loads(asked("fraud", "rules", "--json").out)}
+    assert rules["large"]["state"] == "LIVE"
+    card = name("card")
+    words = ("-a", 150_000, "-c", "EUR", "-t", "berlin", "-m", "m1", "--mcc", 5812)
+    assert asked("assess", card, *words).out.startswith("refer")
+    end = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+    snoozed = asked("fraud", "snooze", "large", card, "--until", end)
+    assert snoozed.out == f"large: silent for this card until {end}T00:00:00Z\n"
+    assert asked("assess", card, *words).out.startswith("approve")
+    assert asked("fraud", "snooze", "large", card, "--until", "soon").code == 2
+    assert asked("fraud", "resume", "large").out == "large: live\n"
+    assert "did you mean 'large'" in asked("fraud", "resume", "larg").err

@@ -1,11 +1,12 @@
-"""Asks the server for a back-test, shows its progress and what it found."""
+"""Back-tests and rules: asks the server, shows progress and what was found."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from instanter.catalogue.instants import INSTANT_EXPECTED, find_instant_s
 from instanter.cli.failures import EXIT_USAGE, CommandError
-from instanter.cli.output import make_console, make_plain, make_table
+from instanter.cli.output import make_console, make_plain, make_table, show_value
 from instanter.cli.progress import show_progress
 from instanter.client import (
     BacktestFigures,
@@ -13,6 +14,7 @@ from instanter.client import (
     BacktestReport,
     CatalogueInvalidError,
     Client,
+    FraudRule,
 )
 from instanter.clock import SystemClock
 from instanter.errors import show
@@ -28,7 +30,8 @@ def run_backtest(
     CommandError
         A time is none, or the rules have mistakes.
     """
-    start, end = _read_moment(since, "--since"), _read_moment(until, "--until")
+    start = None if since is None else read_moment(since, "--since")
+    end = None if until is None else read_moment(until, "--until")
     text = file.read_text("utf-8")
     with show_progress(f"back-testing {file.name}", "transactions", SystemClock()) as tell:
 
@@ -91,9 +94,36 @@ def _get(figures: BacktestFigures, name: str) -> int:
     return value
 
 
-def _read_moment(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
+def show_rules(rules: Sequence[FraudRule]) -> None:
+    """Write rules to standard output."""
+    numbers = ("points", "fired", "stopped", "shadowed")
+    table = make_table(
+        "rule", "", "disposition", *numbers, "reason", "paused", "when", right=numbers
+    )
+    for rule in rules:
+        table.add_row(
+            rule.name,
+            show_value(rule.state),
+            show_value(rule.disposition) if rule.disposition else "",
+            f"{rule.points:g}" if rule.points else "",
+            f"{rule.fired_count:,}",
+            f"{rule.stopped_count:,}",
+            f"{rule.shadowed_count:,}",
+            rule.reason,
+            show_value(rule.pause_time),
+            rule.when,
+        )
+    make_console().print(table)
+
+
+def read_moment(text: str, option: str) -> datetime:
+    """Return the moment of a date or an instant.
+
+    Raises
+    ------
+    CommandError
+        It is none.
+    """
     seconds = find_instant_s(text)
     if seconds is None:
         raise CommandError(

@@ -15,7 +15,7 @@ from instanter.cli.options import (
 )
 
 fraud_app = typer.Typer(
-    help="Try the check at the till: replay recorded transactions, back-test rules.",
+    help="Fraud rules: what they do now, back-tests, replays of recorded transactions.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -23,7 +23,7 @@ fraud_app = typer.Typer(
 
 @fraud_app.callback()
 def _group() -> None:
-    """Try the check at the till: replay recorded transactions, back-test rules."""
+    """Fraud rules: what they do now, back-tests, replays of recorded transactions."""
 
 
 def replay(
@@ -125,5 +125,89 @@ def backtest(
         show_backtest(report)
 
 
-for command in (replay, backtest):
+def rules(
+    *,
+    server: ServerOption = None,
+    timeout: TimeoutOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the fraud rules with what they do now: live, in shadow, paused by their guards.
+
+    For example:
+      instanter fraud rules
+      instanter fraud rules --json
+
+    What next: `instanter fraud resume RULE` lets a paused one take part again.
+    """
+    from instanter.cli.backtesting import show_rules
+    from instanter.cli.configuration import load_settings
+    from instanter.cli.output import print_json
+    from instanter.cli.server_connection import connect
+
+    settings = load_settings(
+        {"server": server, "timeout_s": timeout, "output": "json" if as_json else output},
+        config=config,
+    )
+    with connect(settings.configuration) as client:
+        found = client.fraud.list_rules()
+    if settings.wants_json:
+        print_json(found)
+    else:
+        show_rules(found)
+
+
+def resume(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="Name of the rule.")],
+    *,
+    server: ServerOption = None,
+    timeout: TimeoutOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Let a rule that its guard has paused take part again.
+
+    For example:
+      instanter fraud resume too-many
+
+    What next: `instanter fraud rules` shows what it does.
+    """
+    from instanter.cli.configuration import load_settings
+    from instanter.cli.output import show_value
+    from instanter.cli.server_connection import connect
+
+    settings = load_settings({"server": server, "timeout_s": timeout}, config=config)
+    with connect(settings.configuration) as client:
+        found = client.fraud.resume_rule(rule)
+    typer.echo(f"{found.name}: {show_value(found.state)}")
+
+
+def snooze(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="Name of the rule.")],
+    card: Annotated[str, typer.Argument(metavar="TOKEN", help="Token of the card.")],
+    *,
+    until: Annotated[str, typer.Option("--until", metavar="INSTANT", help="RFC 3339, or a date.")],
+    server: ServerOption = None,
+    timeout: TimeoutOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Let a rule leave one card alone until a time; one that has passed ends it.
+
+    For example:
+      instanter fraud snooze too-far TOKEN --until 2026-12-24
+
+    What next: `instanter assess TOKEN` shows what is left.
+    """
+    from instanter.cli.backtesting import read_moment
+    from instanter.cli.configuration import load_settings
+    from instanter.cli.output import make_plain
+    from instanter.cli.server_connection import connect
+
+    settings = load_settings({"server": server, "timeout_s": timeout}, config=config)
+    with connect(settings.configuration) as client:
+        end = client.fraud.snooze_rule(rule, card, read_moment(until, "--until"))
+    typer.echo(f"{rule}: silent for this card until {make_plain(end)}")
+
+
+for command in (replay, backtest, rules, resume, snooze):
     add_command(fraud_app, command)
