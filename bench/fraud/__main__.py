@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench.command import run_benchmark, say
 from bench.fraud.assessing import measure_assessing
+from bench.fraud.backtesting import measure_backtest
 from bench.fraud.in_process import measure_in_process
 from bench.fraud.replays import measure_handbook, measure_synccfd
 from bench.fraud.sizes import FULL, SMALL, Sizes
@@ -26,6 +27,7 @@ KEYS = (
     "travel_false_count",
     "travel_missed_count",
     "card_size_bytes",
+    "backtest_per_s",
 )
 """The figures, in the order in which they are printed."""
 
@@ -40,6 +42,8 @@ def measure(sizes: Sizes, folder: Path) -> dict[str, Figure]:
     found["velocity_violations_count"] = measure_violations(folder, sizes)
     say("impossible travel")
     found |= measure_travel(sizes)
+    say("back-testing")
+    found["backtest_per_s"] = measure_backtest(sizes)
     say("replaying the handbook's transactions")
     found |= measure_handbook(folder, sizes)
     say("replaying run A of synccfd")

@@ -25,6 +25,8 @@ class Sizes:
         Rounds with a killed process, and parallel attempts in each.
     replay_rows
         Rows of each data set that is replayed, at most; 0 for all.
+    backtest_rows
+        Of the handbook, through the back-test.
     travel_rows, travel_pairs
         Genuine transactions with places, 0 for all, and injected impossible pairs.
     """
@@ -42,6 +44,7 @@ class Sizes:
     violation_rounds: int
     attempts: int
     replay_rows: int
+    backtest_rows: int
     travel_rows: int
     travel_pairs: int
 
@@ -60,6 +63,7 @@ FULL = Sizes(
     violation_rounds=50,
     attempts=200,
     replay_rows=0,
+    backtest_rows=60_000,
     travel_rows=0,
     travel_pairs=10_000,
 )
@@ -77,6 +81,7 @@ SMALL = Sizes(
     violation_rounds=1,
     attempts=30,
     replay_rows=3_000,
+    backtest_rows=2_000,
     travel_rows=3_000,
     travel_pairs=200,
 )
