@@ -434,7 +434,7 @@ class AssessTransactionRequest(_message.Message):
     def fields(self) -> _containers.MessageMap[_builtins.str, _attribute_value_pb2.AttributeValue]:
         """Values of further fields, by field name, as the catalogue's `fraud` section declares them.
         Undeclared names and values outside their field's kind, range or categories are refused with
-        INVALID_ARGUMENT. At most 50.
+        INVALID_ARGUMENT. At most 30.
         """
 
     def __init__(
@@ -1232,13 +1232,14 @@ class BacktestFraudRulesRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     fraud_yaml: _builtins.str
     """The `fraud` section of a catalogue as YAML, at most 4 MiB, with everything that the rules need:
-    velocities, thresholds, model. A mistake in it is refused with INVALID_ARGUMENT, each one a
+    velocities, thresholds, model; other sections are not read. Attributes of profiles are missing
+    in a back-test: their past is not kept. A mistake is refused with INVALID_ARGUMENT, each one a
     field violation with its line.
     """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Transactions from here on (included) are counted in the result; earlier ones that the log still
-        has fill velocities and baselines. Default (unset): all that the log has.
+        has fill velocities and baselines. Default (unset): all that the log has, 30 days as a rule.
         """
 
     @_builtins.property
