@@ -193,3 +193,13 @@ def test_the_samples_are_uniform_over_all_labels():
     assert abs(kept.mean() - 10_000) < 3 * 590
     assert kept.max() > 18_000
     assert kept.min() < 2_000
+
+
+def test_the_parts_of_the_state_and_the_bins_of_pairs_are_where_the_oracle_has_them():
+    for features, pairs in ((1, 0), (40, 8), (48, 12), (64, 3)):
+        assert fraud_bins.count_samples(features) == bins_oracle.count_samples(features)
+        for part in range(fraud_bins.PART_END + 1):
+            found = fraud_bins.find_part(part, features, pairs)
+            assert found == bins_oracle.find_part(part, features, pairs)
+    own = [fraud_bins.find_pair_bin(b) for b in range(fraud_bins.BINS)]
+    assert own == [bins_oracle.find_pair_bin(b) for b in range(fraud_bins.BINS)]

@@ -5,8 +5,8 @@ the store, and learns each label where the log has it: nothing is known earlier 
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -95,7 +95,7 @@ class DictionaryBook:
         return len(states), sum(len(section) for state in states for section in state)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RuleSetFigures:
     """What one set of rules did with the transactions counted; stopped is referred or declined.
 
@@ -111,31 +111,15 @@ class RuleSetFigures:
         Stopped, and not labelled as fraud.
     """
 
-    transaction_count: int = 0
-    referred_count: int = 0
-    declined_count: int = 0
-    caught_count: int = 0
-    caught_minor: int = 0
-    missed_count: int = 0
-    missed_minor: int = 0
-    false_positive_count: int = 0
-    false_positive_minor: int = 0
-
-    def add(self, disposition: Disposition, amount_minor: int, *, fraud: bool) -> None:
-        """Count one transaction."""
-        self.transaction_count += 1
-        self.referred_count += disposition is Disposition.REFER
-        self.declined_count += disposition is Disposition.DECLINE
-        stopped = disposition is not Disposition.APPROVE
-        if fraud and stopped:
-            self.caught_count += 1
-            self.caught_minor += amount_minor
-        elif fraud:
-            self.missed_count += 1
-            self.missed_minor += amount_minor
-        elif stopped:
-            self.false_positive_count += 1
-            self.false_positive_minor += amount_minor
+    transaction_count: int
+    referred_count: int
+    declined_count: int
+    caught_count: int
+    caught_minor: int
+    missed_count: int
+    missed_minor: int
+    false_positive_count: int
+    false_positive_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +132,7 @@ class RuleRecord:
     false_positive_count: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SimulationResult:
     """What the given rules would have done, beside what the live ones did.
 
@@ -166,30 +150,15 @@ class SimulationResult:
         Times of the first and the last transaction counted, nanoseconds since 1970; 0 for none.
     """
 
-    live: RuleSetFigures = field(default_factory=RuleSetFigures)
-    given: RuleSetFigures = field(default_factory=RuleSetFigures)
-    rules: tuple[RuleRecord, ...] = ()
-    newly_stopped_count: int = 0
-    newly_caught_count: int = 0
-    released_count: int = 0
-    newly_missed_count: int = 0
-    start_ns: int = 0
-    end_ns: int = 0
-
-    def add(self, row: "_Row", *, fraud: bool) -> None:
-        """Count one transaction in everything but the rules."""
-        self.live.add(row.live, row.amount_minor, fraud=fraud)
-        self.given.add(row.given, row.amount_minor, fraud=fraud)
-        stopped = row.given is not Disposition.APPROVE
-        was_stopped = row.live is not Disposition.APPROVE
-        if stopped and not was_stopped:
-            self.newly_stopped_count += 1
-            self.newly_caught_count += fraud
-        elif was_stopped and not stopped:
-            self.released_count += 1
-            self.newly_missed_count += fraud
-        self.start_ns = min(self.start_ns or row.time_ns, row.time_ns)
-        self.end_ns = max(self.end_ns, row.time_ns)
+    live: RuleSetFigures
+    given: RuleSetFigures
+    rules: tuple[RuleRecord, ...]
+    newly_stopped_count: int
+    newly_caught_count: int
+    released_count: int
+    newly_missed_count: int
+    start_ns: int
+    end_ns: int
 
 
 class _Row(NamedTuple):
@@ -305,20 +274,33 @@ class Simulation:
 
     def finish(self) -> SimulationResult:
         """Return the result, by the labels known until now."""
-        result = SimulationResult()
         fired: Counter[str] = Counter()
         caught: Counter[str] = Counter()
         for key, row in self._rows.items():
-            fraud = key in self._frauds
-            result.add(row, fraud=fraud)
             fired.update(row.fired)
-            if fraud:
+            if key in self._frauds:
                 caught.update(row.fired)
-        result.rules = tuple(
-            RuleRecord(rule, count, caught[rule], count - caught[rule])
-            for rule, count in fired.most_common()
+        rows = list(self._rows.values())
+        frauds = [key in self._frauds for key in self._rows]
+        changes = Counter(
+            (_stops(row.live), _stops(row.given), fraud)
+            for row, fraud in zip(rows, frauds, strict=True)
         )
-        return result
+        times_ns = [row.time_ns for row in rows]
+        return SimulationResult(
+            live=_measure([row.live for row in rows], rows, frauds),
+            given=_measure([row.given for row in rows], rows, frauds),
+            rules=tuple(
+                RuleRecord(rule, count, caught[rule], count - caught[rule])
+                for rule, count in fired.most_common()
+            ),
+            newly_stopped_count=changes[False, True, True] + changes[False, True, False],
+            newly_caught_count=changes[False, True, True],
+            released_count=changes[True, False, True] + changes[True, False, False],
+            newly_missed_count=changes[True, False, True],
+            start_ns=min(times_ns, default=0),
+            end_ns=max(times_ns, default=0),
+        )
 
     @property
     def book(self) -> DictionaryBook:
@@ -331,3 +313,31 @@ class Simulation:
             if counted.time_ns >= now_ns - TRANSACTION_KEPT_NS:
                 break
             del self._waiting[key]
+
+
+def _stops(disposition: Disposition) -> bool:
+    return disposition is not Disposition.APPROVE
+
+
+def _measure(
+    dispositions: Sequence[Disposition], rows: Sequence[_Row], frauds: Sequence[bool]
+) -> RuleSetFigures:
+    """Return what rules with these dispositions did."""
+    kinds = Counter(dispositions)
+    counts: Counter[tuple[bool, bool]] = Counter()
+    amounts: Counter[tuple[bool, bool]] = Counter()
+    for disposition, row, fraud in zip(dispositions, rows, frauds, strict=True):
+        kind = (_stops(disposition), fraud)
+        counts[kind] += 1
+        amounts[kind] += row.amount_minor
+    return RuleSetFigures(
+        transaction_count=len(rows),
+        referred_count=kinds[Disposition.REFER],
+        declined_count=kinds[Disposition.DECLINE],
+        caught_count=counts[True, True],
+        caught_minor=amounts[True, True],
+        missed_count=counts[False, True],
+        missed_minor=amounts[False, True],
+        false_positive_count=counts[True, False],
+        false_positive_minor=amounts[True, False],
+    )

@@ -313,6 +313,8 @@ def redraw_bins(feature_count, pairs, growth, ceiling, state):
 
 
 KERNELS = (
+    Kernel("count_samples", count_samples, ()),
+    Kernel("find_pair_bin", find_pair_bin, ()),
     Kernel("find_part", find_part, ()),
     Kernel("find_bin", find_bin, ()),
     Kernel("keep_sample", keep_sample, ("state",)),
