@@ -320,6 +320,26 @@ def test_a_reset_of_one_stream_leaves_its_neighbours_alone(server: Server, echo:
         assert client.wait(second).data == HELLO
 
 
+def test_a_client_that_pings_while_responses_flow_is_no_nuisance(
+    server: Server, echo: Echo
+) -> None:
+    """Clients measure the line with a ping for every few responses, as grpcio does."""
+    with RawClient(("127.0.0.1", server.port)) as client:
+        stream_id = open_raw(client, b"wait")
+        telling = echo.wait_for_telling()
+        for number in range(3 * limits.PING_STRIKES_MAX):
+            assert telling.sink.offer(BytesValue(value=b"%d" % number))
+            while len(client.replies[stream_id].data) < 8 * (number + 1):
+                client.read()
+            client.h2.ping(b"%08d" % number)
+            client.flush()
+            while len(client.pongs) <= number:
+                client.read()
+        telling.sink.finish()
+        assert client.wait(stream_id).status == "0"
+        assert not client.goaways
+
+
 def test_a_server_that_stops_sends_its_streams_elsewhere_at_once(
     front_name: str, echo: Echo
 ) -> None:

@@ -207,6 +207,7 @@ class FastConnection(asyncio.Protocol):
             return
         self._outbox.send_message(call.stream_id, message, first=not call.responding)
         call.responding = True
+        self._lifetime.ping_strikes_count = 0
         self.mark()
 
     def end(self, call: Call) -> None:
