@@ -197,6 +197,10 @@ def _count_sample(plan: BinningPlan) -> int:
     return int(plan.frequency[: plan.bin_count[0]].sum())
 
 
+_LONG: Final = 1_000
+"""Weight of what looks at thousands of rows: nothing for an event loop."""
+
+
 class Ticker:
     """Looks once a second for what is due, on a thread of its own.
 
@@ -245,9 +249,9 @@ class Ticker:
             due = is_due(transaction, self._clock.now_ns())
             plan = needs_plan(transaction)
         if plan:
-            self._submit(MakePlan()).result()
+            self._submit(MakePlan(), weight=_LONG).result()
         if due:
-            self._submit(self._make_tick()).result()
+            self._submit(self._make_tick(), weight=_LONG).result()
         return due
 
     def _run(self) -> None:
