@@ -99,6 +99,36 @@ def test_each_stage_is_that_of_the_oracle(seed):
     assert listed == pytest.approx(listed_2, rel=1e-12)
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_halves_of_scoring_are_those_of_the_oracle(seed, known):
+    catalogue = make_catalogue()
+    tables = make_tables(catalogue, make_score_table(catalogue, seed))
+    profile_predictors, f64, f64_cut, i32, i32_cut, u8, u8_cut, edges = tables.kernel_arguments[
+        5:13
+    ]
+    slots = draw_slots(catalogue, 1, seed)[0]
+    context = np.array([np.float32(60).view("u4"), 0], np.uint32)
+    columns = len(tables.score_table.scale)
+    total = np.random.default_rng(seed).integers(-20_000, 20_000, columns).astype(np.int32)
+    reason = np.zeros(len(catalogue.offers), np.uint8)
+    reason[0] = 1
+    results = []
+    for module in (decision, oracle):
+        rows = np.zeros(len(tables.score_table.predictor_slot), np.int32)
+        chance = np.full(len(reason), 0.5)
+        count = module.bin_customer(
+            slots, context, 1, known, profile_predictors, i32, i32_cut, u8, u8_cut, edges,
+            rows.astype(np.float32), rows,
+        )  # fmt: skip
+        module.judge_offers(known, f64, f64_cut, reason, total, chance)
+        results.append((rows[:count].tolist(), chance))
+    (rows, chance), (rows_wanted, chance_wanted) = results
+    assert rows == rows_wanted
+    assert chance == pytest.approx(chance_wanted, rel=1e-12)
+    assert chance[0] == 0.5, "who does not stay is left alone"
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_rules_of_a_turn_are_those_of_the_oracle(seed):
     catalogue = make_catalogue()

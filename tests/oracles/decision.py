@@ -1,5 +1,6 @@
 """Slow twins of `kernels/decision`: one customer after the other, one stage after the other."""
 
+import itertools
 from types import SimpleNamespace
 
 from instanter.kernels.decision import PACKED_F64, PACKED_I32, PACKED_U8
@@ -53,24 +54,49 @@ def check_offers(
     )
 
 
+def bin_customer(
+    slots, context, surface, known, profile_predictor_count, i32, i32_cut, u8, u8_cut, edges,
+    numbers, rows,
+):  # fmt: skip
+    """Rows of the score table that differ from the base."""
+    i32_of = dict(zip(PACKED_I32, _cut(i32, i32_cut), strict=False))
+    u8_of = dict(zip(PACKED_U8, _cut(u8, u8_cut), strict=False))
+    return binning.select_rows(
+        slots, context, surface, known, i32_of["predictor_slot"], u8_of["predictor_source"],
+        profile_predictor_count, i32_of["edge_start"], edges, i32_of["bin_count"],
+        i32_of["row_start"], i32_of["modal_bin"], numbers, rows,
+    )  # fmt: skip
+
+
+def judge_offers(known, f64, f64_cut, reason, total, propensity):
+    """Probabilities of the offers that stay."""
+    f64_of = dict(zip(PACKED_F64, _cut(f64, f64_cut), strict=False))
+    columns = len(f64_of["scale"])
+    for o in range(len(reason)):
+        if reason[o] == 0:
+            propensity[o] = propensity_of(
+                o, total, known, f64_of["scale"], f64_of["intercept"], f64_of["prior_logit"],
+                f64_of["calibration_x"].reshape(columns, -1),
+                f64_of["calibration_y"].reshape(columns, -1),
+            )  # fmt: skip
+
+
+def _cut(packed, cut):
+    return [packed[start:end] for start, end in itertools.pairwise(cut)]
+
+
 def score_offers(
     slots, context, surface, known, profile_predictor_count, f64, f64_cut, i32, i32_cut, u8,
     u8_cut, edges, score_weight, reason, numbers, rows, total, propensity,
 ):  # fmt: skip
     """Bins, rows, sums, probabilities."""
     t = unpack(f64, f64_cut, i32, i32_cut, u8, u8_cut)
-    row_count = binning.select_rows(
-        slots, context, surface, known, t.predictor_slot, t.predictor_source,
-        profile_predictor_count, t.edge_start, edges, t.bin_count, t.row_start, t.modal_bin,
+    row_count = bin_customer(
+        slots, context, surface, known, profile_predictor_count, i32, i32_cut, u8, u8_cut, edges,
         numbers, rows,
     )  # fmt: skip
     score_rows(score_weight, rows, row_count, t.base, t.context_base, known, total)
-    for o in range(len(reason)):
-        if reason[o] == 0:
-            propensity[o] = propensity_of(
-                o, total, known, t.scale, t.intercept, t.prior_logit, t.calibration_x,
-                t.calibration_y,
-            )  # fmt: skip
+    judge_offers(known, f64, f64_cut, reason, total, propensity)
 
 
 def list_offers(

@@ -284,6 +284,8 @@ def list_offers(
 
 KERNELS = (
     Kernel("check_offers", check_offers, ("values", "truths", "reason")),
+    Kernel("bin_customer", bin_customer, ("numbers", "rows")),
+    Kernel("judge_offers", judge_offers, ("propensity",)),
     Kernel("score_offers", score_offers, ("numbers", "rows", "total", "propensity")),
     Kernel(
         "list_offers",
