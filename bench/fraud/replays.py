@@ -138,7 +138,8 @@ def _replay(name: str, file: Path, mapping: Path, store: Path, sizes: Sizes) -> 
     clock = SystemClock()
     now = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC)
     recorded = load_recorded(file, load_mapping(mapping), now, sizes.replay_rows or None)
-    with serve(store) as server:
+    # Its pace is not measured, so it may use whatever core is free.
+    with serve(store, pinned=False) as server:
         apply_world(server.port, name)
         with show_progress("replaying", "transactions", clock) as tell:
             replay = Replay(recorded, in_flight=_IN_FLIGHT, clock=clock, tell=tell)
