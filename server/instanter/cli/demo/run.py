@@ -25,7 +25,7 @@ from instanter.cli.failures import CommandError
 from instanter.cli.output import make_console, print_note
 from instanter.cli.progress import show_progress
 from instanter.cli.store_access import load_schema, make_block_writer, open_to_write
-from instanter.client import Client
+from instanter.client import Client, Timeouts
 from instanter.clock import Clock, SystemClock
 from instanter.data.load import LoadProgress, load_customers
 from instanter.keeper.publishing import PublishDocument
@@ -202,7 +202,8 @@ def _fill(world: World, folder: Path, target: str, seed: int) -> None:
 def _await_models(target: str, clock: Clock) -> None:
     """Wait until the server decides with the models: within a second, as promised."""
     end_ns = clock.monotonic_ns() + int(_INSTALL_WAIT_S * 1e9)
-    with Client(target) as client:
+    # New tables are being laid out meanwhile: on a busy machine that takes longer than a decision.
+    with Client(target, timeouts=Timeouts(decision_s=_INSTALL_WAIT_S)) as client:
         while not client.decide_offers("c0000000", "web").model_revision:
             if clock.monotonic_ns() > end_ns:
                 raise CommandError("the server did not install the models")
