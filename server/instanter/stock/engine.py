@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.catalogue.stock import Cause
 from instanter.kernels.stock_rows import PROFILE_WORDS, STATE_WORDS
 from instanter.stock.questions import (
     Batch,
-    Cause,
     Figures,
     Movement,
     Recorded,

@@ -6,6 +6,8 @@ from enum import IntEnum, IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
+from instanter.catalogue.stock import Cause, Severity
+
 
 class MovementKind(IntEnum):
     """What a movement is; the numbers stand in the log and never change."""
@@ -23,26 +25,6 @@ class MovementKind(IntEnum):
     PRICE_CHANGE = 11
     CONFLICT = 12
     """Not a movement of stock: a purchase event whose movement id stood for another content."""
-
-
-class Cause(IntEnum):
-    """Why there is an alert; one alert at most is open for each cause of a position."""
-
-    STOCK_OUT = 1
-    LOW_COVER = 2
-    REORDER = 3
-    PLUNGE = 4
-    OVERSTOCK = 5
-    DATA_ERROR = 6
-
-
-class Severity(IntEnum):
-    """How bad an alert is; a later one is worse."""
-
-    NOTICE = 1
-    WARNING = 2
-    SERIOUS = 3
-    CRITICAL = 4
 
 
 class TransitionKind(IntEnum):
