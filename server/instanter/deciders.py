@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import secrets
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -79,8 +80,9 @@ class Deciders:
                 on_damaged=DamagedRecords(log=log, metrics=metrics, clock=clock),
                 record=record,
                 reservations=reservations,
+                call_later=call_later,
             )
-            for _ in range(2)
+            for call_later in (_call_after_answers, None)
         )
 
     def refresh(self) -> bool:
@@ -137,3 +139,14 @@ class Deciders:
 
     def _log_refused(self, error: InstanterError) -> None:
         self._log.error("publication_refused", reason=error.reason, message=error.message)
+
+
+def _call_after_answers(function: Callable[[], None]) -> None:
+    """Call a function when this turn of the event loop is over, and its answers have left."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        # Nobody serves: an embedding program asks the engine itself.
+        function()
+    else:
+        loop.call_soon(function)

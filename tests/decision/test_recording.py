@@ -1,5 +1,7 @@
 """The record of a turn: everything that was asked and answered can be read back."""
 
+from contextlib import contextmanager
+
 import msgpack
 import numpy as np
 import pytest
@@ -28,9 +30,16 @@ PREFIX = "0123456789abcdef"
 @pytest.fixture
 def world(tmp_path):
     """An engine over twenty profiles, and the list of what it recorded."""
+    with make_world(tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def make_world(folder, call_later=None):
+    """Yield an engine over twenty profiles, and the list of what it recorded."""
     catalogue = make_catalogue()
     recorded = []
-    with Environment.open(tmp_path) as environment:
+    with Environment.open(folder) as environment:
 
         def write(transaction):
             for number, slots in enumerate(draw_slots(catalogue, 20, 1)):
@@ -51,6 +60,7 @@ def world(tmp_path):
             decision_id_prefix=PREFIX,
             on_damaged=lambda customer: None,
             record=recorded.append,
+            call_later=call_later,
         )
         engine.install(make_tables(catalogue, make_score_table(catalogue, 3)))
         yield engine, recorded
@@ -107,6 +117,24 @@ def test_ids_tell_turn_and_row_and_a_request_id_makes_its_own(world):
     assert turn.turn == decode_turn(recorded[0]).turn + 1
     assert second.decision_id == hash_request("c2", "again").hex()
     assert turn.id_of(1).hex() == second.decision_id
+
+
+def test_turns_that_are_recorded_later_say_the_same_and_none_is_left_out(tmp_path):
+    later = []
+    with make_world(tmp_path, later.append) as (engine, recorded):
+        answers = [engine.decide([ask(number), ask(number + 1)]) for number in range(5)]
+        # Whose rows the next turn has taken is recorded by then; the last one waits.
+        assert len(recorded) == 4
+        for function in later:
+            function()
+    turns = [decode_turn(body) for body in recorded]
+    assert [turn.turn for turn in turns] == [1, 2, 3, 4, 5]
+    for number, (turn, decisions) in enumerate(zip(turns, answers, strict=True)):
+        assert turn.customers == [f"c{number}", f"c{number + 1}"]
+        for row, decision in enumerate(decisions):
+            assert turn.id_of(row).hex() == decision.decision_id
+            found = [(offer.name, offer.priority) for offer in turn.decision(row).offers]
+            assert found == [(offer.offer, offer.priority) for offer in decision.offers]
 
 
 def test_a_large_batch_leaves_one_record_a_turn_and_refused_questions_none(world):

@@ -7,6 +7,7 @@ rows of a turn (64 × 4 kB) stay in the processor's second-level cache.
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgpack
@@ -31,6 +32,8 @@ _DAMAGED = int(ProfileState.DAMAGED)
 
 T = TypeVar("T")
 
+CallLater = Callable[[Callable[[], None]], object]
+
 
 class DecisionEngine:
     """Decides on one store, with the tables installed last. `decide` belongs to one thread.
@@ -50,6 +53,9 @@ class DecisionEngine:
     reservations
         What capped offers have been listed a moment ago, shared by all engines of the process;
         None for an engine that is alone.
+    call_later
+        Calls a function soon, on this thread, when the answers are on their way: turns are
+        recorded then. None to record each before it is answered.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class DecisionEngine:
         on_damaged: Callable[[str], None],
         record: Recorder | None = None,
         reservations: Reservations | None = None,
+        call_later: CallLater | None = None,
     ) -> None:
         self._environment = environment
         self._clock = clock
@@ -72,6 +79,8 @@ class DecisionEngine:
         self._on_damaged = on_damaged
         self._installed: tuple[DecisionTables, TurnRows] | None = None
         self._learned: tuple[int, Any] = (-1, None)
+        self._call_later = call_later
+        self._unrecorded: Callable[[], bytes] | None = None
 
     @property
     def tables(self) -> DecisionTables | None:
@@ -143,6 +152,7 @@ class DecisionEngine:
             The places of those that must wait for another turn: under a contact policy, a
             customer's second decision must know the first.
         """
+        self._settle()
         accepted: list[int] = []
         asked: list[Question] = []
         waiting: list[int] = []
@@ -178,7 +188,8 @@ class DecisionEngine:
         for place, answer in zip(accepted, found, strict=True):
             answers[place] = answer
         if self._record is not None:
-            body = encode_turn(
+            self._unrecorded = partial(
+                encode_turn,
                 tables,
                 asked,
                 rows,
@@ -188,8 +199,17 @@ class DecisionEngine:
                 generation=generation,
                 pack=self._pack,
             )
-            self._record(body)
+            if self._call_later is None:
+                self._settle()
+            else:
+                self._call_later(self._settle)
         return waiting
+
+    def _settle(self) -> None:
+        """Record the turn that is not recorded yet, if there is one, before its rows are reused."""
+        encode, self._unrecorded = self._unrecorded, None
+        if encode is not None and self._record is not None:
+            self._record(encode())
 
     def _run(
         self,
