@@ -55,6 +55,15 @@ class RecordKind(IntEnum):
     FRAUD_RULE_CHANGES = 16
     """A rule that was paused goes on, or one is silent for a card."""
 
+    STOCK_MOVEMENTS = 17
+    """Units that were sold, received, moved, counted, promised or ordered: a batch of movements."""
+
+    STOCK_ALERT_CHANGES = 18
+    """What somebody did with a stock alert."""
+
+    STOCK_TICK = 19
+    """Time has passed: positions whose alerts it changes."""
+
 
 HEAVY_KINDS: Final = frozenset(
     {RecordKind.PUBLISH_CATALOGUE, RecordKind.PUBLISH_MODELS, RecordKind.LOAD_BLOCK}

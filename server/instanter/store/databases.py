@@ -9,14 +9,15 @@ parts: a *customer key* is the id in UTF-8, padded with NUL to a multiple of 8 b
 is the decision's id as 16 bytes (prefix 8, turn 6, row 2, big-endian); an *hour* is hours since
 1970 as uint64; a *name* is ASCII or UTF-8, padded with NUL to a multiple of 8 bytes; an *entity*
 is its kind, one byte, and its name in UTF-8, together padded likewise; a *listed entry* is its list
-and the list's generation, uint32 each, then the entry as a name.
+and the list's generation, uint32 each, then the entry as a name; a *site* is a name with at least
+one NUL, and a *position* is a site, then its unit as a name.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-STORE_FORMAT: Final = 3
+STORE_FORMAT: Final = 4
 """Format of the store as a whole. A store written by a newer one is refused, never guessed at;
 one written by an older one is upgraded when it is opened for writing."""
 
@@ -280,6 +281,61 @@ CASES: Final = Database(
     since_format=3,
 )
 
+STOCK_POSITIONS: Final = Database(
+    index=23,
+    name="stock_positions",
+    key_form="position",
+    value_form="sealed: numbers of its open alerts, then the state of stock/",
+    check=Check.BY_KEY,
+    owner="store/stock_positions",
+    since_format=4,
+)
+STOCK_PROFILES: Final = Database(
+    index=24,
+    name="stock_profiles",
+    key_form="site",
+    value_form="sealed: when it sells, the state of stock/",
+    check=Check.BY_KEY,
+    owner="store/stock_positions",
+    since_format=4,
+)
+STOCK_ALERTS: Final = Database(
+    index=25,
+    name="stock_alerts",
+    key_form="number of the alert, uint64: the sequence of its first transition",
+    value_form="sealed: the open alert, packed",
+    check=Check.BY_KEY,
+    owner="store/stock_alerts",
+    since_format=4,
+)
+STOCK_ALERT_LOG: Final = Database(
+    index=26,
+    name="stock_alert_log",
+    key_form="sequence of a transition, uint64, from 1; under 0 first and last of them",
+    value_form="sealed: sequence of its record, uint64, then the transition, packed",
+    check=Check.BY_KEY,
+    owner="store/stock_alert_log",
+    since_format=4,
+)
+STOCK_DUE: Final = Database(
+    index=27,
+    name="stock_due",
+    key_form="time from which on to look, milliseconds since 1970, uint64, then the position",
+    value_form="marker",
+    check=Check.MARKER,
+    owner="store/stock_positions",
+    since_format=4,
+)
+STOCK_SHELVES: Final = Database(
+    index=28,
+    name="stock_shelves",
+    key_form="site",
+    value_form="sealed: what of its stocked units is available, and for how many days",
+    check=Check.BY_KEY,
+    owner="store/stock_shelves",
+    since_format=4,
+)
+
 DATABASES: Final = (
     PROFILES,
     META,
@@ -304,6 +360,12 @@ DATABASES: Final = (
     TRANSACTIONS,
     TRANSACTION_EXPIRY,
     CASES,
+    STOCK_POSITIONS,
+    STOCK_PROFILES,
+    STOCK_ALERTS,
+    STOCK_ALERT_LOG,
+    STOCK_DUE,
+    STOCK_SHELVES,
 )
 """All of them. A name or a form never changes its meaning; a new one gets a new name."""
 
