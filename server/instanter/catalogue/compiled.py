@@ -12,6 +12,7 @@ from instanter.catalogue.fraud import FraudPolicy
 from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
 from instanter.catalogue.rule_program import RuleProgram
 from instanter.catalogue.schema import Schema
+from instanter.catalogue.stock import StockPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,8 @@ class CompiledCatalogue:
         The `state_id` that the next new derivation gets: above all that were ever used.
     fraud
         The check at the till; None when nothing is declared.
+    stock
+        Sites, units and what counts as too little of them; None when nothing is declared.
     """
 
     revision: int
@@ -169,6 +172,7 @@ class CompiledCatalogue:
     learning_rules: LearningRules = field(default_factory=LearningRules)
     state_id_next: int = 1
     fraud: FraudPolicy | None = None
+    stock: StockPlan | None = None
 
 
 Document = dict[str, Any]

@@ -1,0 +1,55 @@
+"""The limits of the stock side, each with its reason; all others are in `limits`."""
+
+from typing import Final
+
+STOCK_SITES_MAX: Final = 10_000
+"""Sites of a catalogue: the largest chains have as many."""
+
+STOCK_UNITS_MAX: Final = 50_000
+"""Stock-keeping units of a catalogue: 50,000 lines take 2 MB of its 4 MB a file."""
+
+STOCK_POLICIES_MAX: Final = 1_000
+"""Policies: the first that matches counts, and more of them are not read by anyone."""
+
+STOCK_COVER_TIERS_MAX: Final = 4
+"""Tiers of days of cover of one policy: one for each severity."""
+
+STOCK_GRANTS_MAX: Final = 1_000
+"""Distributors with a grant."""
+
+STOCK_KEEPING_UNIT_SIZE_MAX: Final = 64
+"""Characters of a stock-keeping unit: a key of the store with a site's name stays below 200."""
+
+STOCK_UNITS_AMOUNT_MAX: Final = 1_000_000_000
+"""Units of one movement, of a position and of every number of a policy: sums of 2³² of them are
+exact as int64, and each is exact as float64."""
+
+STOCK_LEAD_TIME_S_MAX: Final = 365 * 86_400
+"""Longest lead time: one year."""
+
+STOCK_COVER_DAYS_MAX: Final = 365.0
+"""Most days of cover that a tier or a curve names."""
+
+STOCK_TRANSFER_SITES_MAX: Final = 100
+"""Sites from which one policy lets units be taken: each is looked at for a suggestion."""
+
+STOCK_CURVE_POINTS_MAX: Final = 16
+"""Points of the curve by which low cover lowers an offer's priority."""
+
+STOCK_REACHABLE_MAX: Final = 8
+"""Attributes that say which sites a customer reaches: each costs a read in a decision."""
+
+STOCK_ALERT_RETENTION_S_MAX: Final = 90 * 86_400
+"""Longest time for which transitions of alerts are kept: 90 days."""
+
+STOCK_HEARTBEAT_S_MAX: Final = 300
+"""Longest silence of a stream of alerts: proxies close connections that say nothing for longer."""
+
+MOVEMENTS_BATCH_MAX: Final = 1_000
+"""Movements of one batch, as events: one record, one transaction, about 20 ms."""
+
+ALERTS_DROPPED_MAX: Final = 64
+"""Transitions older than the retention that go with one record: more than it adds as a rule."""
+
+STOCK_TICK_POSITIONS_MAX: Final = 500
+"""Positions that one tick looks at: bounds how long other writes wait."""
