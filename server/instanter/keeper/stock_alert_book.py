@@ -152,24 +152,24 @@ class AlertTransition(NamedTuple):
         Its number among all of the store.
     record_sequence
         Sequence of its record: it is told once the log is on disk up to there.
+    time_ns
+        When, by the server's clock, nanoseconds since 1970.
     kind
         What happened.
     previous_severity
         How bad the alert was before; 0 for one that was raised.
     is_overdue
         Whether it escalated because nobody had acknowledged it.
-    time_ns
-        When, nanoseconds since 1970.
     alert
         The alert after it.
     """
 
     sequence: int
     record_sequence: int
+    time_ns: int
     kind: TransitionKind
     previous_severity: int
     is_overdue: bool
-    time_ns: int
     alert: StockAlert
 
 
@@ -190,24 +190,16 @@ def unpack_alert(packed: bytes) -> StockAlert:
 
 
 def pack_transition(transition: AlertTransition) -> bytes:
-    """Return a transition as `store/stock_alert_log` keeps it, without its two sequences."""
-    _, _, kind, previous, is_overdue, time_ns, alert = transition
-    packed: bytes = msgpack.packb((int(kind), previous, is_overdue, time_ns, _to_row(alert)))
+    """Return a transition as `store/stock_alert_log` keeps it, without sequences and time."""
+    kind, previous, is_overdue, alert = transition[3:]
+    packed: bytes = msgpack.packb((int(kind), previous, is_overdue, _to_row(alert)))
     return packed
 
 
 def unpack_transition(logged: LoggedTransition) -> AlertTransition:
     """Return a transition as it was told to `pack_transition`."""
-    kind, previous, is_overdue, time_ns, row = msgpack.unpackb(logged.packed)
-    return AlertTransition(
-        logged.sequence,
-        logged.record_sequence,
-        TransitionKind(kind),
-        previous,
-        is_overdue,
-        time_ns,
-        _from_row(row),
-    )
+    kind, previous, is_overdue, row = msgpack.unpackb(logged.packed)
+    return AlertTransition(*logged[:3], TransitionKind(kind), previous, is_overdue, _from_row(row))
 
 
 def find_open_alert(transaction: Transaction, number: int) -> StockAlert | None:

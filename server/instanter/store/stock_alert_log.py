@@ -1,9 +1,9 @@
 """The transitions of stock alerts, in the order in which they happened: what subscribers follow.
 
 Transitions are numbered 1, 2, 3 … for as long as the store lives, without a gap. Key: the number,
-uint64, big-endian. Value, sealed: the sequence of the log's record that it came with, uint64,
-little-endian, then the transition, packed. Under the key 0 stands which are there: first and last,
-uint64 each. Old ones go with later records, so that a replay keeps and drops the same.
+uint64, big-endian. Value, sealed: sequence and time of the log's record that it came with, uint64
+and int64, little-endian, then the transition, packed. Under the key 0 stands which are there: first
+and last, uint64 each. Old ones go with later records, so that a replay keeps and drops the same.
 """
 
 import struct
@@ -16,7 +16,7 @@ from instanter.store.records import seal, unseal
 from instanter.store.transaction import Transaction
 
 _EXTENT: Final = struct.Struct("<QQ")
-_RECORD: Final = struct.Struct("<Q")
+_RECORD: Final = struct.Struct("<Qq")
 _EXTENT_KEY: Final = bytes(8)
 
 
@@ -45,12 +45,15 @@ class LoggedTransition(NamedTuple):
     record_sequence
         Sequence of its record in the log. It may be told to anybody once the log is on disk up to
         there, and not before: a power cut would take it back, and its number be given again.
+    time_ns
+        When it happened, by the server's clock, nanoseconds since 1970.
     packed
         What happened, see `keeper/stock_alert_book`.
     """
 
     sequence: int
     record_sequence: int
+    time_ns: int
     packed: bytes
 
 
@@ -113,12 +116,12 @@ def load_transition(transaction: Transaction, sequence: int) -> LoggedTransition
         value = unseal(key, found)
     except DamagedError:
         raise _damaged(sequence) from None
-    (record_sequence,) = _RECORD.unpack_from(value)
-    return LoggedTransition(sequence, record_sequence, value[_RECORD.size :])
+    record_sequence, time_ns = _RECORD.unpack_from(value)
+    return LoggedTransition(sequence, record_sequence, time_ns, value[_RECORD.size :])
 
 
 def append_transitions(
-    transaction: Transaction, record_sequence: int, packed: Iterable[bytes]
+    transaction: Transaction, record_sequence: int, time_ns: int, packed: Iterable[bytes]
 ) -> AlertExtent:
     """Append transitions and return which are there now.
 
@@ -126,13 +129,13 @@ def append_transitions(
     ----------
     transaction
         An open write transaction.
-    record_sequence
+    record_sequence, time_ns
         As in `LoggedTransition`.
     packed
         What happened, in order: the first has the number behind the last that is there.
     """
     first, last = load_extent(transaction)
-    head = _RECORD.pack(record_sequence)
+    head = _RECORD.pack(record_sequence, time_ns)
     for each in packed:
         last += 1
         key = last.to_bytes(8, "big")
@@ -142,12 +145,34 @@ def append_transitions(
     return extent
 
 
-def drop_transitions(transaction: Transaction, before: int) -> None:
-    """Drop the oldest transitions, up to one."""
-    extent = load_extent(transaction)
-    for sequence in range(extent.first, min(before, extent.last + 1)):
-        transaction.delete(STOCK_ALERT_LOG, sequence.to_bytes(8, "big"))
-    _put_extent(transaction, AlertExtent(max(before, extent.first), extent.last))
+def drop_transitions(transaction: Transaction, until_ns: int, limit: int) -> int:
+    """Drop the oldest transitions, those before a time; return how many.
+
+    Parameters
+    ----------
+    transaction
+        An open write transaction.
+    until_ns
+        Nanoseconds since 1970: older ones go. A damaged one goes with them.
+    limit
+        How many at most: bounds how long other writes wait.
+    """
+    first, last = load_extent(transaction)
+    begin = first
+    while first <= last and first - begin < limit and _is_older(transaction, first, until_ns):
+        transaction.delete(STOCK_ALERT_LOG, first.to_bytes(8, "big"))
+        first += 1
+    if first > begin:
+        _put_extent(transaction, AlertExtent(first, last))
+    return first - begin
+
+
+def _is_older(transaction: Transaction, sequence: int, until_ns: int) -> bool:
+    """Return whether a transition is older than a time, or damaged."""
+    try:
+        return load_transition(transaction, sequence).time_ns < until_ns
+    except DamagedError:
+        return True
 
 
 def _put_extent(transaction: Transaction, extent: AlertExtent) -> None:
