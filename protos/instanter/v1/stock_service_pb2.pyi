@@ -485,10 +485,14 @@ class StockFigures(_message.Message):
     RECENT_UNITS_FIELD_NUMBER: _builtins.int
     EXPECTED_UNITS_FIELD_NUMBER: _builtins.int
     RECENT_START_TIME_FIELD_NUMBER: _builtins.int
+    RECENT_SALE_COUNT_FIELD_NUMBER: _builtins.int
+    INTERMITTENT_FIELD_NUMBER: _builtins.int
     demand_rate: _builtins.float
-    """Units a day that are expected to sell, at least 0."""
+    """Units a day that are expected to sell, at least 0; unset while nothing is known of it."""
     demand_deviation: _builtins.float
-    """Standard deviation of the units sold in one day, at least 0."""
+    """Standard deviation of the demand of one period, a day or a week as the catalogue says, around
+    what is expected of it, in units, at least 0; unset while nothing is known of it.
+    """
     cover_days: _builtins.float
     """How many days the available units last at the demand rate, at least 0; unset when nothing is
     expected to sell.
@@ -498,30 +502,38 @@ class StockFigures(_message.Message):
     safety_stock_units: _builtins.float
     """The safety stock in units, at least 0; unset when the policy has no lead time."""
     recent_units: _builtins.int
-    """Units sold since the current run of sales began to look unusual, at least 0."""
+    """Units sold in the present run of sales, at least 0."""
     expected_units: _builtins.float
-    """Units that were expected to sell in the same time, at least 0."""
+    """Units that the learned demand makes likely for the same time, at least 0; unset while nothing
+    is known of it.
+    """
+    recent_sale_count: _builtins.int
+    """Number of sales of that run, at least 0."""
+    intermittent: _builtins.bool
+    """Whether periods without a sale are so frequent that the demand rate is the product of how
+    likely a sale is and how large.
+    """
     @_builtins.property
     def stock_out_time(self) -> _timestamp_pb2.Timestamp:
-        """When nothing will be available as likely as not; unset when nothing is expected to sell."""
+        """When nothing will be available as likely as not; unset when that is not within ten years."""
 
     @_builtins.property
     def earliest_stock_out_time(self) -> _timestamp_pb2.Timestamp:
-        """When that is only 1 in 10 likely to have happened."""
+        """When that will have happened with a probability of 5 %; unset when not within ten years."""
 
     @_builtins.property
     def latest_stock_out_time(self) -> _timestamp_pb2.Timestamp:
-        """When that is 9 in 10 likely to have happened; unset when it is not in the foreseeable future."""
+        """When that will have happened with a probability of 95 %; unset when not within ten years."""
 
     @_builtins.property
     def recent_start_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when these two are counted; unset when no sale was seen."""
+        """When that run began; unset when there is none."""
 
     def __init__(
         self,
         *,
-        demand_rate: _builtins.float = ...,
-        demand_deviation: _builtins.float = ...,
+        demand_rate: _builtins.float | None = ...,
+        demand_deviation: _builtins.float | None = ...,
         cover_days: _builtins.float | None = ...,
         stock_out_time: _timestamp_pb2.Timestamp | None = ...,
         earliest_stock_out_time: _timestamp_pb2.Timestamp | None = ...,
@@ -529,21 +541,35 @@ class StockFigures(_message.Message):
         reorder_point_units: _builtins.float | None = ...,
         safety_stock_units: _builtins.float | None = ...,
         recent_units: _builtins.int = ...,
-        expected_units: _builtins.float = ...,
+        expected_units: _builtins.float | None = ...,
         recent_start_time: _timestamp_pb2.Timestamp | None = ...,
+        recent_sale_count: _builtins.int = ...,
+        intermittent: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cover_days", b"_cover_days", "_reorder_point_units", b"_reorder_point_units", "_safety_stock_units", b"_safety_stock_units", "cover_days", b"cover_days", "earliest_stock_out_time", b"earliest_stock_out_time", "latest_stock_out_time", b"latest_stock_out_time", "recent_start_time", b"recent_start_time", "reorder_point_units", b"reorder_point_units", "safety_stock_units", b"safety_stock_units", "stock_out_time", b"stock_out_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cover_days", b"_cover_days", "_demand_deviation", b"_demand_deviation", "_demand_rate", b"_demand_rate", "_expected_units", b"_expected_units", "_reorder_point_units", b"_reorder_point_units", "_safety_stock_units", b"_safety_stock_units", "cover_days", b"cover_days", "demand_deviation", b"demand_deviation", "demand_rate", b"demand_rate", "earliest_stock_out_time", b"earliest_stock_out_time", "expected_units", b"expected_units", "latest_stock_out_time", b"latest_stock_out_time", "recent_start_time", b"recent_start_time", "reorder_point_units", b"reorder_point_units", "safety_stock_units", b"safety_stock_units", "stock_out_time", b"stock_out_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cover_days", b"_cover_days", "_reorder_point_units", b"_reorder_point_units", "_safety_stock_units", b"_safety_stock_units", "cover_days", b"cover_days", "demand_deviation", b"demand_deviation", "demand_rate", b"demand_rate", "earliest_stock_out_time", b"earliest_stock_out_time", "expected_units", b"expected_units", "latest_stock_out_time", b"latest_stock_out_time", "recent_start_time", b"recent_start_time", "recent_units", b"recent_units", "reorder_point_units", b"reorder_point_units", "safety_stock_units", b"safety_stock_units", "stock_out_time", b"stock_out_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cover_days", b"_cover_days", "_demand_deviation", b"_demand_deviation", "_demand_rate", b"_demand_rate", "_expected_units", b"_expected_units", "_reorder_point_units", b"_reorder_point_units", "_safety_stock_units", b"_safety_stock_units", "cover_days", b"cover_days", "demand_deviation", b"demand_deviation", "demand_rate", b"demand_rate", "earliest_stock_out_time", b"earliest_stock_out_time", "expected_units", b"expected_units", "intermittent", b"intermittent", "latest_stock_out_time", b"latest_stock_out_time", "recent_sale_count", b"recent_sale_count", "recent_start_time", b"recent_start_time", "recent_units", b"recent_units", "reorder_point_units", b"reorder_point_units", "safety_stock_units", b"safety_stock_units", "stock_out_time", b"stock_out_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cover_days: _TypeAlias = _typing.Literal["cover_days"]  # noqa: Y015
     _WhichOneofArgType__cover_days: _TypeAlias = _typing.Literal["_cover_days", b"_cover_days"]  # noqa: Y015
+    _WhichOneofReturnType__demand_deviation: _TypeAlias = _typing.Literal["demand_deviation"]  # noqa: Y015
+    _WhichOneofArgType__demand_deviation: _TypeAlias = _typing.Literal["_demand_deviation", b"_demand_deviation"]  # noqa: Y015
+    _WhichOneofReturnType__demand_rate: _TypeAlias = _typing.Literal["demand_rate"]  # noqa: Y015
+    _WhichOneofArgType__demand_rate: _TypeAlias = _typing.Literal["_demand_rate", b"_demand_rate"]  # noqa: Y015
+    _WhichOneofReturnType__expected_units: _TypeAlias = _typing.Literal["expected_units"]  # noqa: Y015
+    _WhichOneofArgType__expected_units: _TypeAlias = _typing.Literal["_expected_units", b"_expected_units"]  # noqa: Y015
     _WhichOneofReturnType__reorder_point_units: _TypeAlias = _typing.Literal["reorder_point_units"]  # noqa: Y015
     _WhichOneofArgType__reorder_point_units: _TypeAlias = _typing.Literal["_reorder_point_units", b"_reorder_point_units"]  # noqa: Y015
     _WhichOneofReturnType__safety_stock_units: _TypeAlias = _typing.Literal["safety_stock_units"]  # noqa: Y015
     _WhichOneofArgType__safety_stock_units: _TypeAlias = _typing.Literal["_safety_stock_units", b"_safety_stock_units"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cover_days) -> _WhichOneofReturnType__cover_days | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__demand_deviation) -> _WhichOneofReturnType__demand_deviation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__demand_rate) -> _WhichOneofReturnType__demand_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_units) -> _WhichOneofReturnType__expected_units | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reorder_point_units) -> _WhichOneofReturnType__reorder_point_units | None: ...
     @_typing.overload
@@ -957,6 +983,7 @@ class StockAlertTransition(_message.Message):
     ALERT_FIELD_NUMBER: _builtins.int
     PREVIOUS_SEVERITY_FIELD_NUMBER: _builtins.int
     TRANSITION_TIME_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The transition's place among all transitions of the store, from 1, without gaps. Those between
     two that a subscriber is told did not match its filter.
@@ -965,6 +992,8 @@ class StockAlertTransition(_message.Message):
     """What changed."""
     previous_severity: Global___StockAlertSeverity.ValueType
     """How grave the alert was before; unspecified for one that was raised."""
+    overdue: _builtins.bool
+    """Whether it was escalated because nobody had acknowledged it."""
     @_builtins.property
     def alert(self) -> Global___StockAlert:
         """The alert after it."""
@@ -981,10 +1010,11 @@ class StockAlertTransition(_message.Message):
         alert: Global___StockAlert | None = ...,
         previous_severity: Global___StockAlertSeverity.ValueType = ...,
         transition_time: _timestamp_pb2.Timestamp | None = ...,
+        overdue: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "transition_time", b"transition_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "change", b"change", "previous_severity", b"previous_severity", "sequence", b"sequence", "transition_time", b"transition_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "change", b"change", "overdue", b"overdue", "previous_severity", b"previous_severity", "sequence", b"sequence", "transition_time", b"transition_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -117,8 +117,8 @@ class StockServiceServicer:
         the catalogue's heartbeat, 10 seconds as a rule. Every message but those of a snapshot carries
         the token that resumes behind it, on every worker, also after a restart.
 
-        A subscriber that does not read is cut when 256 messages wait for it, with RESOURCE_EXHAUSTED
-        and reason SUBSCRIBER_TOO_SLOW. A token that was not made by this store, or was changed, gets
+        At most 256 messages wait for a subscriber. One that falls behind by more, and does not catch up
+        within 2 seconds, is cut with RESOURCE_EXHAUSTED and reason SUBSCRIBER_TOO_SLOW. A token that was not made by this store, or was changed, gets
         INVALID_ARGUMENT and reason RESUME_TOKEN_INVALID; one that is ahead of the store, because the
         store was put back to an earlier state, gets OUT_OF_RANGE and reason RESUME_TOKEN_AHEAD. One
         that is older than what is kept first gets a snapshot of the open alerts, then a message of
