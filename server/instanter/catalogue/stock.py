@@ -323,6 +323,9 @@ class StockPlan:
         The code of the next new unit.
     site_index, unit_index
         Index by name.
+    stocked_units
+        Indices of the units that offers are tied to, rising: those that the rows of
+        `store/stock_shelves` hold. Empty when stock does not tell on offers.
     """
 
     sites: tuple[Site, ...]
@@ -338,6 +341,7 @@ class StockPlan:
     unit_code_next: int
     site_index: dict[str, int] = field(init=False, repr=False)
     unit_index: dict[str, int] = field(init=False, repr=False)
+    stocked_units: tuple[int, ...] = field(init=False, repr=False)
     _site_bits: list[int] = field(init=False, repr=False)
     _unit_bits: list[int] = field(init=False, repr=False)
 
@@ -346,6 +350,8 @@ class StockPlan:
         put = object.__setattr__  # a frozen dataclass is written by nothing else
         put(self, "site_index", {site.name: i for i, site in enumerate(self.sites)})
         put(self, "unit_index", {unit.name: i for i, unit in enumerate(self.units)})
+        tied = self.offers.offer_unit if self.offers else ()
+        put(self, "stocked_units", tuple(sorted(set(tied) - {NO_UNIT})))
         site_bits = _find_bits([(p.sites, p.regions) for p in self.policies])
         unit_bits = _find_bits([(p.units, p.categories) for p in self.policies])
         put(self, "_site_bits", [site_bits(site.name, site.region) for site in self.sites])
