@@ -14,6 +14,7 @@ from instanter.events_log import make_events_log
 from instanter.keeper.commands import ApplyContext
 from instanter.keeper.compiler import LocalCompiler
 from instanter.keeper.customers import DeleteCustomer, SlotChange, UpdateCustomer
+from instanter.keeper.keeper import OnSynced
 from instanter.keeper.opening import KeptStore
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
@@ -71,7 +72,9 @@ class Failing:
 class Desk:
     """A keeper over a store, with a published catalogue of two numbers."""
 
-    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock | None = None, on_synced: OnSynced | None = None
+    ) -> None:
         self.folder = folder
         self.metrics = Metrics()
         self.written = io.StringIO()
@@ -81,6 +84,7 @@ class Desk:
             clock=self.clock,
             metrics=self.metrics,
             events_log=make_events_log(self.written, as_json=True),
+            on_synced=on_synced,
         )
         self.keeper = self.kept.keeper
 
@@ -128,9 +132,11 @@ def make_put(name: str, value: int) -> UpdateCustomer:
 
 
 @contextmanager
-def open_desk(folder: Path, clock: Clock | None = None) -> Iterator[Desk]:
+def open_desk(
+    folder: Path, clock: Clock | None = None, on_synced: OnSynced | None = None
+) -> Iterator[Desk]:
     """Open a desk and close it."""
-    desk = Desk(folder, clock)
+    desk = Desk(folder, clock, on_synced)
     try:
         yield desk
     finally:

@@ -163,6 +163,31 @@ def test_a_relaxed_command_is_on_disk_soon_although_nobody_waits(desk: Desk) -> 
     pytest.fail("it never reached the disk")
 
 
+def test_followers_are_told_what_is_on_disk_and_their_bugs_hurt_nobody(folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+    heard = threading.Semaphore(0)
+    desks: list[Desk] = []
+
+    def follow(sequence: int) -> None:
+        if desks:
+            told.append((sequence, desks[0].kept.log.synced_sequence))
+            heard.release()
+            if len(told) % 2:
+                raise ValueError("a bug of who follows")
+
+    with open_desk(folder, on_synced=follow) as desk:
+        desk.publish()
+        desks.append(desk)
+        for value in range(6):
+            desk.put("anna", value).result(20)
+            written = desk.kept.log.written_sequence
+            while not told or told[-1][0] < written:
+                assert heard.acquire(timeout=20)
+    assert told == sorted(told)
+    assert all(sequence <= synced for sequence, synced in told)
+    assert "follower_failed" in desk.written.getvalue()
+
+
 def test_after_a_failed_sync_nothing_is_acknowledged_any_more(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,9 @@ from instanter.store.state import State
 
 T = TypeVar("T")
 
+OnSynced = Callable[[int], None]
+"""Called with the sequence up to which the log is on disk; must return soon."""
+
 _PATIENCE_S: Final = 0.01
 _PATIENT_MAX: Final = 128
 """How long, and how many, commands that nobody waits for are gathered: one transaction for the
@@ -79,6 +82,10 @@ class Keeper:
         As in `Folder`.
     on_written
         See `carrying.OnWritten`; for whoever follows the log.
+    on_synced
+        Called after each sync, behind the answers and where these are given (on the loop, if one
+        is attached), with the sequence up to which the log is on disk; for whoever follows what no
+        power cut can take back.
     """
 
     def __init__(
@@ -92,9 +99,17 @@ class Keeper:
         events_log: EventsLog,
         collect: Collect | None = None,
         on_written: OnWritten | None = None,
+        on_synced: OnSynced | None = None,
     ) -> None:
         self._events_log = events_log
-        self._syncer = Syncer(log, clock=clock, deliver=self._deliver, fail=self._fail)
+        self._on_synced = on_synced
+        self._syncer = Syncer(
+            log,
+            clock=clock,
+            deliver=self._deliver,
+            fail=self._fail,
+            on_synced=None if on_synced is None else self._tell_synced,
+        )
         self._folder = Folder(
             state,
             log,
@@ -441,6 +456,14 @@ class Keeper:
                 loop = None
         if loop is None:
             self._make_deliveries()
+
+    def _tell_synced(self, sequence: int) -> None:
+        """Tell whoever follows; a bug there must not keep anybody from being answered."""
+        assert self._on_synced is not None, "else the sync thread tells nobody"
+        try:
+            self._on_synced(sequence)
+        except Exception as error:  # noqa: BLE001 - reported, and the next sync tells again
+            self._events_log.error("follower_failed", exc_info=error)
 
     def _make_deliveries(self) -> None:
         """Answer whoever waits, then go on with what has come meanwhile."""

@@ -10,7 +10,7 @@ from instanter.clock import Clock
 from instanter.events_log import EventsLog
 from instanter.keeper.commands import ApplyContext
 from instanter.keeper.fraud_desk import FraudDesk
-from instanter.keeper.keeper import Keeper
+from instanter.keeper.keeper import Keeper, OnSynced
 from instanter.keeper.learner import Learner, OnLearned
 from instanter.keeper.live_scores import LiveScores
 from instanter.keeper.published import PublishedCatalogue
@@ -72,6 +72,7 @@ class KeptStore:
         fresh_overlay: bool = True,
         lock_wait_ns: int = _LOCK_WAIT_NS,
         on_learned: OnLearned | None = None,
+        on_synced: OnSynced | None = None,
     ) -> Self:
         """Open a folder, made when it is new, and replay what its base does not hold yet.
 
@@ -87,6 +88,8 @@ class KeptStore:
             How long to wait for a keeper that was killed to let go of the folder.
         on_learned
             As in `Learner`.
+        on_synced
+            As in `Keeper`.
 
         Raises
         ------
@@ -136,6 +139,7 @@ class KeptStore:
                 events_log=events_log,
                 collect=learner.collect,
                 on_written=learner.take,
+                on_synced=on_synced,
             )
             response = ResponseDesk(keeper.submit, log.reader.read_at, clock=clock)
             ticker = Ticker(

@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from instanter.stock.questions import Cause, DataError, Figures, Severity, TransitionKind
+from instanter.catalogue.stock import Cause, Severity
+from instanter.stock.questions import DataError, Figures, TransitionKind
 from instanter.store.stock_alert_log import LoggedTransition
 from instanter.store.stock_alerts import find_alert, scan_alerts
 from instanter.store.transaction import Transaction
@@ -249,7 +250,7 @@ def _from_row(row: list[Any]) -> StockAlert:
         Severity(severity),
         Severity(severity_max),
         tier,
-        PositionView(*place, Figures(**figures, alerts=())),
+        PositionView(*place, figures=Figures(**figures, alerts=())),
         tuple(StockHint(kind, tuple(offers), *more) for kind, offers, *more in hints),
         tuple(StockAction(*action) for action in actions),
         *rest,

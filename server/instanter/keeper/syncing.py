@@ -27,6 +27,9 @@ class Syncer:
         Runs a function that answers, on the thread where answers belong.
     fail
         Told, once, that the disk has failed: only a restart from the log can go on.
+    on_synced
+        Called behind the answers, where these belong, with the sequence up to which the log is on
+        disk; None for nobody.
 
     Attributes
     ----------
@@ -41,7 +44,9 @@ class Syncer:
         clock: Clock,
         deliver: Callable[[Callable[[], None]], None],
         fail: Callable[[InstanterError], None],
+        on_synced: Callable[[int], None] | None = None,
     ) -> None:
+        self._on_synced = on_synced
         self._log = log
         self._clock = clock
         self._deliver = deliver
@@ -135,6 +140,8 @@ class Syncer:
             self._done_count += sum(bool(unsynced.answers) for unsynced in ready)
             self.look_again()
             self._deliver(partial(_resolve_all, ready))
+            if self._on_synced is not None:
+                self._deliver(partial(self._on_synced, self._log.synced_sequence))
 
     def _give_up(self, ready: list[Unsynced], error: InstanterError) -> None:
         """Tell everybody whose record is not known to be on disk."""
