@@ -123,6 +123,18 @@ class CatalogueMissingError(PreconditionError):
         super().__init__(CATALOGUE_MISSING_MESSAGE)
 
 
+class OutOfRangeError(InstanterError):
+    """What the caller goes on from is not there any more, or not yet."""
+
+    reason = "OUT_OF_RANGE"
+
+
+class PermissionDeniedError(InstanterError):
+    """The caller may not see or do this; asking again does not help."""
+
+    reason = "PERMISSION_DENIED"
+
+
 class ExhaustedError(InstanterError):
     """A limit or a resource is used up: disk, queue, size."""
 

@@ -118,12 +118,13 @@ class StockServiceServicer:
         the token that resumes behind it, on every worker, also after a restart.
 
         At most 256 messages wait for a subscriber. One that falls behind by more, and does not catch up
-        within 2 seconds, is cut with RESOURCE_EXHAUSTED and reason SUBSCRIBER_TOO_SLOW. A token that was not made by this store, or was changed, gets
-        INVALID_ARGUMENT and reason RESUME_TOKEN_INVALID; one that is ahead of the store, because the
-        store was put back to an earlier state, gets OUT_OF_RANGE and reason RESUME_TOKEN_AHEAD. One
-        that is older than what is kept first gets a snapshot of the open alerts, then a message of
-        progress, then OUT_OF_RANGE and reason RESUME_TOKEN_EXPIRED. Errors that a subscriber may resume
-        after carry in their metadata `resume_token` and, with OUT_OF_RANGE, `first_sequence`.
+        within 2 seconds, is cut with RESOURCE_EXHAUSTED and reason SUBSCRIBER_TOO_SLOW. A token that
+        was not made by this store, or was changed, gets INVALID_ARGUMENT and reason
+        RESUME_TOKEN_INVALID; one that is ahead of the store, because the store was put back to an
+        earlier state, gets OUT_OF_RANGE and reason RESUME_TOKEN_AHEAD. One that is older than what is
+        kept first gets a snapshot of the open alerts, then a message of progress, then OUT_OF_RANGE and
+        reason RESUME_TOKEN_EXPIRED. Errors that a subscriber may resume after carry in their metadata
+        `resume_token` and, with OUT_OF_RANGE, `first_sequence`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

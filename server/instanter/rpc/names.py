@@ -8,6 +8,7 @@ from instanter.catalogue.fraud_words import ListKind
 from instanter.errors import InvalidFieldError
 from instanter.fraud_limits import FRAUD_ID_SIZE_MAX, TRANSACTION_ID_SIZE_MAX
 from instanter.limits import CUSTOMER_ID_SIZE_BYTES_MAX, NAME_SIZE_MAX
+from instanter.stock_limits import STOCK_KEEPING_UNIT_SIZE_MAX
 
 CATALOGUE_NAME: Final = "catalogue"
 """The one catalogue."""
@@ -21,10 +22,15 @@ TRANSACTIONS: Final = "transactions/"
 TERMINALS: Final = "terminals/"
 MERCHANTS: Final = "merchants/"
 FRAUD_RULES: Final = "fraudRules/"
+SITES: Final = "sites/"
+DISTRIBUTORS: Final = "distributors/"
 """Collections of plain ids, for `parse_plain_name`."""
 
 _CASES: Final = "cases/"
 _CASE: Final = re.compile("cases/([1-9][0-9]{0,18})")
+_STOCK_ALERTS: Final = "stockAlerts/"
+_STOCK_ALERT: Final = re.compile("stockAlerts/([1-9][0-9]{0,18})")
+_POSITIONS: Final = "/positions/"
 _HOTLISTS: Final = "hotlists/"
 _ENTRIES: Final = "/entries/"
 _HOTLIST_KINDS: Final = {kind.name.lower(): kind for kind in ListKind}
@@ -33,6 +39,8 @@ _ID_SIZES: Final = {
     TERMINALS: FRAUD_ID_SIZE_MAX,
     MERCHANTS: FRAUD_ID_SIZE_MAX,
     FRAUD_RULES: NAME_SIZE_MAX,
+    SITES: NAME_SIZE_MAX,
+    DISTRIBUTORS: NAME_SIZE_MAX,
 }
 _ASCII_SIZE_MAX: Final = CUSTOMER_ID_SIZE_BYTES_MAX
 _EXPECTED: Final = (
@@ -193,6 +201,59 @@ def parse_case_name(name: str, field: str) -> int:
 def format_case_name(number: int) -> str:
     """Return the resource name of a case."""
     return f"{_CASES}{number}"
+
+
+def parse_position_name(name: str, field: str) -> tuple[str, str]:
+    """Return site and unit within a position's resource name, `sites/{site}/positions/{position}`.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is not of that form; reason `POSITION_NAME_INVALID`.
+    """
+    site, _, unit = name.removeprefix(SITES).partition(_POSITIONS)
+    if (
+        not name.startswith(SITES)
+        or not is_plain_id(site, NAME_SIZE_MAX)
+        or not is_plain_id(unit, STOCK_KEEPING_UNIT_SIZE_MAX)
+    ):
+        raise InvalidFieldError(
+            field,
+            name,
+            "sites/{site}/positions/{position}, site and stock-keeping unit as the catalogue"
+            " declares them",
+            reason="POSITION_NAME_INVALID",
+        )
+    return site, unit
+
+
+def format_position_name(site: str, unit: str) -> str:
+    """Return the resource name of the position of a unit at a site."""
+    return f"{SITES}{site}{_POSITIONS}{unit}"
+
+
+def parse_stock_alert_name(name: str, field: str) -> int:
+    """Return the number within a stock alert's resource name, `stockAlerts/{stock_alert}`.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is not of that form; reason `STOCK_ALERT_NAME_INVALID`.
+    """
+    found = _STOCK_ALERT.fullmatch(name)
+    if found is None or int(found[1]) >= 1 << 63:
+        raise InvalidFieldError(
+            field,
+            name,
+            "stockAlerts/{stock_alert}, the number as a message of WatchStockAlerts gave it",
+            reason="STOCK_ALERT_NAME_INVALID",
+        )
+    return int(found[1])
+
+
+def format_stock_alert_name(number: int) -> str:
+    """Return the resource name of a stock alert."""
+    return f"{_STOCK_ALERTS}{number}"
 
 
 def parse_hotlist_name(name: str, field: str) -> ListKind:

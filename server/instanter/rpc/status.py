@@ -21,6 +21,8 @@ from instanter.errors import (
     InvalidFieldError,
     LogDamagedError,
     NotFoundError,
+    OutOfRangeError,
+    PermissionDeniedError,
     PreconditionError,
     Problem,
     UnavailableError,
@@ -40,6 +42,8 @@ CODES: Final[dict[type[InstanterError], int]] = {
     InvalidFieldError: code_pb2.INVALID_ARGUMENT,
     LogDamagedError: code_pb2.DATA_LOSS,
     NotFoundError: code_pb2.NOT_FOUND,
+    OutOfRangeError: code_pb2.OUT_OF_RANGE,
+    PermissionDeniedError: code_pb2.PERMISSION_DENIED,
     PreconditionError: code_pb2.FAILED_PRECONDITION,
     UnavailableError: code_pb2.UNAVAILABLE,
 }

@@ -395,6 +395,9 @@ META_KEY_TRANSACTIONS_EXPIRED: Final = meta_key("transacts_gone")
 """Keys of how far each queue of expiry was acted upon, sealed: the last entry that was, or the hour
 before which all is done."""
 
+META_KEY_SECRET: Final = meta_key("secret")
+"""Base only: what the store signs with, sealed, see `store/secret`."""
+
 META_KEY_LEARNED: Final = meta_key("learned")
 """Base only: up to which record of the log, and on top of which models, learners have learned."""
 
