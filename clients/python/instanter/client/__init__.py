@@ -1,6 +1,7 @@
 """The Python client of Instanter: `Client` for threads, `AsyncClient` for event loops."""
 
 from instanter.client.async_fraud import AsyncFraud
+from instanter.client.async_stock import AsyncStock
 from instanter.client.asynchronous import AsyncClient
 from instanter.client.blocking import Client
 from instanter.client.calls import Timeouts
@@ -61,6 +62,30 @@ from instanter.client.reports import (
 )
 from instanter.client.retrying import RetryPolicy
 from instanter.client.stand_in import TerminalStandIn
+from instanter.client.stock import Stock
+from instanter.client.stock_values import (
+    StockAction,
+    StockActionKind,
+    StockAlert,
+    StockAlertCause,
+    StockAlertChange,
+    StockAlertFilter,
+    StockAlertProgress,
+    StockAlertSeverity,
+    StockAlertSnapshot,
+    StockAlertTransition,
+    StockDataError,
+    StockFigures,
+    StockHint,
+    StockHintKind,
+    StockMovement,
+    StockMovementCounts,
+    StockMovementKind,
+    StockPosition,
+    StockPositionFilter,
+    StockPositionPage,
+)
+from instanter.client.stock_watching import WatchPolicy
 from instanter.client.tokens import TokenMaker, make_key_file
 from instanter.client.values import (
     Arm,
@@ -94,6 +119,7 @@ __all__ = [
     "AssessmentSource",
     "AsyncClient",
     "AsyncFraud",
+    "AsyncStock",
     "AttributeValue",
     "BacktestFigures",
     "BacktestProgress",
@@ -157,6 +183,27 @@ __all__ = [
     "RunnerUp",
     "ServerError",
     "StandInCause",
+    "Stock",
+    "StockAction",
+    "StockActionKind",
+    "StockAlert",
+    "StockAlertCause",
+    "StockAlertChange",
+    "StockAlertFilter",
+    "StockAlertProgress",
+    "StockAlertSeverity",
+    "StockAlertSnapshot",
+    "StockAlertTransition",
+    "StockDataError",
+    "StockFigures",
+    "StockHint",
+    "StockHintKind",
+    "StockMovement",
+    "StockMovementCounts",
+    "StockMovementKind",
+    "StockPosition",
+    "StockPositionFilter",
+    "StockPositionPage",
     "TerminalStandIn",
     "Timeouts",
     "Tls",
@@ -166,5 +213,6 @@ __all__ = [
     "TransactionOutcomeState",
     "UnavailableError",
     "UpliftReport",
+    "WatchPolicy",
     "make_key_file",
 ]

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from instanter.client import fraud_blocks, fraud_replies
 from instanter.client.calls import Call
 from instanter.client.errors import ClientError
-from instanter.client.fraud_calls import FraudCalls
+from instanter.client.fraud_calls import BACKTEST_FRAUD_RULES, FraudCalls
 from instanter.client.fraud_requests import settle
 from instanter.client.fraud_values import (
     ALL_CASES,
@@ -42,7 +42,7 @@ class AsyncFraud:
     run
         Makes a call and returns its result.
     stream
-        Makes the back-test's call and yields its messages.
+        Makes a streamed call and yields its messages.
     calls
         Makes calls from arguments.
     """
@@ -50,7 +50,7 @@ class AsyncFraud:
     def __init__(
         self,
         run: Callable[[Call[Any]], Awaitable[Any]],
-        stream: Callable[[Any, float | None], AsyncIterator[Any]],
+        stream: Callable[[Any, Any, float | None], AsyncIterator[Any]],
         calls: FraudCalls,
     ) -> None:
         self._run = run
@@ -294,7 +294,7 @@ class AsyncFraud:
             Seconds; None waits for as long as it takes.
         """
         request = self._calls.backtest(fraud_yaml, start, end)
-        async for message in self._stream(request, timeout_s):
+        async for message in self._stream(BACKTEST_FRAUD_RULES, request, timeout_s):
             told = fraud_replies.backtest(message)
             if isinstance(told, BacktestReport):
                 return told

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,12 +11,14 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from instanter.client.async_fraud import AsyncFraud
-from instanter.client.calls import METHODS, Call, Calls, Timeouts
-from instanter.client.connection import CHANNEL_OPTIONS, Tls
+from instanter.client.async_stock import AsyncStock
+from instanter.client.calls import METHODS, Call, Calls, Method, Timeouts
+from instanter.client.connection import Tls, open_async_channel
 from instanter.client.errors import translate
-from instanter.client.fraud_calls import BACKTEST_FRAUD_RULES, FRAUD_METHODS, FraudCalls
+from instanter.client.fraud_calls import FRAUD_METHODS, FraudCalls
 from instanter.client.reports import Explanation, UpliftReport
 from instanter.client.retrying import Attempts, RetryPolicy
+from instanter.client.stock_calls import STOCK_METHODS, StockCalls
 from instanter.client.values import (
     AttributeValue,
     Catalogue,
@@ -60,6 +62,8 @@ class AsyncClient:
     ----------
     fraud
         The check at the till, hotlists and cases: see `AsyncFraud`.
+    stock
+        Stock movements, positions and alerts: see `AsyncStock`.
 
     Examples
     --------
@@ -77,12 +81,7 @@ class AsyncClient:
         metadata: Sequence[tuple[str, str | bytes]] = (),
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        merged = (*CHANNEL_OPTIONS, *options)
-        self._channel = (
-            grpc.aio.insecure_channel(address, options=merged)
-            if tls is None
-            else grpc.aio.secure_channel(address, tls.load_credentials(), options=merged)
-        )
+        self._channel = open_async_channel(address, tls, options)
         timeouts = timeouts or Timeouts()
         self._calls = Calls(timeouts)
         self._retries = retries or RetryPolicy()
@@ -91,9 +90,10 @@ class AsyncClient:
             method: self._channel.unary_unary(
                 method.path, lambda request: request.SerializeToString(), method.decode
             )
-            for method in (*METHODS, *FRAUD_METHODS)
+            for method in (*METHODS, *FRAUD_METHODS, *STOCK_METHODS)
         }
         self.fraud = AsyncFraud(self._run, self._stream, FraudCalls(timeouts))
+        self.stock = AsyncStock(self._run, self._stream, StockCalls(timeouts))
 
     async def __aenter__(self) -> Self:
         return self
@@ -133,17 +133,20 @@ class AsyncClient:
                 return call.translate(reply)
             await asyncio.sleep(pause_s)
 
-    async def _stream(self, request: Any, timeout_s: float | None) -> AsyncIterator[Any]:
+    async def _stream(
+        self, method: Method, request: Any, timeout_s: float | None
+    ) -> AsyncGenerator[Any, None]:
         invoke = self._channel.unary_stream(
-            BACKTEST_FRAUD_RULES.path,
-            lambda message: message.SerializeToString(),
-            BACKTEST_FRAUD_RULES.decode,
+            method.path, lambda message: message.SerializeToString(), method.decode
         )
+        call = invoke(request, timeout=timeout_s, metadata=self._metadata)
         try:
-            async for message in invoke(request, timeout=timeout_s, metadata=self._metadata):
+            async for message in call:
                 yield message
         except grpc.aio.AioRpcError as error:
             raise translate(error) from error
+        finally:
+            call.cancel()
 
     async def decide_offers(
         self,

@@ -2,20 +2,22 @@
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
 
-from instanter.client.calls import METHODS, Call, Calls, Timeouts
-from instanter.client.connection import CHANNEL_OPTIONS, Tls
+from instanter.client.calls import METHODS, Call, Calls, Method, Timeouts
+from instanter.client.connection import Tls, open_channel
 from instanter.client.errors import translate
 from instanter.client.fraud import Fraud
-from instanter.client.fraud_calls import BACKTEST_FRAUD_RULES, FRAUD_METHODS, FraudCalls
+from instanter.client.fraud_calls import FRAUD_METHODS, FraudCalls
 from instanter.client.reports import Explanation, UpliftReport
 from instanter.client.retrying import Attempts, RetryPolicy
+from instanter.client.stock import Stock
+from instanter.client.stock_calls import STOCK_METHODS, StockCalls
 from instanter.client.values import (
     AttributeValue,
     Catalogue,
@@ -59,6 +61,8 @@ class Client:
     ----------
     fraud
         The check at the till, hotlists and cases: see `Fraud`.
+    stock
+        Stock movements, positions and alerts: see `Stock`.
 
     Examples
     --------
@@ -76,12 +80,7 @@ class Client:
         metadata: Sequence[tuple[str, str | bytes]] = (),
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        merged = (*CHANNEL_OPTIONS, *options)
-        self._channel = (
-            grpc.insecure_channel(address, options=merged)
-            if tls is None
-            else grpc.secure_channel(address, tls.load_credentials(), options=merged)
-        )
+        self._channel = open_channel(address, tls, options)
         timeouts = timeouts or Timeouts()
         self._calls = Calls(timeouts)
         self._retries = retries or RetryPolicy()
@@ -90,9 +89,10 @@ class Client:
             method: self._channel.unary_unary(
                 method.path, lambda request: request.SerializeToString(), method.decode
             )
-            for method in (*METHODS, *FRAUD_METHODS)
+            for method in (*METHODS, *FRAUD_METHODS, *STOCK_METHODS)
         }
         self.fraud = Fraud(self._run, self._stream, FraudCalls(timeouts))
+        self.stock = Stock(self._run, self._stream, StockCalls(timeouts))
 
     def __enter__(self) -> Self:
         return self
@@ -130,16 +130,19 @@ class Client:
                 return call.translate(reply)
             time.sleep(pause_s)
 
-    def _stream(self, request: Any, timeout_s: float | None) -> Iterator[Any]:
+    def _stream(
+        self, method: Method, request: Any, timeout_s: float | None
+    ) -> Generator[Any, None, None]:
         invoke = self._channel.unary_stream(
-            BACKTEST_FRAUD_RULES.path,
-            lambda message: message.SerializeToString(),
-            BACKTEST_FRAUD_RULES.decode,
+            method.path, lambda message: message.SerializeToString(), method.decode
         )
+        call = invoke(request, timeout=timeout_s, metadata=self._metadata)
         try:
-            yield from invoke(request, timeout=timeout_s, metadata=self._metadata)
+            yield from call
         except grpc.RpcError as error:
             raise translate(error) from error
+        finally:
+            call.cancel()
 
     def decide_offers(
         self,

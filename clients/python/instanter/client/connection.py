@@ -1,5 +1,6 @@
 """How a client connects: address, TLS, and the options of the channel."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,19 @@ class Tls:
             for path in (self.authority, self.key, self.certificate)
         )
         return grpc.ssl_channel_credentials(authority, key, certificate)
+
+
+def open_channel(address: str, tls: Tls | None, options: Sequence[tuple[str, Any]]) -> Any:
+    """Return a channel for threads; it connects at the first call."""
+    merged = (*CHANNEL_OPTIONS, *options)
+    if tls is None:
+        return grpc.insecure_channel(address, options=merged)
+    return grpc.secure_channel(address, tls.load_credentials(), options=merged)
+
+
+def open_async_channel(address: str, tls: Tls | None, options: Sequence[tuple[str, Any]]) -> Any:
+    """Return a channel for the running event loop; it connects at the first call."""
+    merged = (*CHANNEL_OPTIONS, *options)
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=merged)
+    return grpc.aio.secure_channel(address, tls.load_credentials(), options=merged)

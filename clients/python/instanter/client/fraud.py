@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from instanter.client import fraud_blocks, fraud_replies
 from instanter.client.calls import Call
 from instanter.client.errors import ClientError
-from instanter.client.fraud_calls import FraudCalls
+from instanter.client.fraud_calls import BACKTEST_FRAUD_RULES, FraudCalls
 from instanter.client.fraud_requests import settle
 from instanter.client.fraud_values import (
     ALL_CASES,
@@ -42,7 +42,7 @@ class Fraud:
     run
         Makes a call and returns its result.
     stream
-        Makes the back-test's call and yields its messages.
+        Makes a streamed call and yields its messages.
     calls
         Makes calls from arguments.
     """
@@ -50,7 +50,7 @@ class Fraud:
     def __init__(
         self,
         run: Callable[[Call[Any]], Any],
-        stream: Callable[[Any, float | None], Iterator[Any]],
+        stream: Callable[[Any, Any, float | None], Iterator[Any]],
         calls: FraudCalls,
     ) -> None:
         self._run = run
@@ -292,7 +292,7 @@ class Fraud:
             Seconds; None waits for as long as it takes.
         """
         request = self._calls.backtest(fraud_yaml, start, end)
-        for message in self._stream(request, timeout_s):
+        for message in self._stream(BACKTEST_FRAUD_RULES, request, timeout_s):
             told = fraud_replies.backtest(message)
             if isinstance(told, BacktestReport):
                 return told
