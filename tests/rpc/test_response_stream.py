@@ -117,6 +117,33 @@ def test_a_closed_stream_drops_what_waits_and_tells_once(front: Front) -> None:
     assert front.stream.take(ALL) == []
 
 
+def test_an_encoded_response_leaves_as_it_came(front: Front) -> None:
+    assert front.stream.offer_encoded(b"encoded")
+    assert front.stream.take(ALL) == [b"encoded"]
+
+
+def test_whoever_wants_room_is_called_once_half_of_it_is_free(front: Front) -> None:
+    told: list[str] = []
+    front.stream.call_when_room(lambda: told.append("at once"))
+    while front.stream.offer_encoded(b"x"):
+        pass
+    front.stream.call_when_room(lambda: told.append("later"))
+    front.stream.take(limits.STREAM_WAITING_MAX // 2 - 1)
+    assert told == ["at once"]
+    front.stream.take(1)
+    front.stream.take(1)
+    assert told == ["at once", "later"]
+
+
+def test_nobody_is_told_of_room_in_a_stream_that_has_ended(front: Front) -> None:
+    while front.stream.offer_encoded(b"x"):
+        pass
+    front.stream.call_when_room(pytest.fail)
+    front.stream.finish()
+    front.stream.take(ALL)
+    front.stream.close()
+
+
 def test_one_function_that_fails_at_the_end_does_not_stop_the_next(front: Front) -> None:
     told: list[str] = []
     front.stream.call_when_ended(lambda: 1 / 0)

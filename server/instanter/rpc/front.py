@@ -149,6 +149,17 @@ class Sink(Protocol):
         """
         ...
 
+    def offer_encoded(self, response: bytes) -> bool:
+        """Do what `offer` does with an encoded response, which many sinks may share."""
+        ...
+
+    def call_when_room(self, function: Callable[[], object]) -> None:
+        """Call a function once when half of what may wait has left; never when the stream ends.
+
+        It is called on the event loop, so it neither blocks nor takes long.
+        """
+        ...
+
     def wait_for_room(self, timeout_s: float) -> bool:
         """Wait until a response is taken; False when the stream has ended or time is up.
 

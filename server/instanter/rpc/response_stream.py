@@ -8,10 +8,13 @@ waits for a caller unless it asks to, and a caller that does not read costs no m
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from instanter import limits
 from instanter.errors import ExhaustedError
+
+_ROOM_AGAIN: Final = limits.STREAM_WAITING_MAX // 2
+"""Responses that may still wait when whoever waits for room is called: not for each one anew."""
 
 
 class ResponseStream:
@@ -32,8 +35,8 @@ class ResponseStream:
     """
 
     __slots__ = (
-        "_changed", "_closed", "_closing", "_on_bug", "_on_end", "_waiting", "_waiting_size_bytes",
-        "_wake", "_woken", "error",
+        "_changed", "_closed", "_closing", "_on_bug", "_on_end", "_on_room", "_waiting",
+        "_waiting_size_bytes", "_wake", "_woken", "error",
     )  # fmt: skip
 
     def __init__(self, wake: Callable[[], object], on_bug: Callable[[Exception], object]) -> None:
@@ -43,6 +46,7 @@ class ResponseStream:
         self._waiting: deque[bytes] = deque()
         self._waiting_size_bytes = 0
         self._on_end: list[Callable[[], object]] = []
+        self._on_room: Callable[[], object] | None = None
         self._woken = False
         self._closing = False
         self._closed = False
@@ -57,7 +61,10 @@ class ResponseStream:
 
     def offer(self, response: Any) -> bool:
         """Take a response to be sent, if there is room; never waits. See `Sink.offer`."""
-        raw = response.SerializeToString()
+        return self.offer_encoded(response.SerializeToString())
+
+    def offer_encoded(self, raw: bytes) -> bool:
+        """Take an encoded response to be sent, if there is room. See `Sink.offer_encoded`."""
         if len(raw) > limits.REPLY_SIZE_BYTES_MAX:
             self.fail(reply_too_long(len(raw)))
             return False
@@ -70,6 +77,14 @@ class ResponseStream:
         if waking:
             self._wake_front()
         return True
+
+    def call_when_room(self, function: Callable[[], object]) -> None:
+        """Call a function once when there is room again. See `Sink.call_when_room`."""
+        with self._changed:
+            if len(self._waiting) > _ROOM_AGAIN or not self._has_room():
+                self._on_room = function
+                return
+        self._call(function)
 
     def wait_for_room(self, timeout_s: float) -> bool:
         """Wait until there is room; False when the stream has ended, or after the timeout."""
@@ -114,6 +129,14 @@ class ResponseStream:
                 self._waiting_size_bytes -= len(raw)
             if taken:
                 self._changed.notify_all()
+            on_room = self._on_room
+            if on_room is not None:
+                if len(waiting) > _ROOM_AGAIN or self._closing or not self._has_room():
+                    on_room = None
+                else:
+                    self._on_room = None
+        if on_room is not None:
+            self._call(on_room)
         return taken
 
     @property
@@ -140,6 +163,7 @@ class ResponseStream:
             self._waiting.clear()
             self._waiting_size_bytes = 0
             functions, self._on_end = self._on_end, []
+            self._on_room = None
             self._changed.notify_all()
         for function in functions:
             self._call(function)
