@@ -53,3 +53,6 @@ ALERTS_DROPPED_MAX: Final = 64
 
 STOCK_TICK_POSITIONS_MAX: Final = 500
 """Positions that one tick looks at: bounds how long other writes wait."""
+
+STOCK_FILTER_NAMES_MAX: Final = 1_000
+"""Names of one kind that a filter of positions or alerts may have."""
