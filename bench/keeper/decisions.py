@@ -34,17 +34,17 @@ def serve(folder: Path, *, workers: int = 0, pinned: bool = True) -> Iterator[Se
 
 
 def make_target(
-    server: ServerProcess, sizes: Sizes, choice: workload.Choice, processes: int
+    server: ServerProcess, decisions_per_s: int, choice: workload.Choice, processes: int
 ) -> Target:
     """Return the method `DecideOffers` of a server, called for customers drawn by `choice`."""
     numbers = cycle(choice.skewed.tolist())
     bodies = ([make_request(number) for number in islice(numbers, processes)] for _ in iter(int, 1))
-    return Target(server, DECIDE_METHOD, bodies, sizes.decisions_per_s)
+    return Target(server, DECIDE_METHOD, bodies, decisions_per_s)
 
 
 def measure_beside(server: ServerProcess, choice: workload.Choice, sizes: Sizes) -> Figure:
     """Measure the times of decisions with events recorded beside them, and without."""
-    target = make_target(server, sizes, choice, 2)
+    target = make_target(server, sizes.decisions_per_s, choice, 2)
     target.spend(0.25)
     quiet, busy = [], []
     for at in range(sizes.rounds):
@@ -114,7 +114,7 @@ def measure_workers(folder: Path, choice: workload.Choice, sizes: Sizes) -> Figu
     for _ in range(sizes.rounds):
         for workers, found in rates.items():
             with serve(folder, workers=workers, pinned=False) as server:
-                target = make_target(server, sizes, choice, 4)
+                target = make_target(server, sizes.decisions_per_s, choice, 4)
                 target.spend(0.25)
                 found.append(target.spend(4.0).rate_per_s)
     ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]

@@ -139,9 +139,9 @@ class Answers:
             elif kind == _DATA:
                 self._received_count += len(payload)
             elif kind == _SETTINGS and not flags & _ACK:
-                self._replies += _encode_frame(_SETTINGS, _ACK, 0, b"")
+                self._replies += encode_frame(_SETTINGS, _ACK, 0, b"")
             elif kind == _PING and not flags & _ACK:
-                self._replies += _encode_frame(_PING, _ACK, 0, payload)
+                self._replies += encode_frame(_PING, _ACK, 0, payload)
             if kind in (_HEADERS, _DATA) and flags & _END_STREAM:
                 ended.append(stream)
         return ended
@@ -150,7 +150,7 @@ class Answers:
         """Return what the server waits for: acknowledgements, and room for more answers."""
         if self._received_count > 1 << 14:
             room = self._received_count.to_bytes(4, "big")
-            self._replies += _encode_frame(_WINDOW_UPDATE, 0, 0, room)
+            self._replies += encode_frame(_WINDOW_UPDATE, 0, 0, room)
             self._received_count = 0
         replies = bytes(self._replies)
         self._replies.clear()
@@ -170,15 +170,15 @@ _END_STREAM = _ACK = 1
 _END_HEADERS = 4
 
 
-def _encode_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def encode_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     size = len(payload).to_bytes(3, "big")
     return b"".join((size, bytes((kind, flags)), stream.to_bytes(4, "big"), payload))
 
 
 def encode_call(stream: int, header_block: bytes, body: bytes) -> bytes:
     """Return the frames of one call; its headers leave the compression's table alone."""
-    headers = _encode_frame(_HEADERS, _END_HEADERS, stream, header_block)
-    return headers + _encode_frame(_DATA, _END_STREAM, stream, frame_message(body))
+    headers = encode_frame(_HEADERS, _END_HEADERS, stream, header_block)
+    return headers + encode_frame(_DATA, _END_STREAM, stream, frame_message(body))
 
 
 def encode_headers(method: str) -> bytes:
@@ -197,7 +197,7 @@ def encode_headers(method: str) -> bytes:
     return block
 
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _encode_frame(_SETTINGS, 0, 0, b"")
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + encode_frame(_SETTINGS, 0, 0, b"")
 
 
 def main() -> int:
