@@ -17,6 +17,9 @@ STOCK_COVER_TIERS_MAX: Final = 4
 STOCK_GRANTS_MAX: Final = 1_000
 """Distributors with a grant."""
 
+STOCK_PURCHASES_MAX: Final = 50
+"""Kinds of events that movements follow from."""
+
 STOCK_KEEPING_UNIT_SIZE_MAX: Final = 64
 """Characters of a stock-keeping unit: a key of the store with a site's name stays below 200."""
 
@@ -51,8 +54,19 @@ MOVEMENTS_BATCH_MAX: Final = 1_000
 ALERTS_DROPPED_MAX: Final = 64
 """Transitions older than the retention that go with one record: more than it adds as a rule."""
 
+STOCK_HINT_OFFERS_MAX: Final = 8
+"""Offers that a hint names: more of them are not read by anyone."""
+
 STOCK_TICK_POSITIONS_MAX: Final = 500
 """Positions that one tick looks at: bounds how long other writes wait."""
 
 STOCK_FILTER_NAMES_MAX: Final = 1_000
 """Names of one kind that a filter of positions or alerts may have."""
+
+SUBSCRIBER_LAG_NS_MAX: Final = 2_000_000_000
+"""Time that a subscriber who followed and has fallen behind by all that may wait for it has to
+catch up: a burst of alerts takes a reader a moment, and nobody who wants to know reads slower."""
+
+SUBSCRIBER_STALL_NS_MAX: Final = 60_000_000_000
+"""Time without reading anything after which a subscriber who catches up is cut: as long as fronts
+wait for readers of replies."""

@@ -48,8 +48,9 @@ class Change:
         What happened.
     resource
         `attributes/{attribute}`, `channels/{channel}`, `events/{event}`, `offers/{offer}`,
-        `policies/{policy}`, `velocities/{velocity}`, `fraudRules/{rule}` or
-        `terminals/{terminal}`.
+        `policies/{policy}`, `velocities/{velocity}`, `fraudRules/{rule}`,
+        `terminals/{terminal}`, `sites/{site}`, `stockKeepingUnits/{unit}`,
+        `stockPolicies/{policy}` or `distributors/{distributor}`.
     fields
         For an update, each field that differs; else empty.
     """

@@ -21,6 +21,7 @@ from instanter.catalogue.program_builder import ProgramBuilder, ProgramTooLargeE
 from instanter.catalogue.rule_declarations import compile_rule
 from instanter.catalogue.rules import RuleCompiler, offer_rooms
 from instanter.catalogue.schema import SCHEMA_EMPTY, Schema
+from instanter.catalogue.stock_compilation import StockCompiler
 from instanter.catalogue.yaml_reader import Reader
 
 _NO_RULE = -1
@@ -94,9 +95,13 @@ def compile_catalogue(
     fraud = FraudCompiler(schema, files, problems, warnings, before, revision).compile(
         declarations.fraud
     )
+    offers = tuple(declared.offer for declared in declarations.offers)
+    stock = StockCompiler(
+        schema, events, offers, reader, warnings, previous.stock if previous else None
+    ).compile(declarations.stock)
     problems.check()
     assert rules is not None, "without problems there is a program"
-    if not declarations.offers and fraud is None:
+    if not offers and fraud is None and stock is None:
         warnings.append("there are no offers: every decision will be empty")
     derived = conditions.build(
         previous.derivations if previous else (), previous.state_id_next if previous else 1
@@ -109,6 +114,7 @@ def compile_catalogue(
         state_id_next=derived.state_id_next,
         contact_policy=policy,
         fraud=fraud,
+        stock=stock,
     )
     return Compilation(catalogue, find_changes(previous, catalogue), tuple(warnings))
 

@@ -13,13 +13,14 @@ from instanter.catalogue.offer_declarations import DeclaredOffer, OfferReader
 from instanter.catalogue.problems import Problems
 from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
 from instanter.catalogue.response_declarations import ResponseReader
+from instanter.catalogue.stock_declarations import DeclaredStock, StockReader
 from instanter.catalogue.yaml_reader import NumberRange, Reader, is_null
 from instanter.catalogue.yaml_tree import Mapping as YamlMapping
 from instanter.catalogue.yaml_tree import Node, Scalar, parse_yaml
 
 _SECTIONS = (
     "attributes", "events", "offers", "channels", "contact_policy", "holdout", "arms", "outcomes",
-    "learning", "currency", "fraud",
+    "learning", "currency", "fraud", "stock",
 )  # fmt: skip
 _HOLDOUT_KEYS = ("rate", "salt")
 _RATES = NumberRange(0.0, 1.0, high_included=False)
@@ -50,6 +51,8 @@ class Declarations:
         As declared, or their defaults.
     fraud
         The check at the till; None when nothing is declared.
+    stock
+        The stock side; None when nothing is declared.
     """
 
     attributes: tuple[DeclaredAttribute, ...]
@@ -64,6 +67,7 @@ class Declarations:
     outcome_rules: OutcomeRules
     learning_rules: LearningRules
     fraud: DeclaredFraud | None
+    stock: DeclaredStock | None
 
 
 def read_declarations(files: Mapping[str, str], problems: Problems) -> Declarations:
@@ -106,6 +110,7 @@ def read_declarations(files: Mapping[str, str], problems: Problems) -> Declarati
             _check_once(sections["learning"], "learning", reader)
         ),
         fraud=FraudReader(reader).read(sections["fraud"]),
+        stock=StockReader(reader).read(sections["stock"]),
     )
 
 

@@ -16,6 +16,13 @@ from instanter.catalogue.instants import format_instant
 from instanter.catalogue.offer_declarations import OPEN_FROM_S, OPEN_TO_S
 from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
 from instanter.catalogue.schema import Attribute, AttributeSource
+from instanter.catalogue.stock_descriptions import (
+    describe_grants,
+    describe_sites,
+    describe_stock_policies,
+    describe_stock_settings,
+    describe_units,
+)
 from instanter.catalogue.yaml_reader import format_duration
 
 Described: TypeAlias = Mapping[str, dict[str, Any]]
@@ -156,6 +163,8 @@ def _describe_policies(catalogue: CompiledCatalogue) -> Described:
         }
     if catalogue.fraud is not None:
         policies["fraud"] = describe_settings(catalogue.fraud)
+    if catalogue.stock is not None:
+        policies["stock"] = describe_stock_settings(catalogue.stock, catalogue)
     return policies
 
 
@@ -219,5 +228,9 @@ DESCRIPTIONS: Final[dict[str, Callable[[CompiledCatalogue], Described]]] = {
     "velocities": lambda c: describe_velocities(c.fraud) if c.fraud else {},
     "fraudRules": lambda c: describe_rules(c.fraud) if c.fraud else {},
     "terminals": lambda c: describe_terminals(c.fraud) if c.fraud else {},
+    "sites": lambda c: describe_sites(c.stock) if c.stock else {},
+    "stockKeepingUnits": lambda c: describe_units(c.stock) if c.stock else {},
+    "stockPolicies": lambda c: describe_stock_policies(c.stock) if c.stock else {},
+    "distributors": lambda c: describe_grants(c.stock) if c.stock else {},
 }
 """What a catalogue has of each kind; the keys are the beginnings of resource names."""

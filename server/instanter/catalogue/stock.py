@@ -78,7 +78,7 @@ class StockUnit:
     Attributes
     ----------
     name
-        1 to 64 letters, digits and `. _ ~ -`; unique.
+        1 to 64 printable ASCII characters without `/`; unique.
     category
         A label; empty for none.
     title
@@ -230,6 +230,9 @@ class PurchaseMapping:
 class Grant:
     """What one distributor may see.
 
+    That is, of the sites that are named or in a named region, the units that are named or of a
+    named category.
+
     Attributes
     ----------
     distributor
@@ -283,6 +286,8 @@ class StockedOffers:
     offer_unit
         For each offer of the catalogue, index of its unit in `StockPlan.units`; −1 when it is
         not stocked.
+    fixed_site
+        Index of the site of whoever names and reaches none; −1 without one.
     """
 
     site_slot: int
@@ -292,6 +297,7 @@ class StockedOffers:
     low_cover: tuple[CoverPoint, ...]
     withhold_unknown: bool
     offer_unit: tuple[int, ...]
+    fixed_site: int = NO_UNIT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
