@@ -15,6 +15,9 @@ from instanter.keeper.loading import apply_load_block
 from instanter.keeper.outcomes import apply_outcomes
 from instanter.keeper.publishing import apply_document
 from instanter.keeper.records import RecordKind
+from instanter.keeper.stock_alerts import apply_alert_change
+from instanter.keeper.stock_movements import apply_stock_movements
+from instanter.keeper.stock_ticking import apply_stock_tick
 from instanter.keeper.ticking import apply_plan, apply_tick
 from instanter.keeper.transaction_outcomes import apply_transaction_outcomes
 from instanter.keeper.voiding import apply_void
@@ -38,6 +41,9 @@ APPLY: Final[dict[int, Apply]] = {
     RecordKind.HOTLIST_CHANGES: apply_hotlist_change,
     RecordKind.CASE_CHANGES: apply_case_change,
     RecordKind.FRAUD_RULE_CHANGES: apply_rule_change,
+    RecordKind.STOCK_MOVEMENTS: apply_stock_movements,
+    RecordKind.STOCK_ALERT_CHANGES: apply_alert_change,
+    RecordKind.STOCK_TICK: apply_stock_tick,
 }
 
 

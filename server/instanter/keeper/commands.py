@@ -17,6 +17,7 @@ from instanter.events.engine import EventEngine
 from instanter.keeper.fraud_desk import FraudDesk
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.records import RecordKind
+from instanter.keeper.stock_desk import StockDesk
 from instanter.store.log.frames import LogRecord
 from instanter.store.transaction import Transaction
 
@@ -48,11 +49,14 @@ class ApplyContext:
         Counts events; it is given the catalogue before each use.
     fraud
         Assesses and counts card transactions, likewise.
+    stock
+        Moves stock, likewise.
     """
 
     published: PublishedCatalogue
     events: EventEngine = field(default_factory=EventEngine)
     fraud: FraudDesk = field(default_factory=FraudDesk)
+    stock: StockDesk = field(default_factory=StockDesk)
     _prepared: list[Any] = field(default_factory=lambda: [b"", None])
 
     def pack(self, body: dict[str, Any]) -> bytes:
@@ -84,6 +88,7 @@ class ApplyContext:
         if catalogue is not None:
             self.events.install(catalogue)
             self.fraud.install(catalogue)
+            self.stock.install(catalogue)
 
 
 class Command(Protocol[T_co]):

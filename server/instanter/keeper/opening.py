@@ -1,6 +1,7 @@
 """Opens a store's folder for writing: lock, state, log, keeper, in this order."""
 
 import secrets
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -105,11 +106,6 @@ class KeptStore:
         def on_torn(tail: TornTail) -> None:
             events_log.warning("log_tail_cut", tail=str(tail))
 
-        def report_failure(error: Exception) -> None:
-            # The transaction is answered by the stand-in table; this is how its cause is found.
-            correlation_id = secrets.token_hex(8)
-            events_log.error("assessment_failed", correlation_id=correlation_id, exc_info=error)
-
         # The store first: it refuses a folder that is none, before a lock file is left in it.
         check_folder(folder, writable=True)
         lock = KeeperLock.acquire(folder, wait_ns=lock_wait_ns)
@@ -128,12 +124,11 @@ class KeptStore:
                 events_log=events_log,
                 on_learned=on_learned,
             )
+            published = PublishedCatalogue(is_told=True)
             keeper = Keeper(
                 state,
                 log,
-                context=ApplyContext(
-                    PublishedCatalogue(is_told=True), fraud=FraudDesk(report_failure)
-                ),
+                context=ApplyContext(published, fraud=FraudDesk(_make_report(events_log))),
                 clock=clock,
                 metrics=metrics,
                 events_log=events_log,
@@ -146,6 +141,7 @@ class KeptStore:
                 state,
                 keeper.submit,
                 make_tick=response.make_tick,
+                published=published,
                 clock=clock,
                 events_log=events_log,
             )
@@ -188,6 +184,17 @@ class KeptStore:
             parts.callback(self.keeper.stop)
             self.ticker.stop()
             self.response.stop()
+
+
+def _make_report(events_log: EventsLog) -> Callable[[Exception], None]:
+    """Return what takes the failures of assessments."""
+
+    def report(error: Exception) -> None:
+        # The transaction is answered by the stand-in table; this is how its cause is found.
+        correlation_id = secrets.token_hex(8)
+        events_log.error("assessment_failed", correlation_id=correlation_id, exc_info=error)
+
+    return report
 
 
 def _begin_learning(learner: Learner, keeper: Keeper, state: State, log: Log) -> None:

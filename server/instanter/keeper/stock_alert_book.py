@@ -241,7 +241,7 @@ def _to_row(alert: StockAlert) -> tuple[Any, ...]:
 def _from_row(row: list[Any]) -> StockAlert:
     """Return what `_to_row` was given."""
     number, cause, severity, severity_max, tier, position, hints, actions, *rest = row
-    *place, found = position
+    site, unit, region, category, price, found = position
     figures = dict(zip(_FIGURES_FIELDS, found, strict=True))
     figures["data_errors"] = DataError(figures["data_errors"])
     return StockAlert(
@@ -250,7 +250,7 @@ def _from_row(row: list[Any]) -> StockAlert:
         Severity(severity),
         Severity(severity_max),
         tier,
-        PositionView(*place, figures=Figures(**figures, alerts=())),
+        PositionView(site, unit, region, category, price, Figures(**figures, alerts=())),
         tuple(StockHint(kind, tuple(offers), *more) for kind, offers, *more in hints),
         tuple(StockAction(*action) for action in actions),
         *rest,

@@ -1,4 +1,4 @@
-"""What happens because time passes: presentations that nobody answered, and a plan to learn by."""
+"""What happens because time passes: unanswered presentations, a plan to learn by, stock."""
 
 import threading
 from collections.abc import Callable
@@ -24,7 +24,9 @@ from instanter.keeper.commands import (
 )
 from instanter.keeper.contacts import note_contact
 from instanter.keeper.learning_inputs import LearningInputs
+from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.records import RecordKind
+from instanter.keeper.stock_ticking import StockTick, is_stock_due
 from instanter.limits import PLAN_SAMPLE_ROWS, TICK_ENTRIES_MAX, TICK_NS
 from instanter.store.log.frames import LogPosition, LogRecord
 from instanter.store.model_states import load_plan, put_plan
@@ -212,6 +214,8 @@ class Ticker:
         Hands a command to the keeper.
     make_tick
         Makes a `Tick`.
+    published
+        The catalogue in force.
     clock, events_log
         Tells the time; is told of what went wrong.
     """
@@ -222,12 +226,14 @@ class Ticker:
         submit: Submit,
         *,
         make_tick: Callable[[], Command[Any]],
+        published: PublishedCatalogue,
         clock: Clock,
         events_log: EventsLog,
     ) -> None:
         self._state = state
         self._submit = submit
         self._make_tick = make_tick
+        self._published = published
         self._clock = clock
         self._events_log = events_log
         self._stopping = threading.Event()
@@ -245,14 +251,18 @@ class Ticker:
 
     def tick(self) -> bool:
         """Hand over what is due now, wait for it, and return whether there was something."""
+        now_ns = self._clock.now_ns()
         with self._state.read() as transaction:
-            due = is_due(transaction, self._clock.now_ns())
+            due = is_due(transaction, now_ns)
             plan = needs_plan(transaction)
+            stock = is_stock_due(transaction, self._published.load(transaction), now_ns)
         if plan:
             self._submit(MakePlan(), weight=_LONG).result()
         if due:
             self._submit(self._make_tick(), weight=_LONG).result()
-        return due
+        if stock:
+            self._submit(StockTick(), weight=_LONG).result()
+        return due or stock
 
     def _run(self) -> None:
         while not self._stopping.wait(TICK_NS / 1e9):

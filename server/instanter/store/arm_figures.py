@@ -5,11 +5,13 @@ Sums of whole numbers, so that they are the same in whatever order they were add
 Value, sealed: three int64 and two 16-byte integers, little-endian.
 """
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from instanter.errors import DamagedError
 from instanter.store.databases import ARM_FIGURES
 from instanter.store.records import seal, unseal
 from instanter.store.transaction import Transaction
@@ -17,6 +19,8 @@ from instanter.store.transaction import Transaction
 _KEY: Final = struct.Struct(">II")
 _COUNTS: Final = struct.Struct("<qqq")
 _WIDE_SIZE_BYTES: Final = 16
+_ARM_MAX: Final = 3
+"""Greatest number of the contract's `Arm`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,21 @@ def read_figures(
         name = key[_KEY.size :].rstrip(b"\0").decode()
         if offer is None or name in ("", offer):
             yield ArmDay(day, arm, name, *_unpack(key, stored))
+
+
+def count_presented(transaction: Transaction, day: int, offer: str) -> int:
+    """Return how often an offer was presented by decisions of one day, whatever their arm.
+
+    What is damaged counts as nothing: this only tells people what may stand behind a sale.
+    """
+    count = 0
+    for arm in range(1, _ARM_MAX + 1):
+        key = _key(day, arm, offer)
+        stored = transaction.get(ARM_FIGURES, key)
+        if stored is not None:
+            with contextlib.suppress(DamagedError):
+                count += _unpack(key, stored)[1]
+    return count
 
 
 def _key(day: int, arm: int, offer: str) -> bytes:

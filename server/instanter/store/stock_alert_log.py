@@ -167,6 +167,12 @@ def drop_transitions(transaction: Transaction, until_ns: int, limit: int) -> int
     return first - begin
 
 
+def has_older(transaction: Transaction, until_ns: int) -> bool:
+    """Return whether `drop_transitions` has something to drop."""
+    first, last = load_extent(transaction)
+    return first <= last and _is_older(transaction, first, until_ns)
+
+
 def _is_older(transaction: Transaction, sequence: int, until_ns: int) -> bool:
     """Return whether a transition is older than a time, or damaged."""
     try:
