@@ -27,6 +27,9 @@ from instanter.keeper.publishing import CataloguePublisher
 from instanter.keeper.tools_door import ToolsDoor
 from instanter.limits import DRAIN_NS_MAX
 from instanter.metrics import Metrics, MetricsDoor
+from instanter.rpc.alert_hub import AlertHub
+from instanter.rpc.alert_source import AlertSource
+from instanter.rpc.alert_wakes import ALERTS_TOPIC, AlertWaker
 from instanter.rpc.backtests import BacktestDesk
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
@@ -40,7 +43,10 @@ from instanter.rpc.front import Service
 from instanter.rpc.hotlists import HotlistService
 from instanter.rpc.listening import Listening, Transport
 from instanter.rpc.outcomes import OutcomeDesk
+from instanter.rpc.resume_tokens import ResumeTokens
+from instanter.rpc.stock import describe_stock_service
 from instanter.store.opening import check_folder
+from instanter.store.secret import load_secret
 from instanter.store.server_lock import ServerLock
 
 __all__ = ["Listening", "Node", "Transport"]
@@ -83,6 +89,7 @@ class Node:
         self._clock = clock or SystemClock()
         self._log = log or make_events_log(sys.stderr)
         self.metrics = Metrics()
+        self._followers: list[Callable[[int], None]] = []
         # First: a folder that is no store's is refused before a lock file is left in it.
         check_folder(folder, writable=True)
         self._lock = None if supervised else ServerLock.acquire(folder)
@@ -93,6 +100,7 @@ class Node:
                 metrics=self.metrics,
                 events_log=self._log,
                 fresh_overlay=fresh_overlay,
+                on_synced=self._tell_synced,
             )
         except BaseException:
             if self._lock is not None:
@@ -111,6 +119,13 @@ class Node:
         self.engine = self.deciders.engine
         self._compiler = ProcessCompiler()
         self._published = PublishedCatalogue()
+        self._tokens = ResumeTokens(load_secret(self.state.base))
+        self._hub = AlertHub(
+            AlertSource(self.state, published=self._published, tokens=self._tokens),
+            tokens=self._tokens,
+            clock=self._clock,
+            log=self._log,
+        )
         self._tools = ToolsDoor(folder, self.keeper.submit, events_log=self._log)
         self._tools.start()
         self.refresh()
@@ -187,6 +202,14 @@ class Node:
                 ),
             ),
             HotlistService(self.state, submit=self.keeper.submit, clock=self._clock).describe(),
+            describe_stock_service(
+                self.state,
+                submit=self.keeper.submit,
+                published=self._published,
+                clock=self._clock,
+                tokens=self._tokens,
+                hub=self._hub,
+            ),
             DecisionService(
                 self.engine,
                 self.deciders.batch_engine,
@@ -222,6 +245,7 @@ class Node:
         UnavailableError
             A port could not be opened.
         """
+        self._hub.attach()
         front = make_front(
             listening,
             self.list_services(),
@@ -235,11 +259,12 @@ class Node:
             metrics_port = door.start(listening.metrics_address, listening.metrics_port)
         try:
             port = await front.start(listening.address, listening.port)
-            async with self._watching():
+            async with self._watching(self._hub.note_synced):
                 on_ready(port, metrics_port)
                 await stop.wait()
         finally:
             await front.stop(DRAIN_NS_MAX)
+            self._hub.detach()
             door.stop()
 
     async def serve_workers(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
@@ -250,20 +275,27 @@ class Node:
         OSError
             The socket in the data folder could not be opened.
         """
+        waker = AlertWaker(self.state, lambda body: door.tell(ALERTS_TOPIC, body))
         door = ForwardingDoor(
             self.list_services(),
             hearers={DECISIONS_TOPIC: self._record_decisions},
+            greetings={ALERTS_TOPIC: waker.describe},
             log=self._log,
             metrics=self.metrics,
             clock=self._clock,
         )
         try:
             await door.start(self.state.folder)
-            async with self._watching():
+            async with self._watching(waker.note_synced):
                 on_ready()
                 await stop.wait()
         finally:
             await door.stop(DRAIN_NS_MAX)
+
+    def _tell_synced(self, sequence: int) -> None:
+        """Tell whoever follows the log up to where it is on disk."""
+        for follower in self._followers:
+            follower(sequence)
 
     def _record_decisions(self, body: bytes) -> None:
         """Record what a turn decided; what the keeper does not take is dropped and counted."""
@@ -273,9 +305,17 @@ class Node:
             self.metrics.decision_records_dropped_count += 1
 
     @contextlib.asynccontextmanager
-    async def _watching(self) -> AsyncIterator[None]:
-        """Watch publications and readers, and carry writes out here, while the block runs."""
+    async def _watching(self, on_synced: Callable[[int], None]) -> AsyncIterator[None]:
+        """Watch publications and readers, and carry writes out here, while the block runs.
+
+        Parameters
+        ----------
+        on_synced
+            Called with the sequence up to which the log is on disk.
+        """
         self.keeper.attach()
+        self._followers.append(on_synced)
+        on_synced(self._kept.log.synced_sequence)
         watches = [
             asyncio.create_task(self.deciders.watch()),
             asyncio.create_task(self._clear_readers()),
@@ -286,6 +326,7 @@ class Node:
         finally:
             for watch in watches:
                 watch.cancel()
+            self._followers.remove(on_synced)
             self.keeper.detach()
 
     async def _clear_readers(self) -> None:

@@ -63,6 +63,12 @@ STOCK_TICK_POSITIONS_MAX: Final = 500
 STOCK_FILTER_NAMES_MAX: Final = 1_000
 """Names of one kind that a filter of positions or alerts may have."""
 
+ACKNOWLEDGER_SIZE_MAX: Final = 200
+"""Characters of the name of somebody who acknowledges an alert."""
+
+STOCK_SNOOZE_NS_MAX: Final = 30 * 86_400 * 1_000_000_000
+"""Longest time for which an alert is put off: 30 days; what lasts longer is for the policy."""
+
 SUBSCRIBER_LAG_NS_MAX: Final = 2_000_000_000
 """Time that a subscriber who followed and has fallen behind by all that may wait for it has to
 catch up: a burst of alerts takes a reader a moment, and nobody who wants to know reads slower."""

@@ -19,6 +19,9 @@ from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
 from instanter.limits import DRAIN_NS_MAX
 from instanter.metrics import Metrics
+from instanter.rpc.alert_hub import AlertHub
+from instanter.rpc.alert_source import AlertSource
+from instanter.rpc.alert_wakes import ALERTS_TOPIC, read_wake
 from instanter.rpc.backtests import BacktestDesk
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
@@ -31,6 +34,9 @@ from instanter.rpc.front import Service
 from instanter.rpc.hotlists import HotlistService
 from instanter.rpc.listening import Listening
 from instanter.rpc.outcomes import OutcomeDesk
+from instanter.rpc.resume_tokens import ResumeTokens
+from instanter.rpc.stock import describe_stock_service
+from instanter.store.secret import load_secret
 from instanter.store.state import State
 
 FORWARDED: Final = frozenset({"ApplyCatalogue", "ExplainDecision", "ReportUplift"})
@@ -60,7 +66,21 @@ class WorkerNode:
         self._log = log or make_events_log(sys.stderr)
         self.metrics = Metrics()
         self._state = State.open(folder, writable=False)
-        self._forwarder = Forwarder(folder, log=self._log, metrics=self.metrics, clock=self._clock)
+        self._published = PublishedCatalogue()
+        self._tokens = ResumeTokens(load_secret(self._state.base))
+        self._hub = AlertHub(
+            AlertSource(self._state, published=self._published, tokens=self._tokens),
+            tokens=self._tokens,
+            clock=self._clock,
+            log=self._log,
+        )
+        self._forwarder = Forwarder(
+            folder,
+            log=self._log,
+            metrics=self.metrics,
+            clock=self._clock,
+            hearers={ALERTS_TOPIC: lambda body: self._hub.note_synced(read_wake(body))},
+        )
         self._deciders = Deciders(
             self._state,
             clock=self._clock,
@@ -69,7 +89,6 @@ class WorkerNode:
             record=partial(self._forwarder.tell, DECISIONS_TOPIC),
             live_folder=folder / LIVE_FOLDER_NAME,
         )
-        self._published = PublishedCatalogue()
         self._deciders.refresh()
 
     def close(self) -> None:
@@ -126,11 +145,19 @@ class WorkerNode:
                 ).describe(),
             ),
         )
+        stock = describe_stock_service(
+            self._state,
+            submit=_submit_nothing,
+            published=self._published,
+            clock=self._clock,
+            tokens=self._tokens,
+            hub=self._hub,
+        )
         # Whoever publishes through this worker finds the next decision of it made by that.
         after = {"ApplyCatalogue": self._deciders.refresh}
         return tuple(
             self._forwarder.redirect(service, FORWARDED, after)
-            for service in (fraud, *(service.describe() for service in services))
+            for service in (fraud, stock, *(service.describe() for service in services))
         )
 
     async def serve(
@@ -143,6 +170,7 @@ class WorkerNode:
         UnavailableError
             The port could not be opened.
         """
+        self._hub.attach()
         await self._forwarder.start()
         front = make_front(
             listening,
@@ -159,6 +187,7 @@ class WorkerNode:
         finally:
             watch.cancel()
             await front.stop(DRAIN_NS_MAX)
+            self._hub.detach()
             self._forwarder.stop()
 
 

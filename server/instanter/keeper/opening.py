@@ -22,6 +22,7 @@ from instanter.store.log.log import Log
 from instanter.store.log.segments import LOG_FOLDER_NAME
 from instanter.store.log.survey import TornTail
 from instanter.store.opening import check_folder
+from instanter.store.secret import make_secret
 from instanter.store.server_lock import KeeperLock
 from instanter.store.state import State
 
@@ -113,6 +114,7 @@ class KeptStore:
         log: Log | None = None
         try:
             state = State.open(folder, writable=True, fresh_overlay=fresh_overlay)
+            make_secret(state.base)
             log = Log.open(
                 folder / LOG_FOLDER_NAME,
                 clock=clock,

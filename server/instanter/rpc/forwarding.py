@@ -8,6 +8,7 @@ loop brings is one write. The messages are lists:
 - `[number]` says that nobody waits for that call any longer;
 - `[0, topic, body]` tells something that nobody waits for;
 - `[number, status, response]` answers a call: `status` is None when it succeeded;
+- `[0, topic, body]` from the keeper tells all workers something;
 - `[0]` is what a keeper begins with. Until then nothing is sent: a keeper that is frozen, or that
   is being taken down, lets others connect too.
 """
@@ -77,10 +78,21 @@ class Forwarder:
         The data folder.
     log, metrics, clock
         What takes the connection's story, what counts, and what tells how long a call waits.
+    hearers
+        By topic, what takes that which the keeper tells; called on the event loop.
     """
 
-    def __init__(self, folder: Path, *, log: EventsLog, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        log: EventsLog,
+        metrics: Metrics,
+        clock: Clock,
+        hearers: Mapping[str, Callable[[bytes], None]] = MappingProxyType({}),
+    ) -> None:
         self._folder = folder
+        self._hearers = hearers
         self._log = log
         self._metrics = metrics
         self._clock = clock
@@ -309,6 +321,17 @@ class Forwarder:
             answer = response if status is None else status_pb2.Status.FromString(status)
             asked.future.set_result(answer)
 
+    def hear(self, topic: str, body: bytes) -> None:
+        """Hand on what the keeper tells. For the protocol of the connection."""
+        hearer = self._hearers.get(topic)
+        if hearer is None:
+            self._log.error("topic_unknown", topic=topic)
+            return
+        try:
+            hearer(body)
+        except Exception as error:  # noqa: BLE001 - nobody waits for it, and calls go on
+            self._log.error("topic_failed", topic=topic, exc_info=error)
+
 
 class _KeeperProtocol(asyncio.Protocol):
     """The worker's end of one connection."""
@@ -325,8 +348,10 @@ class _KeeperProtocol(asyncio.Protocol):
             for message in self._frames.feed(data):
                 if message[0]:
                     self._forwarder.take(message)
-                else:
+                elif len(message) == 1:
                     self._forwarder.attach(self._transport)
+                else:
+                    self._forwarder.hear(message[1], message[2])
         except ValueError:
             self._transport.abort()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from google.protobuf.message import DecodeError, EncodeError
@@ -44,6 +45,8 @@ class ForwardingDoor:
         Whose blocking and deferred methods are answered.
     hearers
         By topic, what takes that which workers tell; called on the event loop.
+    greetings
+        By topic, what returns that which a worker is told when it connects.
     log, metrics, clock
         As in `Dispatcher`.
     """
@@ -53,6 +56,7 @@ class ForwardingDoor:
         services: Sequence[Service],
         *,
         hearers: Mapping[str, Callable[[bytes], None]],
+        greetings: Mapping[str, Callable[[], bytes]] = MappingProxyType({}),
         log: EventsLog,
         metrics: Metrics,
         clock: Clock,
@@ -64,6 +68,7 @@ class ForwardingDoor:
             if isinstance(method, BlockingMethod | DeferredMethod)
         }
         self._hearers = hearers
+        self._greetings = greetings
         self._log = log
         self._clock = clock
         self._dispatcher = Dispatcher(log=log, metrics=metrics, clock=clock)
@@ -114,6 +119,23 @@ class ForwardingDoor:
         for visitor in tuple(self.visitors):
             visitor.close()
         self._dispatcher.close()
+
+    def tell(self, topic: str, body: bytes) -> None:
+        """Tell all workers something; on any thread."""
+        message = pack((0, topic, body))
+        if threading.get_ident() == self._thread:
+            self._tell(message)
+        else:
+            self._loop.call_soon_threadsafe(self._tell, message)
+
+    def _tell(self, message: bytes) -> None:
+        for visitor in self.visitors:
+            visitor.send(message)
+
+    def greet(self) -> bytes:
+        """Return what a worker is told when it connects. For the connections."""
+        told = [pack((0, topic, describe())) for topic, describe in self._greetings.items()]
+        return b"".join((pack((0,)), *told))
 
     def hear(self, topic: str, body: bytes) -> None:
         """Hand on what a worker tells; what nobody takes is logged. For the connections."""
@@ -239,7 +261,7 @@ class _WorkerProtocol(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport.set_write_buffer_limits(limits.WRITE_BUFFER_SIZE_BYTES_MAX)
         self._door.visitors.add(self)
-        self._transport.write(pack((0,)))
+        self._transport.write(self._door.greet())
 
     def connection_lost(self, _: Exception | None) -> None:
         self._door.visitors.discard(self)
@@ -279,9 +301,13 @@ class _WorkerProtocol(asyncio.Protocol):
     def _answer(self, number: int, answer: Encoded) -> None:
         """Send an answer at the end of the turn."""
         self._works.pop(number, None)
+        self.send(pack((number, *answer)))
+
+    def send(self, message: bytes) -> None:
+        """Send a message at the end of the turn."""
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        self._outgoing.append(pack((number, *answer)))
+        self._outgoing.append(message)
 
     def _flush(self) -> None:
         """Send the answers of this turn in one write."""

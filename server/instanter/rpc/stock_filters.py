@@ -67,12 +67,23 @@ def get_plan(catalogue: CompiledCatalogue | None) -> StockPlan:
     """
     if catalogue is None:
         raise CatalogueMissingError
-    if catalogue.stock is None:
+    return check_plan(catalogue.stock)
+
+
+def check_plan(plan: StockPlan | None) -> StockPlan:
+    """Return what a catalogue declares of stock, which is something.
+
+    Raises
+    ------
+    PreconditionError
+        It declares none; reason STOCK_MISSING.
+    """
+    if plan is None:
         raise PreconditionError(
             "the catalogue has no `stock` section; publish one with sites and units",
             reason="STOCK_MISSING",
         )
-    return catalogue.stock
+    return plan
 
 
 def find_grant(plan: StockPlan, distributor: str) -> Grant | None:
@@ -155,7 +166,9 @@ class FilterReader:
         self._plan: StockPlan | None = None
         self._gathered: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 
-    def read(self, plan: StockPlan, request: Filtering, sites: Sequence[str]) -> StockFilter:
+    def read(
+        self, plan: StockPlan, request: Filtering, sites: Sequence[str], field: str = "sites"
+    ) -> StockFilter:
         """Return the filter of a request.
 
         Parameters
@@ -166,6 +179,8 @@ class FilterReader:
             The request.
         sites
             Names of sites that it is about, each checked to be a name; empty for all.
+        field
+            The field that they stand in.
 
         Raises
         ------
@@ -181,7 +196,7 @@ class FilterReader:
             regions, categories = self._gather(plan, grant)
         return StockFilter(
             _read_names(
-                sites, "sites", partial(_has_site, plan, grant), plan.site_index, distributor
+                sites, field, partial(_has_site, plan, grant), plan.site_index, distributor
             ),
             _read_names(request.regions, "regions", regions.__contains__, regions, distributor),
             _read_names(
@@ -244,13 +259,14 @@ def _read_names(
     for at, name in enumerate(names):
         if is_known(name):
             continue
+        place = field if field == "parent" else f"{field}[{at}]"
         if distributor:
             # The same whether it is declared or not: that is not theirs to know either.
-            raise _not_granted(f"{field}[{at}] {show(name)}", distributor)
+            raise _not_granted(f"{place} {show(name)}", distributor)
         found = nearest(name, known)
         hint = f", '{found}' for example" if found else ""
         raise InvalidFieldError(
-            f"{field}[{at}]",
+            place,
             name,
             f"one that the catalogue's `stock` section declares{hint}",
             reason="STOCK_FILTER_UNKNOWN",
