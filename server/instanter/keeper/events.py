@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.instants import format_instant
 from instanter.errors import (
     AlreadyExistsError,
@@ -17,6 +18,9 @@ from instanter.errors import (
 from instanter.events.engine import EventEngine, FieldValues
 from instanter.keeper.commands import Answered, ApplyContext
 from instanter.keeper.records import RecordKind
+from instanter.keeper.stock_desk import Prepared
+from instanter.keeper.stock_movements import apply_moves
+from instanter.keeper.stock_purchases import Purchase, find_purchased
 from instanter.limits import (
     EVENT_AGE_NS_MAX,
     EVENT_AHEAD_NS_MAX,
@@ -111,13 +115,16 @@ class RecordEvents:
         CatalogueMissingError
             No catalogue has been published.
         InvalidFieldError
-            An event does not fit its kind, or its time is too far away; the field names its index.
+            An event does not fit its kind, its time is too far away, or it is a purchase of a part
+            of a unit; the field names its index.
         AlreadyExistsError
             An event's id was recorded with something else; reason EVENT_ID_CONFLICT.
         DamagedError
             What is remembered of an event's id is damaged.
         """
-        engine = _install(transaction, context)
+        catalogue, engine = _install(transaction, context)
+        bought = catalogue.stock.purchases if catalogue.stock is not None else {}
+        purchases: list[Purchase] = []
         events = self.read_events()
         known: dict[bytes, bytes] = {}
         fresh: list[tuple[str, bytes, bytes, str, bytes]] = []
@@ -132,13 +139,23 @@ class RecordEvents:
                         raise _conflict(event, index)
                     continue
                 known[id_key] = digest
-                row = _TIME.pack(_find_time_ms(event, now_ns)) + encoded
+                time_ms = _find_time_ms(event, now_ns)
             except InvalidFieldError as error:
                 raise place_field(error, f"events[{index}]") from None
+            if event.kind in bought:
+                purchases.append(Purchase(index, event.event_id, event.kind, encoded, time_ms))
+            row = _TIME.pack(time_ms) + encoded
             fresh.append((event.event_id, id_key, digest, event.customer_id, row))
         if not fresh:
             return Answered(EventCounts(0, len(events)))
-        return context.pack({"events": fresh, "duplicates": len(events) - len(fresh)})
+        body = {"events": fresh, "duplicates": len(events) - len(fresh)}
+        desk = context.stock
+        found = purchases and find_purchased(transaction, desk, catalogue, purchases)
+        if not found:
+            return context.pack(body)
+        packed = context.pack({**body, "stock": found.body})
+        desk.prepared = Prepared(packed, found.table, found.ids)
+        return packed
 
 
 def apply_events(transaction: Transaction, record: LogRecord, context: ApplyContext) -> EventCounts:
@@ -148,7 +165,7 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
     it, and the log has the events for the day it is rebuilt.
     """
     body = context.unpack(record)
-    engine = _install(transaction, context)
+    _, engine = _install(transaction, context)
     events: Sequence[Sequence[Any]] = body["events"]
     by_customer: dict[str, list[bytes]] = {}
     for _, _, _, customer_id, row in events:
@@ -156,14 +173,17 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
             by_customer.setdefault(customer_id, []).append(row)
     for customer_id, rows in by_customer.items():
         _count_rows(transaction, engine, key_of(customer_id), rows)
+    ids = [(id_key, digest) for _, id_key, digest, _, _ in events]
+    if "stock" in body:
+        ids += apply_moves(transaction, record, context, body["stock"])
     put_event_ids(
         transaction,
-        ((id_key, digest) for _, id_key, digest, _, _ in events),
+        ids,
         sequence=record.sequence,
         until_ns=record.time_ns + IDS_KEPT_NS,
     )
     # Twice as many as came keep up with the busiest hour of yesterday.
-    limit = max(EXPIRED_KEYS_PER_RECORD, 2 * len(events))
+    limit = max(EXPIRED_KEYS_PER_RECORD, 2 * len(ids))
     drop_expired(transaction, EVENT_ID_QUEUE, record.time_ns, limit)
     return EventCounts(len(events), body["duplicates"])
 
@@ -183,13 +203,15 @@ def _count_rows(
     put_activity(transaction, key, {**kept, DERIVED: state} if state else kept)
 
 
-def _install(transaction: Transaction, context: ApplyContext) -> EventEngine:
-    """Return the engine with the catalogue in force in a transaction."""
+def _install(
+    transaction: Transaction, context: ApplyContext
+) -> tuple[CompiledCatalogue, EventEngine]:
+    """Return the catalogue in force in a transaction, and the engine with it."""
     catalogue = context.published.load(transaction)
     if catalogue is None:
         raise CatalogueMissingError
     context.events.install(catalogue)
-    return context.events
+    return catalogue, context.events
 
 
 def _digest(event: GivenEvent, encoded: bytes) -> bytes:

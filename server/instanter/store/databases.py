@@ -402,7 +402,14 @@ META_KEY_LEARNED: Final = meta_key("learned")
 """Base only: up to which record of the log, and on top of which models, learners have learned."""
 
 LAYER_META_KEYS: Final = frozenset(
-    {META_KEY_FORMAT, META_KEY_FOLDED, META_KEY_APPLIED, META_KEY_BOOT, META_KEY_LEARNED}
+    {
+        META_KEY_FORMAT,
+        META_KEY_FOLDED,
+        META_KEY_APPLIED,
+        META_KEY_BOOT,
+        META_KEY_LEARNED,
+        META_KEY_SECRET,
+    }
 )
 """Keys of `meta` that say something about one layer; a fold leaves them where they are."""
 
