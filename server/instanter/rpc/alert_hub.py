@@ -141,6 +141,7 @@ class AlertHub:
         if not self._subscribers:
             # Nobody has followed meanwhile.
             self._head = self._source.find_newest(self._synced_sequence)
+            self._plan = self._source.load_plan()
         if resume_after is not None and resume_after > self._head:
             self._check_ahead(resume_after)
         position = self._head if resume_after is None else resume_after
