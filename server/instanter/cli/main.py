@@ -32,8 +32,10 @@ from instanter.cli.record_command import record_app
 from instanter.cli.report_command import report_app
 from instanter.cli.schema_command import schema_app
 from instanter.cli.serve_command import serve
+from instanter.cli.stock_command import stock_app
 from instanter.cli.token_command import token
 from instanter.cli.version_command import version
+from instanter.cli.watch_command import watch_app
 
 _EPILOG = """\
 \b
@@ -73,6 +75,8 @@ add_command(app, assess)
 app.add_typer(hotlist_app, name="hotlist")
 app.add_typer(cases_app, name="cases")
 app.add_typer(fraud_app, name="fraud")
+app.add_typer(stock_app, name="stock")
+app.add_typer(watch_app, name="watch")
 app.add_typer(schema_app, name="schema")
 app.add_typer(log_app, name="log")
 app.add_typer(config_app, name="config")

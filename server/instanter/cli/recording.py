@@ -77,7 +77,7 @@ def _split(lines: IO[bytes], name: str) -> Iterator[tuple[list[int], list[Event]
     """Yield the events in batches, with the numbers of their lines."""
     numbers: list[int] = []
     events: list[Event] = []
-    for number, line in enumerate(_read_lines(lines, name), 1):
+    for number, line in enumerate(read_lines(lines, name), 1):
         if not line.strip():
             continue
         numbers.append(number)
@@ -89,7 +89,7 @@ def _split(lines: IO[bytes], name: str) -> Iterator[tuple[list[int], list[Event]
         yield numbers, events
 
 
-def _read_lines(lines: IO[bytes], name: str) -> Iterable[bytes]:
+def read_lines(lines: IO[bytes], name: str) -> Iterable[bytes]:
     """Yield lines that are not longer than any event."""
     number = 0
     while line := lines.readline(_LINE_SIZE_BYTES_MAX + 1):

@@ -141,8 +141,8 @@ def load_recorded(
         The file is none, a column is missing, or a value cannot be what it stands for.
     """
     wanted = {*mapping.columns.values(), *mapping.fields.values()}
-    table = _read_table(file, wanted)
-    times_us = _read_times_us(table.column(mapping.columns["time"]), file)
+    table = read_table(file, wanted)
+    times_us = read_times_us(table.column(mapping.columns["time"]), file)
     order = np.argsort(times_us, kind="stable")[:limit]
     times_us = times_us[order]
     if not len(times_us):
@@ -196,7 +196,14 @@ def read_moment_us(text: str, name: str) -> int | None:
     return round(seconds * _S_US)
 
 
-def _read_table(file: Path, columns: set[str]) -> pa.Table:
+def read_table(file: Path, columns: set[str]) -> pa.Table:
+    """Return columns of a CSV (also .gz) or Parquet file.
+
+    Raises
+    ------
+    CommandError
+        The file is neither, or a column is missing.
+    """
     try:
         with file.open("rb") as opened:
             is_parquet = opened.read(4) == b"PAR1"
@@ -220,8 +227,14 @@ def _check_columns(file: Path, wanted: set[str], names: Sequence[str]) -> None:
         )
 
 
-def _read_times_us(column: pa.ChunkedArray, file: Path) -> NDArray[np.int64]:
-    """Return int64[N], microseconds since 1970; times without a zone are UTC."""
+def read_times_us(column: pa.ChunkedArray, file: Path) -> NDArray[np.int64]:
+    """Return int64[N], microseconds since 1970; times without a zone are UTC.
+
+    Raises
+    ------
+    CommandError
+        They are none.
+    """
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         found = [_read_text_us(text, file, row) for row, text in enumerate(column.to_pylist(), 1)]
@@ -271,7 +284,7 @@ def _read_places(mapping: ReplayMapping) -> Iterator[tuple[str, tuple[float, flo
     places = mapping.places
     if places is None:
         return
-    table = _read_table(places.file, {places.terminal, places.latitude, places.longitude})
+    table = read_table(places.file, {places.terminal, places.latitude, places.longitude})
     columns = (
         table.column(name).to_pylist()
         for name in (places.terminal, places.latitude, places.longitude)

@@ -1,0 +1,214 @@
+"""Stock movements of the command line and of files of JSON lines on their way to the server."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, Final
+from uuid import uuid4
+
+from instanter.cli.card_transactions import read_time
+from instanter.cli.failures import EXIT_USAGE, CommandError
+from instanter.cli.progress import show_progress
+from instanter.cli.recording import read_lines
+from instanter.client import (
+    Client,
+    ConflictError,
+    InvalidRequestError,
+    PreconditionError,
+    StockMovement,
+    StockMovementCounts,
+    StockMovementKind,
+)
+from instanter.clock import SystemClock
+from instanter.errors import nearest, show
+
+KINDS: Final = {kind.name.lower().replace("_", "-"): kind for kind in StockMovementKind}
+"""Kinds by the words of the command line."""
+
+BATCH: Final = 1_000
+"""Movements of one call: what the server takes."""
+
+_TEXTS: Final = ("movement_id", "site", "stock_keeping_unit", "kind")
+_KEYS: Final = (*_TEXTS, "units", "movement_time", "destination_site", "price_minor")
+_FIELD: Final = re.compile(r"movements\[(\d+)\]\.?(.*)", re.DOTALL)
+_UNITS_MAX: Final = 1 << 63
+
+
+def make_one(
+    words: Sequence[str],
+    file: Path | None,
+    movement_id: str | None,
+    time: str | None,
+    *,
+    destination: str,
+    price_minor: int,
+) -> StockMovement | None:
+    """Return the movement of a command line; None when it names a file instead.
+
+    Raises
+    ------
+    CommandError
+        With exit code 2: it has both, none, or something of it is wrong.
+    """
+    if (file is None) == (not words):
+        raise CommandError(
+            "expected a movement, KIND SITE UNIT UNITS, or --file FILE", exit_code=EXIT_USAGE
+        )
+    if not words:
+        return None
+    kind = read_kind(words[0], "KIND")
+    has_units = kind is not StockMovementKind.PRICE_CHANGE
+    if len(words) != 3 + has_units:
+        expected = "KIND SITE UNIT UNITS" if has_units else "price-change SITE UNIT"
+        raise CommandError(f"expected {expected}, not {len(words)} words", exit_code=EXIT_USAGE)
+    return StockMovement(
+        site=words[1],
+        stock_keeping_unit=words[2],
+        kind=kind,
+        units=_read_units(words[3]) if has_units else 0,
+        movement_id=movement_id or uuid4().hex,
+        movement_time=read_time(time, "--time"),
+        destination_site=destination,
+        price_minor=price_minor,
+    )
+
+
+def read_kind(text: str, place: str) -> StockMovementKind:
+    """Return the kind that a word names, in either spelling.
+
+    Raises
+    ------
+    CommandError
+        With exit code 2, when it names none.
+    """
+    found = KINDS.get(text.lower().replace("_", "-"))
+    if found is None:
+        near = nearest(text, KINDS)
+        hint = f"did you mean '{near}'?" if near else f"expected {', '.join(KINDS)}"
+        raise CommandError(f"{place}: {show(text)} is no movement; {hint}", exit_code=EXIT_USAGE)
+    return found
+
+
+def record_movement_lines(
+    client: Client, lines: IO[bytes], name: str, *, relaxed: bool
+) -> StockMovementCounts:
+    """Record the movements of all lines and return what became of them.
+
+    Parameters
+    ----------
+    client
+        Where to.
+    lines
+        One JSON object each; empty lines are left out.
+    name
+        What to call the file in errors.
+    relaxed
+        Whether not to wait for the disk.
+
+    Raises
+    ------
+    CommandError
+        A line is no movement, or the server refuses one: the line and the field are named. The
+        batches before it are recorded.
+    """
+    recorded_count = duplicate_count = 0
+    with show_progress("recording", "movements", SystemClock()) as tell:
+        for numbers, movements in _split(lines, name):
+            try:
+                counts = client.stock.record_movements(movements, relaxed=relaxed)
+            except (InvalidRequestError, ConflictError, PreconditionError) as error:
+                at = find_index(error)
+                place, told = name, error.message
+                if at is not None and at < len(numbers):
+                    place = f"{name}:{numbers[at]}"
+                    told = told.removeprefix(f"movements[{at}].")
+                raise CommandError(
+                    f"{place}: {told}",
+                    hint=f"{recorded_count:,} movements before its batch are recorded; mend the "
+                    "line and run it again: they count once",
+                ) from error
+            recorded_count += counts.recorded_count
+            duplicate_count += counts.duplicate_count
+            tell(recorded_count + duplicate_count, 0)
+    return StockMovementCounts(recorded_count, duplicate_count)
+
+
+def find_index(error: InvalidRequestError | ConflictError | PreconditionError) -> int | None:
+    """Return the index of the movement that a batch was refused for; None when it is not told."""
+    for violation in error.violations:
+        found = _FIELD.fullmatch(violation.field)
+        if found is not None:
+            return int(found[1])
+    found = _FIELD.match(error.metadata.get("field", "")) or _FIELD.match(error.message)
+    return int(found[1]) if found is not None else None
+
+
+def _split(lines: IO[bytes], name: str) -> Iterator[tuple[list[int], list[StockMovement]]]:
+    """Yield the movements in batches, with the numbers of their lines."""
+    numbers: list[int] = []
+    movements: list[StockMovement] = []
+    for number, line in enumerate(read_lines(lines, name), 1):
+        if not line.strip():
+            continue
+        numbers.append(number)
+        movements.append(_read_movement(line, f"{name}:{number}"))
+        if len(movements) == BATCH:
+            yield numbers, movements
+            numbers, movements = [], []
+    if movements:
+        yield numbers, movements
+
+
+def _read_movement(line: bytes, place: str) -> StockMovement:
+    """Return the movement of one line."""
+    try:
+        given = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{place}: it is no JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise CommandError(f"{place}: it is no movement; expected a JSON object")
+    for key in given:
+        if key not in _KEYS:
+            near = nearest(key, _KEYS)
+            hint = f"did you mean '{near}'?" if near else f"expected {', '.join(_KEYS)}"
+            raise CommandError(f"{place}: {show(key)} is nothing that a movement has; {hint}")
+    for key in _TEXTS:
+        if not isinstance(given.get(key), str) or not given[key]:
+            told = show(given.get(key, "nothing"))
+            raise CommandError(f"{place}: {key}: {told} is not right; expected a text")
+    destination = given.get("destination_site") or ""
+    if not isinstance(destination, str):
+        raise CommandError(f"{place}: destination_site: {show(destination)} is no text")
+    return StockMovement(
+        site=given["site"],
+        stock_keeping_unit=given["stock_keeping_unit"],
+        kind=read_kind(given["kind"], f"{place}: kind"),
+        units=_read_whole(given.get("units", 0), f"{place}: units"),
+        movement_id=given["movement_id"],
+        movement_time=_read_instant(given.get("movement_time"), f"{place}: movement_time"),
+        destination_site=destination,
+        price_minor=_read_whole(given.get("price_minor", 0), f"{place}: price_minor"),
+    )
+
+
+def _read_units(text: str) -> int:
+    try:
+        return _read_whole(int(text), "UNITS")
+    except ValueError:
+        raise CommandError(
+            f"UNITS: {show(text)} is no whole number", exit_code=EXIT_USAGE
+        ) from None
+
+
+def _read_whole(value: Any, place: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _UNITS_MAX:
+        return value
+    raise CommandError(f"{place}: {show(value)} is not right; expected a whole number")
+
+
+def _read_instant(value: Any, place: str) -> datetime | None:
+    if value is not None and not isinstance(value, str):
+        raise CommandError(f"{place}: {show(value)} is not right; expected an RFC 3339 instant")
+    return read_time(value, place)

@@ -1,0 +1,1 @@
+"""Replays recorded stock movements through a server, and tells what came of it."""

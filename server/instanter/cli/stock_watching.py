@@ -1,0 +1,142 @@
+"""Watches stock alerts in a terminal or a pipe, and remembers how far it has come."""
+
+from pathlib import Path
+from typing import Final
+
+from instanter.cli.failures import EXIT_USAGE, CommandError
+from instanter.cli.output import make_console, make_plain, print_json_line, print_note
+from instanter.cli.stock_views import make_line, show_snapshot
+from instanter.client import (
+    Client,
+    ClientError,
+    StockAlertFilter,
+    StockAlertProgress,
+    StockAlertSeverity,
+    StockAlertSnapshot,
+    StockAlertTransition,
+)
+from instanter.errors import nearest, show
+
+_SEVERITIES: Final = {each.name.lower(): each for each in StockAlertSeverity if each}
+_TOKEN_SIZE_MAX: Final = 4_096
+
+
+def read_severity(text: str) -> StockAlertSeverity:
+    """Return the severity of a word; that of an empty one is any.
+
+    Raises
+    ------
+    CommandError
+        With exit code 2, when it is none.
+    """
+    if not text:
+        return StockAlertSeverity.UNSPECIFIED
+    found = _SEVERITIES.get(text.lower())
+    if found is None:
+        near = nearest(text, _SEVERITIES)
+        hint = f"did you mean '{near}'?" if near else f"expected {', '.join(_SEVERITIES)}"
+        raise CommandError(f"--severity {show(text)}: {hint}", exit_code=EXIT_USAGE)
+    return found
+
+
+class TokenFile:
+    """Keeps the token of what was shown last, if there is a file for it.
+
+    Parameters
+    ----------
+    path
+        The file; None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._written = ""
+
+    def read(self) -> str:
+        """Return the token; empty when there is none yet.
+
+        Raises
+        ------
+        CommandError
+            The file holds no token.
+        """
+        if self._path is None or not self._path.exists():
+            return ""
+        text = self._path.read_text("utf-8", "replace").strip()
+        if len(text) > _TOKEN_SIZE_MAX or not text.isascii() or len(text.split()) > 1:
+            raise CommandError(f"{self._path}: it holds no resume token")
+        return text
+
+    def write(self, token: str) -> None:
+        """Replace the token, in one step: whoever is killed meanwhile has the old one."""
+        if self._path is None or not token or token == self._written:
+            return
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        fresh.write_text(f"{token}\n", "utf-8")
+        fresh.replace(self._path)
+        self._written = token
+
+
+def watch(
+    client: Client,
+    wanted: StockAlertFilter,
+    *,
+    resume_token: str,
+    state: Path | None,
+    open_first: bool,
+    count: int | None,
+    as_json: bool,
+) -> None:
+    """Show what is open and what changes, until somebody ends it.
+
+    Parameters
+    ----------
+    client
+        Connected to the server.
+    wanted
+        Which alerts.
+    resume_token, state
+        Where to go on, and the file that keeps it; a token that is given wins.
+    open_first
+        Whether to begin with what is open, when there is nothing to go on behind.
+    count
+        Changes after which it ends; None for never.
+    as_json
+        One object a line.
+    """
+    # A server that is not there is told at once; one that goes away later is waited for.
+    client.get_catalogue()
+    kept = TokenFile(state)
+    token = resume_token or kept.read()
+
+    def tell_lost(failure: ClientError | None, _: float) -> None:
+        told = "the server has ended the stream" if failure is None else failure.message
+        print_note(f"{told}; going on as soon as it can be reached")
+
+    def keep_progress(progress: StockAlertProgress) -> None:
+        kept.write(progress.resume_token)
+
+    news = client.stock.watch_stock_alerts(
+        wanted,
+        resume_token=token,
+        open_alerts_first=open_first and not token,
+        on_progress=keep_progress,
+        on_lost=tell_lost,
+    )
+    shown_count = 0
+    for told in news:
+        _show(told, as_json=as_json)
+        kept.write(told.resume_token)
+        shown_count += isinstance(told, StockAlertTransition)
+        if count is not None and shown_count >= count:
+            return
+
+
+def _show(told: StockAlertTransition | StockAlertSnapshot, *, as_json: bool) -> None:
+    if as_json:
+        kind = "transition" if isinstance(told, StockAlertTransition) else "snapshot"
+        print_json_line({"told": kind, **make_plain(told)})
+    elif isinstance(told, StockAlertTransition):
+        make_console().print(make_line(told), soft_wrap=True)
+    else:
+        show_snapshot(told)
