@@ -1,13 +1,14 @@
 """Calls that travel from a worker to its keeper, over a real socket, on one event loop."""
 
 import asyncio
+import io
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
@@ -74,10 +75,13 @@ class Store:
 
 
 @asynccontextmanager
-async def kept(folder: Path, store: Store) -> AsyncIterator[ForwardingDoor]:
+async def kept(
+    folder: Path, store: Store, greeting: bytes = b"hello"
+) -> AsyncIterator[ForwardingDoor]:
     door = ForwardingDoor(
         [store.describe()],
         hearers={"told": store.told.append},
+        greetings={"news": lambda: greeting},
         log=make_events_log(sys.stderr),
         metrics=Metrics(),
         clock=CLOCK,
@@ -90,9 +94,18 @@ async def kept(folder: Path, store: Store) -> AsyncIterator[ForwardingDoor]:
 
 
 @asynccontextmanager
-async def forwarding(folder: Path, metrics: Metrics | None = None) -> AsyncIterator[Forwarder]:
+async def forwarding(
+    folder: Path,
+    metrics: Metrics | None = None,
+    hear: Callable[[bytes], None] = lambda _: None,
+    log: TextIO = sys.stderr,
+) -> AsyncIterator[Forwarder]:
     forwarder = Forwarder(
-        folder, log=make_events_log(sys.stderr), metrics=metrics or Metrics(), clock=CLOCK
+        folder,
+        log=make_events_log(log, as_json=True),
+        metrics=metrics or Metrics(),
+        clock=CLOCK,
+        hearers={"news": hear},
     )
     await forwarder.start()
     try:
@@ -152,6 +165,34 @@ async def test_who_calls_and_until_when_travels_along(tmp_path: Path) -> None:
     (context,) = store.contexts
     assert context.peer == "ipv4:10.0.0.1:2"
     assert context.deadline_ns == pytest.approx(deadline_ns, abs=1_000_000_000)
+
+
+async def test_workers_are_told_when_they_connect_and_whenever_there_is_news(
+    tmp_path: Path,
+) -> None:
+    heard: list[bytes] = []
+    others: list[bytes] = []
+    async with forwarding(tmp_path, hear=heard.append), forwarding(tmp_path, hear=others.append):
+        async with kept(tmp_path, Store(), b"first") as door:
+            await until(lambda: heard and others)
+            door.tell("news", b"second")
+            await asyncio.to_thread(door.tell, "news", b"of a thread")
+            await until(lambda: len(heard) == len(others) == 3)
+        async with kept(tmp_path, Store(), b"of the next keeper"):
+            await until(lambda: len(heard) == len(others) == 4)
+    assert heard == others == [b"first", b"second", b"of a thread", b"of the next keeper"]
+
+
+async def test_news_that_nobody_takes_or_that_fails_do_no_harm(tmp_path: Path) -> None:
+    def fail(_: bytes) -> None:
+        raise RuntimeError("odd")
+
+    log = io.StringIO()
+    async with kept(tmp_path, Store()) as door, forwarding(tmp_path, hear=fail, log=log) as worker:
+        assert await worker.forward(PUT, encode("now"), CONTEXT) == encode("done")
+        door.tell("unheard of", b"")
+        await until(lambda: "topic_failed" in log.getvalue())
+        await until(lambda: "topic_unknown" in log.getvalue())
 
 
 async def test_a_caller_that_goes_away_is_told_to_the_keeper(tmp_path: Path) -> None:
@@ -319,7 +360,7 @@ async def test_a_stranger_that_talks_nonsense_is_hung_up_on(tmp_path: Path) -> N
     async with kept(tmp_path, Store()), forwarding(tmp_path) as forwarder:
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET_NAME))
         writer.write(b"\xc1" * 100)
-        assert await reader.read() == pack((0,))
+        assert await reader.read() == pack((0,)) + pack((0, "news", b"hello"))
         writer.close()
         assert await forwarder.forward(PUT, encode("now"), CONTEXT) == encode("done")
 
