@@ -30,6 +30,7 @@ NO_OFFER_REASONS: Final = (
     "no_eligible_offer",
     "no_priority",
     "contact_policy",
+    "stock",
 )
 """Label values by the number of the reason; the first means that there is an offer."""
 

@@ -87,7 +87,8 @@ def test_each_stage_is_that_of_the_oracle(seed):
                 rows.astype(np.float32), rows, total, chance,
             )  # fmt: skip
             count = module.list_offers(
-                1, 4, 1, np.uint64(1), 0.0, *packed[:4], policy, truths, chance, reason,
+                1, 4, 1, np.uint64(1), 0.0, *packed[:4], policy, np.zeros(0, np.float32), truths,
+                chance, reason,
                 np.zeros(0, np.int32), weight, weighted, priority, np.zeros(offers),
                 np.zeros(4, np.int32), listed,
             )  # fmt: skip

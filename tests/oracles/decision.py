@@ -9,6 +9,7 @@ from tests.oracles import (
     binning,
     contact_policy,
     eligibility,
+    stocked_offers,
 )
 from tests.oracles import exploration as chances
 from tests.oracles.propensity import propensity_of, score_rows
@@ -100,7 +101,7 @@ def score_offers(
 
 
 def list_offers(
-    surface, wanted, arm, seed, exploration, f64, f64_cut, i32, i32_cut, policy, truths,
+    surface, wanted, arm, seed, exploration, f64, f64_cut, i32, i32_cut, policy, shelf, truths,
     propensity, reason, room, weight, weighted, priority, score, best, listed,
 ):  # fmt: skip
     """Weights, priorities, chance where it has a say, the best in order."""
@@ -109,6 +110,8 @@ def list_offers(
         truths, t.treatment_weight[surface], t.weight_offer, t.weight_literal, t.weight_factor,
         weight, weighted,
     )  # fmt: skip
+    if len(shelf):
+        stocked_offers.weigh_stock(t.shelf_place, shelf, reason, weight)
     kept = arbitration.prioritise_offers(reason, propensity, weight, t.value, t.lever, priority)
     explores = arm != 2 and exploration > 0
     score[:] = priority

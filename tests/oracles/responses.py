@@ -40,6 +40,8 @@ def explain_nothing(told, count, offer_count):
         return 2
     if reasons[7]:
         return 4
+    if any(reasons[12:14]):
+        return 6
     return 5 if any(reasons[8:12]) else 3
 
 
@@ -84,7 +86,7 @@ def encode_responses(
                 )
             )  # fmt: skip
         if kept < wanted and not held:
-            for stage in (1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 7):
+            for stage in (1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 7):
                 if reasons[stage]:
                     response.exclusions.add(reason=stage, offer_count=reasons[stage])
         at = _write(out, at, response.SerializeToString())

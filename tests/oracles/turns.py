@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from tests.oracles import arbitration, contact_policy, eligibility_planes, holdout
+from tests.oracles import (
+    arbitration,
+    contact_policy,
+    eligibility_planes,
+    holdout,
+    stocked_offers,
+)
 from tests.oracles.decision import check_offers, list_offers, score_offers, unpack
 
 
@@ -26,9 +32,10 @@ def decide_batch(
     score_weight, policy,
     told, listed,
 ):  # fmt: skip
-    """Arms, rules, contact policy, scores, arbitration."""
+    """Arms, rules, contact policy, stock, scores, arbitration."""
     t = unpack(f64, f64_cut, i32, i32_cut, u8, u8_cut)
     offers = len(t.value)
+    shelves = stocked_offers.find_shelves(count, held, t.shelf_place)
     arm = np.zeros(count, np.uint8)
     holdout.draw_arms(ids, id_start, holdout_seed, holdout_rate, random_seed, random_rate, arm)
     for i in range(count):
@@ -48,6 +55,9 @@ def decide_batch(
             staying = contact_policy.apply_policy(
                 now_s, slots[i], surface, held, head, reserved, policy, reason, room
             )
+        shelf = shelves[i]
+        if staying and len(shelf):
+            staying = stocked_offers.withhold_offers(t.shelf_place, shelf, reason)
         if staying:
             predictors = len(t.predictor_slot)
             score_offers(
@@ -58,7 +68,8 @@ def decide_batch(
             )  # fmt: skip
             told[i, 1] = list_offers(
                 surface, wanted, arm[i], seed[i], exploration, f64, f64_cut, i32, i32_cut,
-                policy, truths, chance, reason, room, np.zeros(offers), np.zeros(offers, np.uint8),
-                np.zeros(offers), np.zeros(offers), np.zeros(listed.shape[1], np.int32), listed[i],
+                policy, shelf, truths, chance, reason, room, np.zeros(offers),
+                np.zeros(offers, np.uint8), np.zeros(offers), np.zeros(offers),
+                np.zeros(listed.shape[1], np.int32), listed[i],
             )  # fmt: skip
         arbitration.count_reasons(reason, told[i, 3:])

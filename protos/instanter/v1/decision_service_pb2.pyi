@@ -108,6 +108,8 @@ class _NoOfferReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoOffer
     """Offers were eligible, but none has a priority above zero."""
     NO_OFFER_REASON_CONTACT_POLICY: _NoOfferReason.ValueType  # 5
     """Offers were eligible, but the contact policy left none."""
+    NO_OFFER_REASON_STOCK: _NoOfferReason.ValueType  # 6
+    """Offers were eligible, but their units are not in stock."""
 
 class NoOfferReason(_NoOfferReason, metaclass=_NoOfferReasonEnumTypeWrapper):
     """Why a decision has no offer."""
@@ -124,6 +126,8 @@ NO_OFFER_REASON_NO_PRIORITY: NoOfferReason.ValueType  # 4
 """Offers were eligible, but none has a priority above zero."""
 NO_OFFER_REASON_CONTACT_POLICY: NoOfferReason.ValueType  # 5
 """Offers were eligible, but the contact policy left none."""
+NO_OFFER_REASON_STOCK: NoOfferReason.ValueType  # 6
+"""Offers were eligible, but their units are not in stock."""
 Global___NoOfferReason: _TypeAlias = NoOfferReason  # noqa: Y015
 
 class _ProfileState:
@@ -184,6 +188,10 @@ class _ExclusionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exclu
     """A cap of the contact policy is reached."""
     EXCLUSION_REASON_COOLING_OFF: _ExclusionReason.ValueType  # 11
     """It rests after it was ignored, rejected or accepted."""
+    EXCLUSION_REASON_OUT_OF_STOCK: _ExclusionReason.ValueType  # 12
+    """Its unit is not available at the chosen site, or at none that the customer reaches."""
+    EXCLUSION_REASON_STOCK_UNKNOWN: _ExclusionReason.ValueType  # 13
+    """Whether its unit is available is not known, and the catalogue withholds such offers."""
 
 class ExclusionReason(_ExclusionReason, metaclass=_ExclusionReasonEnumTypeWrapper):
     """Why an offer was left out, in the order of the stages."""
@@ -212,6 +220,10 @@ EXCLUSION_REASON_CAPPED: ExclusionReason.ValueType  # 10
 """A cap of the contact policy is reached."""
 EXCLUSION_REASON_COOLING_OFF: ExclusionReason.ValueType  # 11
 """It rests after it was ignored, rejected or accepted."""
+EXCLUSION_REASON_OUT_OF_STOCK: ExclusionReason.ValueType  # 12
+"""Its unit is not available at the chosen site, or at none that the customer reaches."""
+EXCLUSION_REASON_STOCK_UNKNOWN: ExclusionReason.ValueType  # 13
+"""Whether its unit is available is not known, and the catalogue withholds such offers."""
 Global___ExclusionReason: _TypeAlias = ExclusionReason  # noqa: Y015
 
 class _OutcomeKind:
@@ -477,7 +489,9 @@ class RankedOffer(_message.Message):
     value_minor: _builtins.int
     """The worth of a positive response, in minor units of the catalogue's currency."""
     context_weight: _builtins.float
-    """The product of the treatment's weight and of the context weights that apply. At least 0."""
+    """The product of the treatment's weight, of the context weights that apply, and of what low cover
+    of its unit takes off. At least 0.
+    """
     lever: _builtins.float
     """The business's own weight of this offer, as declared. At least 0."""
     choice_propensity: _builtins.float
@@ -824,6 +838,7 @@ class OfferExplanation(_message.Message):
     LEVER_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    STOCK_FACTOR_FIELD_NUMBER: _builtins.int
     offer: _builtins.str
     """Resource name, `offers/{offer}`."""
     rank: _builtins.int
@@ -835,13 +850,17 @@ class OfferExplanation(_message.Message):
     propensity: _builtins.float
     """Propensity, in (0, 1); 0 when it was stopped before it was scored."""
     context_weight: _builtins.float
-    """Product of treatment weight and context weights, at least 0."""
+    """Product of treatment weight, context weights and stock factor, at least 0."""
     value_minor: _builtins.int
     """Worth, in minor units of the catalogue's currency."""
     lever: _builtins.float
     """The business's own weight, at least 0."""
     priority: _builtins.float
     """The number ranked by, at least 0."""
+    stock_factor: _builtins.float
+    """What low cover of its unit multiplied its context weight by, from 0 to 1; 1 for an offer that
+    is not tied to stock, 0 where its unit is not available or that is not known.
+    """
     @_builtins.property
     def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
         """The ten attributes that moved the propensity most, strongest first."""
@@ -859,10 +878,11 @@ class OfferExplanation(_message.Message):
         lever: _builtins.float = ...,
         priority: _builtins.float = ...,
         contributions: _abc.Iterable[Global___Contribution] | None = ...,
+        stock_factor: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_weight", b"context_weight", "contributions", b"contributions", "exclusion_detail", b"exclusion_detail", "exclusion_reason", b"exclusion_reason", "lever", b"lever", "offer", b"offer", "priority", b"priority", "propensity", b"propensity", "rank", b"rank", "value_minor", b"value_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_weight", b"context_weight", "contributions", b"contributions", "exclusion_detail", b"exclusion_detail", "exclusion_reason", b"exclusion_reason", "lever", b"lever", "offer", b"offer", "priority", b"priority", "propensity", b"propensity", "rank", b"rank", "stock_factor", b"stock_factor", "value_minor", b"value_minor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -181,6 +181,8 @@ class DecisionEngine:
             return waiting
         if rows.derived is not None:
             rows.derived.evaluate(now_ns / 1e9, rows.slots)
+        if rows.stock is not None:
+            rows.stock.fill(transaction, len(asked), rows.slots, rows.context)
         number = next(self._turns)
         decision_ids = name_decisions(self._prefix, number, asked)
         generation, tables = self._run(tables, rows, asked, decision_ids, now_ns)
@@ -279,6 +281,8 @@ def _run_kernel(
         held = NO_CONTACTS
         if contacts is not None:
             held = contacts.fill(rows.asked, decision_ids, now_ns)
+        if rows.stock is not None:
+            held = rows.stock.add_to(held)
         decide_batch(
             len(asked),
             now_ns / 1e9,

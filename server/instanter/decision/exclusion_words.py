@@ -19,6 +19,7 @@ from instanter.catalogue.yaml_reader import format_duration
 from instanter.decision.contacts import Contact, ContactKind, code_of, group_code_of
 from instanter.decision.recording import RecordedDecision
 from instanter.decision.replay import Inputs, Replay, list_contacts
+from instanter.decision.stock_tables import find_sites
 from instanter.decision.tables import DecisionTables
 from instanter.kernels import arbitration as reasons
 from instanter.kernels.contact_policy import find_local_minute
@@ -66,6 +67,8 @@ class ExclusionWords:
             reasons.REASON_QUIET_HOURS: self._describe_quiet_hours,
             reasons.REASON_CAPPED: self._describe_cap,
             reasons.REASON_COOLING_OFF: self._describe_cool_off,
+            reasons.REASON_OUT_OF_STOCK: self._describe_stock,
+            reasons.REASON_STOCK_UNKNOWN: self._describe_stock,
         }
 
     def describe(self, o: int) -> str:
@@ -183,6 +186,16 @@ class ExclusionWords:
                     cause = CoolOffCause(rest.cause).name.lower()
                     return f"{what} rests for {long} after {cause} at {_instant(contact)}"
         return "rests after an answer that is no longer known"
+
+    def _describe_stock(self, o: int, offer: Offer) -> str:
+        stock, unit = self._tables.stock, offer.stock_keeping_unit
+        sites = find_sites(stock, self._inputs.slots, self._inputs.context)
+        where = " and ".join(f"site '{stock.site_names[site]}'" for site in sites)
+        if self._replay.reason[o] == reasons.REASON_OUT_OF_STOCK:
+            return f"unit '{unit}' is not available at {where}"
+        if not sites:
+            return f"at which site unit '{unit}' would have to be available is not known"
+        return f"whether unit '{unit}' is available at {where} is not known"
 
     def _rests(self, rest: CoolOff, contact: Contact, offer: Offer) -> bool:
         return (

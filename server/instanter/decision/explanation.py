@@ -57,6 +57,7 @@ class OfferExplanation:
     lever: float
     priority: float
     contributions: tuple[Contribution, ...]
+    stock_factor: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class _Explainer:
             offer.lever,
             recorded.priority,
             self._list_contributions(recorded.place),
+            self._find_stock_factor(recorded.place),
         )
 
     def _explain_other(self, o: int) -> OfferExplanation:
@@ -184,7 +186,14 @@ class _Explainer:
             offer.lever,
             float(replay.priority[o]),
             self._list_contributions(o) if scored else (),
+            self._find_stock_factor(o),
         )
+
+    def _find_stock_factor(self, o: int) -> float:
+        """Return what low cover took off; 0 where there was nothing, or nothing was known."""
+        shelf = self._replay.shelf
+        place = int(self._tables.stock.shelf_place[o + 1]) if len(shelf) else -1
+        return 1.0 if place < 0 else max(float(shelf[place]), 0.0)
 
     def _caps_hit_unseen(self) -> bool:
         """Return whether an offer that stays in the replay must have been stopped by a cap.

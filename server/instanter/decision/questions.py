@@ -41,6 +41,7 @@ class NoOfferReason(IntEnum):
     NO_ELIGIBLE_OFFER = 3
     NO_PRIORITY = 4
     CONTACT_POLICY = 5
+    STOCK = 6
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ a profile was for as long as anybody may ask.
 A document is a msgpack array: format, prefix, turn, time, revisions of catalogue and models,
 generation of the live models, then columns with one entry a row (customer, request id, channel,
 placement, profile revision, asked, told), then those with one entry a listed offer (name, value,
-listed), then the given context slots and the derived slots. Numbers are little-endian.
+listed), then given context slots, derived slots, `stock_record`. Numbers are little-endian.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from instanter.catalogue.schema import MISSING_CODE
 from instanter.decision.questions import Question
+from instanter.decision.stock_record import TurnShelves, pack_shelves, unpack_shelves
 from instanter.decision.tables import DecisionTables
 from instanter.errors import DamagedError
 from instanter.kernels import decision as columns
@@ -108,6 +109,10 @@ class TurnArrays(Protocol):
     listed: NDArray[np.float64]
     revisions: NDArray[np.int64]
 
+    @property
+    def stock(self) -> TurnShelves | None:
+        """The shelves of the rows; None when stock does not tell on offers."""
+
 
 def encode_turn(
     tables: DecisionTables,
@@ -167,6 +172,7 @@ def encode_turn(
         *(_encode_context(arrays.context[:count]) if gave_context else _NO_CONTEXT),
         tables.derived_slots.tobytes(),
         arrays.slots[:count, tables.derived_slots].tobytes() if len(tables.derived_slots) else b"",
+        *(() if arrays.stock is None else pack_shelves(arrays.stock)),
     )
     return pack(document)
 
@@ -247,6 +253,8 @@ class RecordedDecision:
         Those listed, best first.
     context, derived
         Slot to code: what was given, and what the derived attributes were.
+    shelf
+        Place to factor of stocked units as in `kernels/stocked_offers`; 1 is left out, None is all.
     """
 
     decision_id: bytes
@@ -266,6 +274,7 @@ class RecordedDecision:
     offers: tuple[ListedOffer, ...]
     context: dict[int, int]
     derived: dict[int, int]
+    shelf: dict[int, float] | None = None
 
     def find_offer(self, name: str) -> ListedOffer | None:
         """Return the listed offer of a name, or None when the decision does not have it."""
@@ -292,6 +301,8 @@ class RecordedTurn:
         uint16[k], uint16[k], uint32[k], read-only: row, slot and code of what was given.
     derived_slots, derived
         int32[D], uint32[n, D], read-only: profile slots of derived attributes, and their codes.
+    shelves
+        Of each row, as `RecordedDecision.shelf`; None when stock did not tell on offers.
     """
 
     prefix: bytes
@@ -313,6 +324,7 @@ class RecordedTurn:
     context: tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint32]]
     derived_slots: NDArray[np.int32]
     derived: NDArray[np.uint32]
+    shelves: list[dict[int, float]] | None = None
 
     @property
     def rows(self) -> int:
@@ -359,6 +371,7 @@ class RecordedTurn:
             offers=tuple(self._offer(start + k, k) for k in range(int(kept[row]))),
             context=dict(zip(slots[own].tolist(), codes[own].tolist(), strict=True)),
             derived=dict(zip(self.derived_slots.tolist(), self.derived[row].tolist(), strict=True)),
+            shelf=None if self.shelves is None else self.shelves[row],
         )
 
     def _offer(self, at: int, rank: int) -> ListedOffer:
@@ -456,7 +469,7 @@ def decode_turn(body: bytes) -> RecordedTurn:
 def _read_turn(fields: list[Any]) -> RecordedTurn:
     prefix, turn, now_ns, catalogue_revision, model_revision, generation = fields[:6]
     customers, request_ids, channels, placements, revisions, asked, told = fields[6:13]
-    names, values, listed, row, slot, code, derived_slots, derived = fields[13:]
+    names, values, listed, row, slot, code, derived_slots, derived = fields[13:21]
     count = len(customers)
     slots = np.frombuffer(derived_slots, np.int32)
     return RecordedTurn(
@@ -483,4 +496,5 @@ def _read_turn(fields: list[Any]) -> RecordedTurn:
         ),
         derived_slots=slots,
         derived=np.frombuffer(derived, np.uint32).reshape(count, len(slots)),
+        shelves=unpack_shelves(fields[21:], count),
     )

@@ -27,6 +27,7 @@ from instanter.kernels.decision import (
     score_offers,
 )
 from instanter.kernels.holdout import ARM_DECIDED
+from instanter.kernels.stocked_offers import withhold_offers
 from instanter.store.profiles import ProfileState
 
 _NO_POLICY: Final = np.zeros(0, np.int64)
@@ -70,6 +71,8 @@ class Replay:
         uint8[O]: the first reason that stopped each offer.
     propensity, weight, priority
         float64[O]: of the offers that stayed; 0 elsewhere.
+    shelf
+        float32[U]: as in `kernels/stocked_offers`; empty when stock did not tell.
     rows
         int32[n]: rows of the score table that differ from the modal bins.
     """
@@ -80,6 +83,7 @@ class Replay:
     propensity: NDArray[np.float64]
     weight: NDArray[np.float64]
     priority: NDArray[np.float64]
+    shelf: NDArray[np.float32]
     rows: NDArray[np.int32]
 
 
@@ -151,13 +155,16 @@ def replay_decision(tables: DecisionTables, decision: RecordedDecision, inputs: 
     if len(policy):
         held = np.frombuffer(inputs.contacts, np.uint32)
         apply_policy(now_s, inputs.slots, surface, held, 0, 0, policy, reason, room)
+    shelf = tables.stock.restore_shelf(decision.shelf)
+    if len(shelf):
+        withhold_offers(tables.stock.shelf_place, shelf, reason)
     score_offers(
         inputs.slots, inputs.context, surface, inputs.known, scores.profile_predictor_count,
         *packed, scores.edges, scores.weight, reason, numbers, rows,
         np.zeros(scores.weight.shape[1], np.int32), propensity,
     )  # fmt: skip
     list_offers(
-        surface, offer_count, ARM_DECIDED, _NO_SEED, 0.0, *packed[:4], _NO_POLICY, truths,
+        surface, offer_count, ARM_DECIDED, _NO_SEED, 0.0, *packed[:4], _NO_POLICY, shelf, truths,
         propensity, reason, room, weight, np.zeros(offer_count, np.uint8), priority,
         np.zeros(offer_count), np.zeros(offer_count, np.int32),
         np.zeros((offer_count, LISTED_COUNT)),
@@ -167,7 +174,7 @@ def replay_decision(tables: DecisionTables, decision: RecordedDecision, inputs: 
         scores.predictor_source, scores.profile_predictor_count, scores.edge_start, scores.edges,
         scores.bin_count, scores.row_start, scores.modal_bin, numbers, rows,
     )  # fmt: skip
-    return Replay(surface, truths, reason, propensity, weight, priority, rows[:count])
+    return Replay(surface, truths, reason, propensity, weight, priority, shelf, rows[:count])
 
 
 def _cut_off(section: bytes, decision: RecordedDecision) -> bytes:

@@ -18,6 +18,7 @@ from instanter.decision.live_table import LiveTable
 from instanter.decision.policy_tables import limits_contacts, pack_policy
 from instanter.decision.questions import OfferReason
 from instanter.decision.score_table import ScoreTable
+from instanter.decision.stock_tables import StockTables, make_stock_tables
 from instanter.kernels.decision import PACKED_F64, PACKED_I32, PACKED_U8
 from instanter.kernels.holdout import hash_bytes
 
@@ -62,6 +63,8 @@ class DecisionTables:
         does.
     live_path
         Where such a table will be; None when there is one already, or will be none.
+    stock
+        How stock tells on offers; empty when it does not.
     kernel_arguments
         The arguments of `decide_batch` that do not change from call to call, in its order.
     """
@@ -80,6 +83,7 @@ class DecisionTables:
     has_policy: bool
     draws_arms: bool
     draws_choices: bool
+    stock: StockTables
     kernel_arguments: tuple[Any, ...]
     live: LiveTable | None = None
     live_path: Path | None = None
@@ -87,6 +91,7 @@ class DecisionTables:
 
 def make_tables(catalogue: CompiledCatalogue, score_table: ScoreTable) -> DecisionTables:
     """Lay out a catalogue and its models for the kernels."""
+    stock = make_stock_tables(catalogue)
     return DecisionTables(
         catalogue=catalogue,
         score_table=score_table,
@@ -106,7 +111,8 @@ def make_tables(catalogue: CompiledCatalogue, score_table: ScoreTable) -> Decisi
         draws_choices=(
             catalogue.arms.random_rate > 0.0 or catalogue.learning_rules.exploration > 0.0
         ),
-        kernel_arguments=_order_arguments(catalogue, score_table),
+        stock=stock,
+        kernel_arguments=_order_arguments(catalogue, score_table, stock),
     )
 
 
@@ -200,12 +206,14 @@ def _list_reasons(catalogue: CompiledCatalogue, score_table: ScoreTable) -> Reas
     )
 
 
-def _order_arguments(catalogue: CompiledCatalogue, scores: ScoreTable) -> tuple[Any, ...]:
+def _order_arguments(
+    catalogue: CompiledCatalogue, scores: ScoreTable, stock: StockTables
+) -> tuple[Any, ...]:
     """Return the unchanging arguments of `decide_batch` in its order."""
     arms = catalogue.arms
     # The random arm's share is of all customers, and drawn among those who are not kept out.
     random_rate = min(arms.random_rate / (1.0 - catalogue.holdout_rate), 1.0)
-    holders = (catalogue.program, catalogue, scores)
+    holders = (catalogue.program, catalogue, scores, stock)
     f64, f64_cut = _pack(PACKED_F64, holders, np.float64)
     i32, i32_cut = _pack(PACKED_I32, holders, np.int32)
     u8, u8_cut = _pack(PACKED_U8, holders, np.uint8)

@@ -13,6 +13,7 @@ from instanter.decision.request_mistakes import context_error, surface_error
 from instanter.decision.reservations import Reservations
 from instanter.decision.tables import DecisionTables
 from instanter.decision.turn_contacts import make_turn_contacts
+from instanter.decision.turn_stock import make_turn_stock
 from instanter.kernels.decision import (
     ASKED_COUNT,
     ASKED_STATE,
@@ -40,8 +41,9 @@ class TurnRows:
         As in `recording.TurnArrays`.
     seed
         uint64[n]: what chance is drawn from.
-    contacts, derived
-        Contacts and derived attributes of the rows; None where the catalogue has no use for them.
+    contacts, derived, stock
+        Contacts, derived attributes and stock of the rows; None where the catalogue has no use for
+        them.
     id_start
         int32[n + 1]: as in `decide_batch`.
     """
@@ -58,6 +60,7 @@ class TurnRows:
         "revisions",
         "seed",
         "slots",
+        "stock",
         "told",
     )
 
@@ -73,6 +76,7 @@ class TurnRows:
         self.seed = np.zeros(count, np.uint64)
         self.contacts = make_turn_contacts(tables, reservations)
         self.derived = None if tables.derivations.is_empty else DerivedRows(tables.derivations)
+        self.stock = make_turn_stock(tables.stock)
         self.id_start = np.zeros(count + 1, np.int32)
         self.told: NDArray[np.int32] = np.zeros((count, TOLD_COUNT), np.int32)
         self.listed = np.zeros((count, OFFER_COUNT_MAX, LISTED_COUNT))

@@ -33,7 +33,9 @@ REASON_NO_CONSENT = 8
 REASON_QUIET_HOURS = 9
 REASON_CAPPED = 10
 REASON_COOLING_OFF = 11
-REASON_COUNT = 12
+REASON_OUT_OF_STOCK = 12
+REASON_STOCK_UNKNOWN = 13
+REASON_COUNT = 14
 
 _READ_I16 = types.Array(types.int16, 1, "C", readonly=True)
 
@@ -192,9 +194,9 @@ def count_reasons(reason, count):  # type: ignore[no-untyped-def]
     Parameters
     ----------
     reason
-        uint8[O], read-only: 0 to 11.
+        uint8[O], read-only: 0 to 13.
     count
-        int32[12], written.
+        int32[14], written.
     """
     for r in range(count.shape[0]):
         count[r] = 0

@@ -29,6 +29,7 @@ from instanter.kernels.eligibility import evaluate_program
 from instanter.kernels.exploration import explore_offers, find_first_chance, shuffle_offers
 from instanter.kernels.holdout import ARM_RANDOM
 from instanter.kernels.propensity import find_propensities, score_rows
+from instanter.kernels.stocked_offers import weigh_stock
 
 _READ_I16_2D = types.Array(types.int16, 2, "C", readonly=True)
 _WRITE_F64_3D = types.Array(types.float64, 3, "C")
@@ -56,7 +57,7 @@ PACKED_F64 = (
 PACKED_I32 = (
     "input_slot", "term_a", "term_b", "predicate_value", "node_start", "node_literal",
     "rule_literal", "weight_offer", "weight_literal", "predictor_slot", "edge_start", "bin_count",
-    "row_start", "modal_bin", "base", "context_base",
+    "row_start", "modal_bin", "base", "context_base", "shelf_place",
 )  # fmt: skip
 PACKED_U8 = ("input_source", "term_op", "predicate_missing", "predictor_source")
 """What the packed arrays hold, in order; see `decide_batch`."""
@@ -210,12 +211,12 @@ def score_offers(
 
 @kernel(
     int64(
-        int64, int64, int64, uint64, float64, *_PACKED[:4], READ_I64, READ_U8, READ_F64, WRITE_U8,
-        WRITE_I32, WRITE_F64, WRITE_U8, WRITE_F64, WRITE_F64, WRITE_I32, WRITE_F64_2D,
+        int64, int64, int64, uint64, float64, *_PACKED[:4], READ_I64, READ_F32, READ_U8, READ_F64,
+        WRITE_U8, WRITE_I32, WRITE_F64, WRITE_U8, WRITE_F64, WRITE_F64, WRITE_I32, WRITE_F64_2D,
     )
 )  # fmt: skip
 def list_offers(
-    surface, wanted, arm, seed, exploration, f64, f64_cut, i32, i32_cut, policy, truths,
+    surface, wanted, arm, seed, exploration, f64, f64_cut, i32, i32_cut, policy, shelf, truths,
     propensity, reason, room, weight, weighted, priority, score, best, listed,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Rank the offers that stay and list the best, for one customer.
@@ -228,6 +229,8 @@ def list_offers(
         The customer's arm; what chance is drawn from; as in `explore_offers`.
     f64, f64_cut, i32, i32_cut, policy
         As in `decide_batch`, read-only.
+    shelf
+        float32[U], read-only: as in `weigh_stock`; empty when stock does not tell on offers.
     truths, propensity
         uint8, float64[O], read-only: from `check_offers` and `score_offers`.
     reason
@@ -252,6 +255,8 @@ def list_offers(
     weigh_context(
         truths, treatment_weight, weight_offer, weight_literal, weight_factor, weight, weighted
     )
+    if len(shelf):
+        weigh_stock(i32[i32_cut[16] : i32_cut[17]], shelf, reason, weight)
     value = f64[f64_cut[6] : f64_cut[7]]
     lever = f64[f64_cut[7] : f64_cut[8]]
     kept = prioritise_offers(reason, propensity, weight, value, lever, priority)

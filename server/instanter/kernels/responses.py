@@ -20,7 +20,9 @@ from instanter.kernels.arbitration import (
     REASON_NOT_CURRENT,
     REASON_NOT_ELIGIBLE,
     REASON_NOT_SUITABLE,
+    REASON_OUT_OF_STOCK,
     REASON_QUIET_HOURS,
+    REASON_STOCK_UNKNOWN,
 )
 from instanter.kernels.array_types import (
     READ_I32,
@@ -51,14 +53,14 @@ from instanter.kernels.holdout import ARM_RANDOM
 STAGES = (
     REASON_NOT_CURRENT, REASON_NO_TREATMENT, REASON_NOT_ELIGIBLE, REASON_NOT_APPLICABLE,
     REASON_NOT_SUITABLE, _ATTRIBUTE_MISSING, REASON_NO_CONSENT, REASON_QUIET_HOURS, REASON_CAPPED,
-    REASON_COOLING_OFF, REASON_NO_PRIORITY,
+    REASON_COOLING_OFF, REASON_OUT_OF_STOCK, REASON_STOCK_UNKNOWN, REASON_NO_PRIORITY,
 )  # fmt: skip
 """The reasons in the order in which they are looked for."""
 
 (
     NO_OFFER_NONE, NO_OFFER_HOLDOUT, NO_OFFER_NOT_CURRENT, NO_OFFER_NOT_ELIGIBLE,
-    NO_OFFER_NO_PRIORITY, NO_OFFER_CONTACT_POLICY,
-) = range(6)  # fmt: skip
+    NO_OFFER_NO_PRIORITY, NO_OFFER_CONTACT_POLICY, NO_OFFER_STOCK,
+) = range(7)  # fmt: skip
 """Numbers of the contract's `NoOfferReason`."""
 
 COUNTED_STATE, COUNTED_NO_OFFER, COUNTED_ARM, COUNTED_ROWS = range(4)
@@ -117,7 +119,7 @@ def explain_nothing(told, count, offer_count):  # type: ignore[no-untyped-def]
     Parameters
     ----------
     told
-        int32[15], read-only: one row of `decide_batch`'s.
+        int32[17], read-only: one row of `decide_batch`'s.
     count
         Offers that are listed.
     offer_count
@@ -137,6 +139,8 @@ def explain_nothing(told, count, offer_count):  # type: ignore[no-untyped-def]
         return NO_OFFER_NOT_CURRENT
     if reasons[REASON_NO_PRIORITY]:
         return NO_OFFER_NO_PRIORITY
+    if reasons[REASON_OUT_OF_STOCK] or reasons[REASON_STOCK_UNKNOWN]:
+        return NO_OFFER_STOCK
     for reason in range(REASON_NO_CONSENT, REASON_COOLING_OFF + 1):
         if reasons[reason]:
             return NO_OFFER_CONTACT_POLICY

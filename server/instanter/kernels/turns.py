@@ -10,6 +10,7 @@ from numba import float64, int64, types, uint64, void
 from instanter.kernels.arbitration import count_reasons
 from instanter.kernels.array_types import (
     READ_F32,
+    READ_F32_2D,
     READ_F64,
     READ_I16_2D,
     READ_I32,
@@ -52,6 +53,7 @@ from instanter.kernels.eligibility_planes import (
 )
 from instanter.kernels.holdout import ARM_HOLDOUT, draw_arms
 from instanter.kernels.propensity import score_turn
+from instanter.kernels.stocked_offers import find_shelves, withhold_offers
 
 _READ_U64_2D = types.Array(types.uint64, 2, "C", readonly=True)
 _WRITE_U64_2D = types.Array(types.uint64, 2, "C")
@@ -109,19 +111,22 @@ def check_turn(
 @kernel(
     void(
         int64, float64, READ_U32_2D, READ_U32_2D, READ_I32_2D, READ_U32, *_PACKED, READ_I16_2D,
-        READ_I64, READ_U8, _WRITE_U64_2D, WRITE_U8, WRITE_U8_2D, WRITE_I32_2D, WRITE_I64,
+        READ_I64, READ_F32_2D, READ_U8, _WRITE_U64_2D, WRITE_U8, WRITE_U8_2D, WRITE_I32_2D,
+        WRITE_I64,
     )
 )  # fmt: skip
 def exclude_turn(
     count, now_s, slots, context, asked, held, f64, f64_cut, i32, i32_cut, u8, u8_cut,
-    treatment_index, policy, arm, planes, truths, reason, room, staying,
+    treatment_index, policy, shelves, arm, planes, truths, reason, room, staying,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Find the offers that rules and contact policy leave, for the customers of a turn.
+    """Find the offers that rules, contact policy and stock leave, for the customers of a turn.
 
     Parameters
     ----------
     count … policy
         As in `decide_batch`, read-only.
+    shelves
+        float32[count, U], read-only: from `find_shelves`.
     arm
         uint8[count], read-only, from `draw_arms`.
     planes, truths
@@ -162,6 +167,8 @@ def exclude_turn(
                 now_s, slots[i], surface, held, asked[i, ASKED_HEAD], asked[i, ASKED_RESERVED],
                 policy, reason[i], room[i],
             )  # fmt: skip
+        if staying[i] and shelves.shape[1]:
+            staying[i] = withhold_offers(i32[i32_cut[16] : i32_cut[17]], shelves[i], reason[i])
 
 
 @kernel(
@@ -203,13 +210,13 @@ def add_up_turn(
 @kernel(
     void(
         int64, READ_I32_2D, READ_U64, float64, READ_F64, READ_I64, READ_I32, READ_I64, READ_I64,
-        READ_U8, READ_I64, _READ_U64_2D, READ_I32_2D, WRITE_U8, WRITE_U8_2D, WRITE_I32_2D,
-        WRITE_I32_2D, _WRITE_F64_3D,
+        READ_F32_2D, READ_U8, READ_I64, _READ_U64_2D, READ_I32_2D, WRITE_U8, WRITE_U8_2D,
+        WRITE_I32_2D, WRITE_I32_2D, _WRITE_F64_3D,
     )
 )  # fmt: skip
 def list_turn(
-    count, asked, seed, exploration, f64, f64_cut, i32, i32_cut, policy, arm, staying, planes,
-    total, truths, reason, room, told, listed,
+    count, asked, seed, exploration, f64, f64_cut, i32, i32_cut, policy, shelves, arm, staying,
+    planes, total, truths, reason, room, told, listed,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Rank the offers that stay and list the best, for the customers of a turn.
 
@@ -217,12 +224,14 @@ def list_turn(
     ----------
     count … policy
         As in `decide_batch`, read-only.
+    shelves
+        float32[count, U], read-only: from `find_shelves`.
     arm, staying, planes, total
         From `draw_arms`, `exclude_turn`, `add_up_turn`, read-only.
     truths, reason, room
         uint8[2 × T], uint8[count, O], int32[count, any]: from `exclude_turn`, written over.
     told, listed
-        int32[n, 15], float64[n, K, 6], written, as in `decide_batch`.
+        int32[n, 17], float64[n, K, 6], written, as in `decide_batch`.
     """
     offer_count = reason.shape[1]
     weight = np.empty(offer_count, np.float64)
@@ -244,8 +253,8 @@ def list_turn(
             judge_offers(known, f64, f64_cut, reason[i], total[i], propensity)
             told[i, TOLD_KEPT] = list_offers(
                 asked[i, ASKED_SURFACE], asked[i, ASKED_WANTED], arm[i], seed[i], exploration, f64,
-                f64_cut, i32, i32_cut, policy, truths, propensity, reason[i], room[i], weight,
-                weighted, priority, score, best, listed[i],
+                f64_cut, i32, i32_cut, policy, shelves[i], truths, propensity, reason[i], room[i],
+                weight, weighted, priority, score, best, listed[i],
             )  # fmt: skip
         count_reasons(reason[i], told[i, TOLD_REASONS:])
 
@@ -290,7 +299,7 @@ def decide_batch(
         offers are explored.
     held
         uint32, read-only: the customers' contacts, see `kernels/contact_policy`; read only when
-        there is a policy.
+        there is a policy. Behind them, when stock tells on offers, what `find_shelves` finds.
     holdout_seed, holdout_rate, random_seed, random_rate
         As in `draw_arms`.
     exploration
@@ -306,7 +315,7 @@ def decide_batch(
     policy
         int64, read-only: the contact policy, packed as `PACKED_POLICY` says; empty for none.
     told
-        int32[n, 15], written: whether the customer is kept out; how many offers are listed; the
+        int32[n, 17], written: whether the customer is kept out; how many offers are listed; the
         arm; then offers by the first reason that stopped them, index 0 those that stay. The
         counts are not written for a customer who is kept out.
     listed
@@ -323,18 +332,19 @@ def decide_batch(
     room = np.empty((count, measure_room(policy)), np.int32)
     staying = np.empty(count, np.int64)
     total = np.empty((count, score_weight.shape[1]), np.int32)
+    shelves = find_shelves(count, held, i32[i32_cut[16] : i32_cut[17]])
     draw_arms(ids, id_start, holdout_seed, holdout_rate, random_seed, random_rate, arm)
     exclude_turn(
         count, now_s, slots, context, asked, held, f64, f64_cut, i32, i32_cut, u8, u8_cut,
-        treatment_index, policy, arm, planes, truths, reason, room, staying,
+        treatment_index, policy, shelves, arm, planes, truths, reason, room, staying,
     )  # fmt: skip
     add_up_turn(
         count, slots, context, asked, staying, profile_predictor_count, i32, i32_cut, u8, u8_cut,
         edges, score_weight, total,
     )  # fmt: skip
     list_turn(
-        count, asked, seed, exploration, f64, f64_cut, i32, i32_cut, policy, arm, staying, planes,
-        total, truths, reason, room, told, listed,
+        count, asked, seed, exploration, f64, f64_cut, i32, i32_cut, policy, shelves, arm, staying,
+        planes, total, truths, reason, room, told, listed,
     )  # fmt: skip
 
 

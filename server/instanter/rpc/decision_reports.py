@@ -206,4 +206,5 @@ def _translate_offer(offer: OfferExplanation) -> messages.OfferExplanation:
             messages.Contribution(attribute=c.attribute, value=c.value, log_odds=c.log_odds)
             for c in offer.contributions
         ],
+        stock_factor=offer.stock_factor,
     )

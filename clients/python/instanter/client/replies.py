@@ -135,6 +135,7 @@ def _explained_offer(message: decision_messages.OfferExplanation) -> reports.Off
             reports.Contribution(each.attribute, each.value, each.log_odds)
             for each in message.contributions
         ),
+        stock_factor=message.stock_factor,
     )
 
 

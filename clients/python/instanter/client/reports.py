@@ -39,6 +39,8 @@ class OfferExplanation:
         As in `RankedOffer`; propensity 0 when it was stopped before it was scored.
     contributions
         The attributes that moved the propensity most, strongest first.
+    stock_factor
+        What low cover of its unit multiplied its context weight by, 0 to 1.
     """
 
     offer: str
@@ -51,6 +53,7 @@ class OfferExplanation:
     lever: float
     priority: float
     contributions: tuple[Contribution, ...]
+    stock_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class NoOfferReason(IntEnum):
     NO_ELIGIBLE_OFFER = 3
     NO_PRIORITY = 4
     CONTACT_POLICY = 5
+    STOCK = 6
 
 
 class ProfileState(IntEnum):
@@ -60,6 +61,8 @@ class ExclusionReason(IntEnum):
     QUIET_HOURS = 9
     CAPPED = 10
     COOLING_OFF = 11
+    OUT_OF_STOCK = 12
+    STOCK_UNKNOWN = 13
 
 
 class Arm(IntEnum):
