@@ -9,6 +9,7 @@ from instanter.cli.stock_views import make_line, show_snapshot
 from instanter.client import (
     Client,
     ClientError,
+    DamagedError,
     StockAlertFilter,
     StockAlertProgress,
     StockAlertSeverity,
@@ -77,6 +78,10 @@ class TokenFile:
         self._written = token
 
 
+class _AllToldError(Exception):
+    """What has happened by now is told."""
+
+
 def watch(
     client: Client,
     wanted: StockAlertFilter,
@@ -84,6 +89,7 @@ def watch(
     resume_token: str,
     state: Path | None,
     open_first: bool,
+    once: bool,
     count: int | None,
     as_json: bool,
 ) -> None:
@@ -99,6 +105,8 @@ def watch(
         Where to go on, and the file that keeps it; a token that is given wins.
     open_first
         Whether to begin with what is open, when there is nothing to go on behind.
+    once
+        Whether to end when all is told that has happened by now.
     count
         Changes after which it ends; None for never.
     as_json
@@ -108,35 +116,57 @@ def watch(
     client.get_catalogue()
     kept = TokenFile(state)
     token = resume_token or kept.read()
-
-    def tell_lost(failure: ClientError | None, _: float) -> None:
-        told = "the server has ended the stream" if failure is None else failure.message
-        print_note(f"{told}; going on as soon as it can be reached")
-
-    def keep_progress(progress: StockAlertProgress) -> None:
-        kept.write(progress.resume_token)
-
-    news = client.stock.watch_stock_alerts(
-        wanted,
-        resume_token=token,
-        open_alerts_first=open_first and not token,
-        on_progress=keep_progress,
-        on_lost=tell_lost,
-    )
-    shown_count = 0
-    for told in news:
-        _show(told, as_json=as_json)
-        kept.write(told.resume_token)
-        shown_count += isinstance(told, StockAlertTransition)
-        if count is not None and shown_count >= count:
+    view = _View(kept, once=once, count=count, as_json=as_json)
+    while True:
+        news = client.stock.watch_stock_alerts(
+            wanted,
+            resume_token=token,
+            open_alerts_first=open_first and not token,
+            on_progress=view.note_progress,
+            on_lost=_tell_lost,
+        )
+        try:
+            for told in news:
+                view.show(told)
+        except _AllToldError:
             return
+        except DamagedError as error:
+            token = error.metadata.get("resume_token", "")
+            if not token:
+                raise
+            print_note(f"error: {error.message}")
+            kept.write(token)
 
 
-def _show(told: StockAlertTransition | StockAlertSnapshot, *, as_json: bool) -> None:
-    if as_json:
-        kind = "transition" if isinstance(told, StockAlertTransition) else "snapshot"
-        print_json_line({"told": kind, **make_plain(told)})
-    elif isinstance(told, StockAlertTransition):
-        make_console().print(make_line(told), soft_wrap=True)
-    else:
-        show_snapshot(told)
+class _View:
+    """Shows what is told, writes down how far it has come, and knows when it is enough."""
+
+    def __init__(self, kept: TokenFile, *, once: bool, count: int | None, as_json: bool) -> None:
+        self._kept = kept
+        self._once = once
+        self._left = count
+        self._as_json = as_json
+
+    def show(self, told: StockAlertTransition | StockAlertSnapshot) -> None:
+        if self._as_json:
+            kind = "transition" if isinstance(told, StockAlertTransition) else "snapshot"
+            print_json_line({"told": kind, **make_plain(told)})
+        elif isinstance(told, StockAlertTransition):
+            make_console().print(make_line(told), soft_wrap=True)
+        else:
+            show_snapshot(told)
+        self._kept.write(told.resume_token)
+        if self._left is not None and isinstance(told, StockAlertTransition):
+            self._left -= 1
+        if self._left == 0 or (self._once and isinstance(told, StockAlertSnapshot)):
+            raise _AllToldError
+
+    def note_progress(self, progress: StockAlertProgress) -> None:
+        self._kept.write(progress.resume_token)
+        if self._once:
+            raise _AllToldError
+
+
+def _tell_lost(failure: ClientError | None, _: float) -> None:
+    told = "the server has ended the stream" if failure is None else failure.message
+    print_note(f"{told}; going on as soon as it can be reached")

@@ -48,6 +48,9 @@ def stock_alerts(
     new_only: Annotated[
         bool, typer.Option("--new-only", help="Do not begin with what is open.")
     ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when all is told that has happened by now.")
+    ] = False,
     count: Annotated[
         int | None, typer.Option("--count", min=1, help="End after so many changes.")
     ] = None,
@@ -68,6 +71,7 @@ def stock_alerts(
     For example:
       instanter watch stock-alerts
       instanter watch stock-alerts --region east --severity serious
+      instanter watch stock-alerts --state shift.token --once
       instanter watch stock-alerts --distributor nord --state nord.token --json >> alerts.jsonl
 
     What next: `instanter stock acknowledge 17 --by Ada` says that somebody has it in hand.
@@ -94,6 +98,7 @@ def stock_alerts(
             resume_token=resume,
             state=state,
             open_first=not new_only,
+            once=once,
             count=count,
             as_json=settings.wants_json,
         )

@@ -35,6 +35,10 @@ _OPPOSITES: Final = {
 """What a negative number of units means."""
 
 
+_WITHOUT_UNITS: Final = (StockMovementKind.COUNT, StockMovementKind.PRICE_CHANGE)
+"""What may have no units."""
+
+
 class LineRejectedError(Exception):
     """A line is no movement.
 
@@ -97,6 +101,8 @@ class RecordedLines:
             if opposite is None:
                 raise LineRejectedError("UNITS_INVALID", f"{units} units of a {word}")
             kind, units = opposite, -units
+        if units == 0 and kind not in _WITHOUT_UNITS:
+            raise LineRejectedError("UNITS_INVALID", f"0 units of a {word}")
         return StockMovement(
             site=self.find_site(row),
             stock_keeping_unit=self.find_unit(row),
