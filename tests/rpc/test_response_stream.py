@@ -122,6 +122,29 @@ def test_an_encoded_response_leaves_as_it_came(front: Front) -> None:
     assert front.stream.take(ALL) == [b"encoded"]
 
 
+def test_what_can_be_sent_at_once_passes_the_queue_and_nothing_else(front: Front) -> None:
+    sent: list[bytes] = []
+    takes = [False]
+
+    def send_now(raw: bytes) -> bool:
+        if takes[0]:
+            sent.append(raw)
+        return takes[0]
+
+    front.stream.send_now = send_now
+    assert front.stream.offer_encoded(b"a"), "its reader is behind"
+    takes[0] = True
+    assert front.stream.offer_encoded(b"b"), "behind a"
+    assert (sent, front.stream.take(ALL)) == ([], [b"a", b"b"])
+    assert front.stream.offer_encoded(b"c")
+    assert (sent, front.stream.take(ALL), front.wakes) == ([b"c"], [], 1)
+    front.stream.finish()
+    assert not front.stream.offer_encoded(b"d")
+    front.stream.close()
+    assert not front.stream.offer_encoded(b"e")
+    assert sent == [b"c"]
+
+
 def test_whoever_wants_room_is_called_once_half_of_it_is_free(front: Front) -> None:
     told: list[str] = []
     front.stream.call_when_room(lambda: told.append("at once"))

@@ -157,6 +157,10 @@ class Dispatcher:
         self._metrics.stream_responses_count += len(taken)
         return taken
 
+    def count_response(self) -> None:
+        """Count a response of a stream that was sent without waiting."""
+        self._metrics.stream_responses_count += 1
+
     def fail(self, method_name: str, error: Exception) -> status_pb2.Status:
         """Return the status of an error, count it, and log it when it is a bug."""
         if isinstance(error, InstanterError) and find_code(error) is not None:

@@ -1,6 +1,7 @@
 """Calls that stream their responses: sent on as far as their reader reads, and no further."""
 
 import asyncio
+import threading
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -60,7 +61,8 @@ class StreamedRoute:
             loop.call_soon_threadsafe(sending.send_on)
 
         call.work = sending
-        sending.stream = dispatcher.open_stream(self._method, request, context, wake)
+        stream = sending.stream = dispatcher.open_stream(self._method, request, context, wake)
+        stream.send_now = sending.send_now
         if call.connection.draining:
             sending.stream.fail(moved())
 
@@ -68,13 +70,22 @@ class StreamedRoute:
 class _Sending:
     """One call that streams: between the queue of its responses and its connection."""
 
-    __slots__ = ("_call", "_dispatcher", "stream")
+    __slots__ = ("_call", "_dispatcher", "_thread", "stream")
 
     stream: ResponseStream
 
     def __init__(self, call: Call, dispatcher: Dispatcher) -> None:
         self._call = call
         self._dispatcher = dispatcher
+        self._thread = threading.get_ident()
+
+    def send_now(self, message: bytes) -> bool:
+        """Send a message at the end of this turn if its reader keeps up; False on other threads."""
+        call = self._call
+        if threading.get_ident() != self._thread or not call.connection.send_if_read(call, message):
+            return False
+        self._dispatcher.count_response()
+        return True
 
     def send_on(self) -> None:
         """Send what there is room for; come back after the next write when there is more."""
