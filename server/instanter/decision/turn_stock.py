@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from instanter.decision.stock_record import RecordedShelf
 from instanter.decision.stock_tables import StockTables, find_sites
 from instanter.errors import DamagedError
 from instanter.kernels.stocked_offers import lay_out_shelf
@@ -35,20 +36,18 @@ class TurnStock:
     shelf_of_row
         Which of `shelves` each row of the turn has.
     shelves
-        float32[U] each: as in `kernels/stocked_offers`. Never written again, so that what is
-        recorded later is what decided.
+        Each once.
     """
 
     __slots__ = ("_laid_out", "_tables", "_unknown", "_words", "shelf_of_row", "shelves")
 
     def __init__(self, tables: StockTables) -> None:
         self._tables = tables
-        self._unknown = np.full(tables.unit_count, tables.unknown, np.float32)
-        self._unknown.flags.writeable = False
-        self._laid_out: dict[int, tuple[bytes, NDArray[np.float32]]] = {}
+        self._unknown = RecordedShelf(np.full(tables.unit_count, tables.unknown, np.float32))
+        self._laid_out: dict[int, tuple[bytes, RecordedShelf]] = {}
         self._words = np.zeros((BATCH_TURN_MAX, tables.unit_count), np.float32)
         self.shelf_of_row: list[int] = []
-        self.shelves: list[NDArray[np.float32]] = []
+        self.shelves: list[RecordedShelf] = []
 
     def fill(
         self,
@@ -78,23 +77,27 @@ class TurnStock:
                 at = found[sites] = len(self.shelves)
                 self.shelves.append(self._join(transaction, sites))
             self.shelf_of_row.append(at)
-            self._words[row] = self.shelves[at]
 
     def add_to(self, held: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """Return uint32: a turn's contacts with its shelves behind them, as `find_shelves` says."""
-        words = self._words[: len(self.shelf_of_row)].reshape(-1).view(np.uint32)
+        if len(self.shelf_of_row) == 1:
+            words = self.shelves[0].factors.view(np.uint32)
+        else:
+            for row, at in enumerate(self.shelf_of_row):
+                self._words[row] = self.shelves[at].factors
+            words = self._words[: len(self.shelf_of_row)].reshape(-1).view(np.uint32)
         return np.concatenate((held, words)) if len(held) else words
 
-    def _join(self, transaction: Transaction, sites: tuple[int, ...]) -> NDArray[np.float32]:
+    def _join(self, transaction: Transaction, sites: tuple[int, ...]) -> RecordedShelf:
         """Return what several sites have: of each unit the best, for any of them can serve it."""
         if not sites:
             return self._unknown
-        shelf = self._find(transaction, sites[0])
-        for site in sites[1:]:
-            shelf = np.maximum(shelf, self._find(transaction, site))
-        return shelf
+        found = [self._find(transaction, site) for site in sites]
+        if len(found) == 1:
+            return found[0]
+        return RecordedShelf(np.maximum.reduce([shelf.factors for shelf in found]))
 
-    def _find(self, transaction: Transaction, site: int) -> NDArray[np.float32]:
+    def _find(self, transaction: Transaction, site: int) -> RecordedShelf:
         """Return the shelf of one site, laid out anew when its row has changed."""
         tables = self._tables
         view = transaction.get(STOCK_SHELVES, tables.site_keys[site])
@@ -107,15 +110,16 @@ class TurnStock:
         except DamagedError:
             # Nothing can be said of a damaged row; the next movement at the site writes it anew.
             row = _NO_ROW
-        shelf = np.empty(tables.unit_count, np.float32)
+        factors = np.empty(tables.unit_count, np.float32)
         lay_out_shelf(
             np.frombuffer(row, np.uint32),
             tables.codes,
             tables.curve_days,
             tables.curve_factor,
             tables.unknown,
-            shelf,
+            factors,
         )
+        shelf = RecordedShelf(factors)
         if len(self._laid_out) >= _SITES_KEPT:
             self._laid_out.clear()
         self._laid_out[site] = (stored, shelf)
