@@ -10,16 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.compiled import CompiledCatalogue
-from instanter.catalogue.stock import Cause
-from instanter.kernels.stock_rows import PROFILE_WORDS, STATE_WORDS
+from instanter.catalogue.stock import Cause, Severity
+from instanter.kernels.stock_alerts import ACKNOWLEDGED, TIER
+from instanter.kernels.stock_moves import TAKEN, TRANSFER
+from instanter.kernels.stock_rows import (
+    ALERT_GRADE,
+    ALERT_NUMBER,
+    ALERT_RAISED_MS,
+    ALERT_SNOOZED_MS,
+    COMMITTED,
+    DUE_MS,
+    MOVE_KIND,
+    ON_HAND,
+    ON_ORDER,
+    PLACE_COLUMNS,
+    PLACE_PROFILE,
+    PROFILE_WORDS,
+    STATE_WORDS,
+)
+from instanter.kernels.stock_turns import check_movements, look_at_positions, record_movements
+from instanter.stock.figures import make_figures
+from instanter.stock.laying_out import lay_out_movements
+from instanter.stock.outcomes import Work, view_alert
 from instanter.stock.questions import (
     Batch,
     Figures,
     Movement,
     Recorded,
     Refusal,
+    RefusalReason,
     Transition,
+    TransitionKind,
 )
+from instanter.stock.tables import StockTables, make_stock_tables
 
 STATE_SIZE_BYTES = 8 * STATE_WORDS
 """Of a position's state; a new one is all 0."""
@@ -30,15 +53,21 @@ PROFILE_SIZE_BYTES = 8 * PROFILE_WORDS
 class StockEngine:
     """Works by the catalogue installed last. Belongs to one thread."""
 
+    __slots__ = ("_tables",)
+
+    def __init__(self) -> None:
+        self._tables: StockTables | None = None
+
     def install(self, catalogue: CompiledCatalogue) -> None:
         """Use a catalogue from now on; costs nothing when it is the one in use.
 
         Raises
         ------
         PreconditionError
-            It declares no stock; reason STOCK_NOT_DECLARED.
+            It declares no stock; reason STOCK_MISSING.
         """
-        raise NotImplementedError
+        if self._tables is None or self._tables.catalogue is not catalogue:
+            self._tables = make_stock_tables(catalogue)
 
     def lay_out(self, movements: Sequence[Movement], field: str = "movements") -> Batch:
         """Return movements as kernels take them, and which rows to load for them.
@@ -48,7 +77,7 @@ class StockEngine:
         InvalidFieldError
             A site or unit is unknown, or units cannot be; names `movements[3].units`.
         """
-        raise NotImplementedError
+        return lay_out_movements(self._in_use(), movements, field)
 
     def place(self, positions: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
         """Return the places of positions (site, unit), as `look` and `describe` take them.
@@ -56,7 +85,11 @@ class StockEngine:
         Row p has the profile p: the caller gives one profile a position. Positions of sites and
         units that the catalogue has no more are left to no policy: nothing is watched there.
         """
-        raise NotImplementedError
+        tables = self._in_use()
+        places = np.array([tables.find_place(site, unit) for site, unit in positions], np.int64)
+        places = places.reshape(-1, PLACE_COLUMNS)
+        places[:, PLACE_PROFILE] = np.arange(len(places))
+        return places
 
     def check(self, batch: Batch, states: NDArray[np.int64]) -> Refusal | None:
         """Return why a batch must be refused, or None; writes nothing.
@@ -68,7 +101,20 @@ class StockEngine:
         states
             int64[P, STATE_WORDS], read-only: of `batch.positions`.
         """
-        raise NotImplementedError
+        scratch = states.copy()
+        policies = self._in_use().policies
+        reason, movement, position = check_movements(batch.rows, batch.places, policies, scratch)
+        if reason == TAKEN:
+            return None
+        state = scratch[position].tolist()
+        return Refusal(
+            movement_index=movement,
+            position_index=position,
+            reason=RefusalReason(reason),
+            on_hand=state[ON_HAND],
+            committed=state[COMMITTED],
+            on_order=state[ON_ORDER],
+        )
 
     def record(
         self,
@@ -94,7 +140,27 @@ class StockEngine:
         sequence
             The number of the first transition.
         """
-        raise NotImplementedError
+        tables = self._in_use()
+        sides = len(batch.rows) + int(np.count_nonzero(batch.rows[:, MOVE_KIND] == TRANSFER))
+        work = Work(len(states), sides)
+        count = record_movements(
+            batch.rows,
+            batch.places,
+            tables.policies,
+            tables.zone_start,
+            tables.zone_until_s,
+            tables.zone_offset_s,
+            tables.period_days,
+            now_ms,
+            sequence,
+            states,
+            profiles,
+            work.available,
+            work.covers,
+            work.out,
+        )
+        assert count >= 0, f"movement {-1 - count} was checked against the same states"
+        return work.finish(states, count, now_ms=now_ms, sequence=sequence)
 
     def look(
         self,
@@ -120,7 +186,24 @@ class StockEngine:
         now_ms, sequence
             As for `record`.
         """
-        raise NotImplementedError
+        tables = self._in_use()
+        work = Work(len(states), len(states))
+        count = look_at_positions(
+            places,
+            tables.policies,
+            tables.zone_start,
+            tables.zone_until_s,
+            tables.zone_offset_s,
+            tables.period_days,
+            now_ms,
+            sequence,
+            states,
+            profiles.copy(),
+            work.available,
+            work.covers,
+            work.out,
+        )
+        return work.finish(states, count, now_ms=now_ms, sequence=sequence)
 
     def acknowledge(
         self, state: NDArray[np.int64], cause: Cause, *, now_ms: int, sequence: int
@@ -134,7 +217,26 @@ class StockEngine:
         state
             int64[STATE_WORDS], written.
         """
-        raise NotImplementedError
+        alert = view_alert(state, cause)
+        grade = int(alert[ALERT_GRADE])
+        if grade & ACKNOWLEDGED:
+            return None
+        severity = Severity(grade & 7)
+        alert[ALERT_GRADE] |= ACKNOWLEDGED
+        return Transition(
+            sequence=sequence,
+            number=int(alert[ALERT_NUMBER]),
+            position_index=0,
+            movement_index=-1,
+            cause=cause,
+            kind=TransitionKind.ACKNOWLEDGED,
+            severity=severity,
+            previous_severity=severity,
+            tier=grade // TIER,
+            is_overdue=False,
+            time_ms=now_ms,
+            raised_ms=int(alert[ALERT_RAISED_MS]),
+        )
 
     def snooze(self, state: NDArray[np.int64], cause: Cause, *, until_ms: int) -> None:
         """Let an open alert not escalate before `until_ms` for want of acknowledgement.
@@ -146,11 +248,11 @@ class StockEngine:
         state
             int64[STATE_WORDS], written.
         """
-        raise NotImplementedError
+        view_alert(state, cause)[ALERT_SNOOZED_MS] = until_ms
 
     def find_due_ms(self, state: NDArray[np.int64]) -> int:
         """Return when to look at a position again, by the server's clock; 0 for never."""
-        raise NotImplementedError
+        return int(state[DUE_MS])
 
     def describe(
         self,
@@ -171,4 +273,8 @@ class StockEngine:
         profile
             float64[PROFILE_WORDS], read-only: of its site.
         """
-        raise NotImplementedError
+        return make_figures(self._in_use(), place, state, profile, now_ms)
+
+    def _in_use(self) -> StockTables:
+        assert self._tables is not None, "a catalogue is installed first"
+        return self._tables

@@ -269,8 +269,8 @@ class Figures:
     recent_ms
         How long that run is, milliseconds.
     evidence
-        How much likelier the run is by a plunge than by the learned rate, before the threshold is
-        taken off: natural logarithm.
+        How much the run of sales speaks for a plunge: natural logarithm of the test's statistic ÷
+        its threshold, so that a plunge is told from 0 on.
     alerts
         The open alerts.
     counted_ms, latest_ms
