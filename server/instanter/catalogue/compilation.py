@@ -96,12 +96,11 @@ def compile_catalogue(
         declarations.fraud
     )
     offers = tuple(declared.offer for declared in declarations.offers)
-    stock = StockCompiler(
-        schema, events, offers, reader, warnings, previous.stock if previous else None
-    ).compile(declarations.stock)
+    stock = StockCompiler(schema, events, offers, reader, warnings, previous)
+    stock_plan = stock.compile(declarations.stock)
     problems.check()
     assert rules is not None, "without problems there is a program"
-    if not offers and fraud is None and stock is None:
+    if not offers and fraud is None and stock_plan is None:
         warnings.append("there are no offers: every decision will be empty")
     derived = conditions.build(
         previous.derivations if previous else (), previous.state_id_next if previous else 1
@@ -114,7 +113,8 @@ def compile_catalogue(
         state_id_next=derived.state_id_next,
         contact_policy=policy,
         fraud=fraud,
-        stock=stock,
+        stock=stock_plan,
+        unit_code_next=stock.unit_code_next,
     )
     return Compilation(catalogue, find_changes(previous, catalogue), tuple(warnings))
 

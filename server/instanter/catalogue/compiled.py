@@ -139,6 +139,8 @@ class CompiledCatalogue:
         The check at the till; None when nothing is declared.
     stock
         Sites, units and what counts as too little of them; None when nothing is declared.
+    unit_code_next
+        The code that the next new stock-keeping unit gets: above all that were ever used.
     """
 
     revision: int
@@ -173,6 +175,7 @@ class CompiledCatalogue:
     state_id_next: int = 1
     fraud: FraudPolicy | None = None
     stock: StockPlan | None = None
+    unit_code_next: int = 1
 
 
 Document = dict[str, Any]

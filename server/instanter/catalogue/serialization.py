@@ -103,6 +103,7 @@ def to_bytes(catalogue: CompiledCatalogue) -> bytes:
         document[name] = _pack_row(getattr(catalogue, name))
     document["derivations"] = [_pack_row(derivation) for derivation in catalogue.derivations]
     document["state_id_next"] = catalogue.state_id_next
+    document["unit_code_next"] = catalogue.unit_code_next
     for name in _LATER:
         later = getattr(catalogue, name)
         document[name] = None if later is None else _pack_row(later)
@@ -189,6 +190,7 @@ def _unpack_later(document: Document) -> dict[str, Any]:
         },
         "derivations": tuple(_unpack_row(Derivation, row) for row in document["derivations"]),
         "state_id_next": document["state_id_next"],
+        "unit_code_next": document.get("unit_code_next", 1),
         **{name: _unpack_row(kind, document[name]) for name, kind in _ROWS.items()},
     }
 

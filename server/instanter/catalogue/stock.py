@@ -325,8 +325,6 @@ class StockPlan:
         Time for which transitions of alerts are kept.
     heartbeat_s
         Longest silence of a stream of alerts.
-    unit_code_next
-        The code of the next new unit.
     site_index, unit_index
         Index by name.
     stocked_units
@@ -344,7 +342,6 @@ class StockPlan:
     offers: StockedOffers | None
     retention_s: int
     heartbeat_s: int
-    unit_code_next: int
     site_index: dict[str, int] = field(init=False, repr=False)
     unit_index: dict[str, int] = field(init=False, repr=False)
     stocked_units: tuple[int, ...] = field(init=False, repr=False)

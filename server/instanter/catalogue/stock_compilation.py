@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
-from instanter.catalogue.compiled import Offer
+from instanter.catalogue.compiled import CompiledCatalogue, Offer
 from instanter.catalogue.events import EventField, EventKind
 from instanter.catalogue.problems import suggest
 from instanter.catalogue.schema import Attribute, AttributeKind, Schema
@@ -52,10 +52,17 @@ class StockCompiler:
     reader, warnings
         Take what is wrong, and what deserves a look.
     previous
-        The plan of the catalogue in force, whose codes are kept; None without one.
+        The catalogue in force, whose codes are kept; None without one.
+
+    Attributes
+    ----------
+    unit_code_next
+        The code of the next new unit.
     """
 
-    __slots__ = ("_events", "_offers", "_previous", "_reader", "_schema", "_warnings")
+    __slots__ = (
+        "_codes", "_events", "_offers", "_reader", "_schema", "_warnings", "unit_code_next",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -64,14 +71,16 @@ class StockCompiler:
         offers: tuple[Offer, ...],
         reader: Reader,
         warnings: list[str],
-        previous: StockPlan | None,
+        previous: CompiledCatalogue | None,
     ) -> None:
         self._schema = schema
         self._events = events
         self._offers = offers
         self._reader = reader
         self._warnings = warnings
-        self._previous = previous
+        units = previous.stock.units if previous and previous.stock else ()
+        self._codes = {unit.name: unit.code for unit in units}
+        self.unit_code_next = previous.unit_code_next if previous else 1
 
     def compile(self, declared: DeclaredStock | None) -> StockPlan | None:
         """Return the plan, or None without one or after problems."""
@@ -79,7 +88,7 @@ class StockCompiler:
             return None
         count = len(self._reader.problems)
         zones, sites = _place_sites(declared.sites)
-        units, code_next = self._number_units(declared.units)
+        units = self._number_units(declared.units)
         site_index = {site.name: index for index, site in enumerate(sites)}
         unit_index = {unit.name: index for index, unit in enumerate(units)}
         purchases = [self._tie(one, site_index, unit_index) for one in declared.purchases]
@@ -99,23 +108,18 @@ class StockCompiler:
             offers=offers,
             retention_s=declared.retention_s,
             heartbeat_s=declared.heartbeat_s,
-            unit_code_next=code_next,
         )
 
-    def _number_units(
-        self, declared: tuple[DeclaredUnit, ...]
-    ) -> tuple[tuple[StockUnit, ...], int]:
-        """Return the units with their codes, and the next code; who keeps the name keeps it."""
-        previous = self._previous
-        codes = {unit.name: unit.code for unit in previous.units} if previous else {}
-        code_next = previous.unit_code_next if previous else 1
+    def _number_units(self, declared: tuple[DeclaredUnit, ...]) -> tuple[StockUnit, ...]:
+        """Return the units with their codes; who keeps the name keeps the code."""
         units: list[StockUnit] = []
         for one in declared:
-            code = codes.get(one.name)
+            code = self._codes.get(one.name)
             if code is None:
-                code, code_next = code_next, code_next + 1
+                code = self.unit_code_next
+                self.unit_code_next += 1
             units.append(StockUnit(one.name, one.category, one.title, code))
-        return tuple(units), code_next
+        return tuple(units)
 
     def _tie(
         self,
