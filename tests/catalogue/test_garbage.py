@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.catalogue.event_worlds import EVENT_FILES
 from tests.catalogue.fraud_worlds import FRAUD
+from tests.catalogue.stock_worlds import AROUND, STOCK
 from tests.catalogue.worlds import FILES, OFFER, problems_of
 
 RULED = OFFER + (
@@ -27,6 +28,8 @@ FRAUDULENT = (
     "  baselines: {half_life: 30d}\n"
     "  guard: {share: 0.05, period: 1h, declines_min: 20, times_history: 5}\n"
 )
+STOCKED = f"{STOCK}currency: EUR\nchannels: {{web: }}\n{AROUND}"
+TEXTS = [ALL, EVENTFUL, FRAUDULENT, STOCKED]
 SCRAPS = st.one_of(
     st.text("'\"[]{}:-|>#&*!~?%()=\\,aé \n\t\x00\ud800", max_size=4),
     st.sampled_from(["no", "null", ".nan", "1e999", "-1", ": ", "- ", "  "]),
@@ -36,9 +39,9 @@ SCRAPS = st.one_of(
 
 @hypothesis.settings(max_examples=900)
 @hypothesis.given(
-    st.sampled_from([ALL, EVENTFUL, FRAUDULENT]),
+    st.sampled_from(TEXTS),
     st.lists(
-        st.tuples(st.integers(0, max(len(EVENTFUL), len(FRAUDULENT))), st.integers(0, 12), SCRAPS),
+        st.tuples(st.integers(0, max(map(len, TEXTS))), st.integers(0, 12), SCRAPS),
         min_size=1,
         max_size=4,
     ),
