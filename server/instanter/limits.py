@@ -384,6 +384,13 @@ the better."""
 FOLD_ENTRIES: Final = 20_000
 """Entries that are folded without waiting for that time: 0.5 s of replay."""
 
+FOLD_PROCESS_WAIT_NS_MAX: Final = 60_000_000_000
+"""How long the process that folds may say nothing. It gives way to everything else on the machine,
+so a fold of 25 ms may take a second; whoever waits longer folds himself."""
+
+SYNC_ON_LOOP_NS_MAX: Final = 1_000_000
+"""A disk that takes longer than this to sync is waited for on a thread, not on the event loop."""
+
 RELAXED_NS_MAX: Final = 200_000_000
 """Time until a write that was acknowledged before it was on disk is on disk."""
 

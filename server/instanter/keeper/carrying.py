@@ -179,10 +179,10 @@ class Carrier:
 
     def _undo(self, group: Sequence[Waiting[Any]], error: ExhaustedError) -> None:
         """Take the group's changes back out of the overlay: the log has no room for them."""
-        self._folder.note_undone()
-        self._syncer.look_again()
         try:
-            replay_tail(self._state, self._log, self._folder.fold, self._context)
+            self._folder.undo(
+                lambda: replay_tail(self._state, self._log, self._folder.fold, self._context)
+            )
         finally:
             for waiting in group:
                 waiting.future.set_exception(error)

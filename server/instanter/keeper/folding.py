@@ -10,14 +10,16 @@ from instanter.errors import InstanterError
 from instanter.events_log import EventsLog
 from instanter.keeper.applying import apply_record
 from instanter.keeper.commands import ApplyContext
+from instanter.keeper.fold_process import FoldProcess, FoldProcessError
 from instanter.limits import FOLD_ENTRIES, FOLD_NS, PURGE_ROWS
 from instanter.store.log.frames import LogRecord
 from instanter.store.log.log import Log
+from instanter.store.model_states import LearnedStates, put_learned
 from instanter.store.state import FoldResult, State
 from instanter.store.transaction import Transaction
 
-Collect = Callable[[int], Callable[[Transaction], None]]
-"""From a sequence to the change that writes what belongs to the state there."""
+Collect = Callable[[int], LearnedStates | None]
+"""From a sequence to what has been learned up to there, to be written with it."""
 
 _STEP_S: Final = 0.25
 _STEPS_MAX: Final = int(FOLD_NS / 1e9 / _STEP_S)
@@ -40,10 +42,15 @@ class Folder:
     wait_synced
         Waits until the log is on disk up to a sequence, or until what it is given holds: the base
         must never hold what the log may lose.
+    look_again
+        Lets whoever waits there look whether that holds by now.
     events_log
         Told of a fold that failed.
     collect
         Returns what learners have learned up to a sequence, to be folded with it.
+    process
+        Folds instead of the thread once it is there, so that the interpreter's lock is free; None
+        to leave everything to the thread.
     """
 
     def __init__(
@@ -54,29 +61,42 @@ class Folder:
         context: ApplyContext,
         clock: Clock,
         wait_synced: Callable[[int, Callable[[], bool]], None],
+        look_again: Callable[[], None],
         events_log: EventsLog,
         collect: Collect | None = None,
+        process: FoldProcess | None = None,
     ) -> None:
         self._state = state
         self._log = log
         self._clock = clock
         self._context = context
         self._wait_synced = wait_synced
+        self._look_again = look_again
         self._events_log = events_log
         self._collect = collect
-        self._folding = threading.Lock()
+        self._process = process
+        # Whoever takes back what the overlay shows may have to fold a heavy record meanwhile.
+        self._folding = threading.RLock()
         self._undone_count = 0
         self._folded: FoldResult[Any] | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fold", daemon=True)
 
-    def note_undone(self) -> None:
-        """Take note that the overlay showed what is not in the log and has been taken back.
+    def undo(self, replay: Callable[[], object]) -> None:
+        """Take back what the overlay showed and is not in the log, while nothing is folded.
 
-        A fold that may have seen it must not write it. Called by the thread that writes, before
-        the sequences of what was undone are given again.
+        A fold that may have seen it writes nothing: the sequences of what was undone are given
+        again. Called by the thread that writes.
+
+        Parameters
+        ----------
+        replay
+            Makes the overlay anew.
         """
         self._undone_count += 1
+        self._look_again()
+        with self._folding:
+            replay()
 
     @property
     def has_to_clean_up(self) -> bool:
@@ -92,7 +112,11 @@ class Folder:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+        if self._process is not None:
+            self._process.stop()
         if last_fold:
+            # What the fold before it has left behind would keep it from beginning.
+            self._finish_clean_up()
             self._try_fold()
 
     def fold(self, heavy: LogRecord) -> Any:
@@ -109,7 +133,7 @@ class Folder:
             self._finish_clean_up()
             self._folded = self._state.fold(
                 wait_durable=partial(self._wait_unless_undone, self._undone_count),
-                collect=self._collect,
+                collect=self._collect_change,
                 heavy=partial(apply_record, record=heavy, context=self._context),
                 heavy_sequence=heavy.sequence,
             )
@@ -149,16 +173,41 @@ class Folder:
             return
         try:
             with self._folding:
-                undone_count = self._undone_count
-                self._folded = self._state.fold(
-                    wait_durable=partial(self._wait_unless_undone, undone_count),
-                    collect=self._collect,
-                )
+                self._folded = self._fold(self._undone_count)
         except _UndoneError:
             return
         except InstanterError as error:
             # Nothing is lost by it: the log holds everything, and the next try may find room.
             self._events_log.error("fold_failed", reason=error.reason, message=error.message)
+
+    def _fold(self, undone_count: int) -> FoldResult[Any]:
+        """Fold in the process, or here while there is none.
+
+        It is started behind the first fold: a keeper that lives for seconds needs none.
+        """
+        process = self._process
+        if process is not None and process.is_running:
+
+            def decide(sequence: int) -> LearnedStates | None:
+                self._wait_unless_undone(undone_count, sequence)
+                return None if self._collect is None else self._collect(sequence)
+
+            try:
+                return self._state.note_folded(*process.fold(decide))
+            except FoldProcessError as error:
+                self._events_log.error("fold_process_ended", message=str(error))
+        result = self._state.fold(
+            wait_durable=partial(self._wait_unless_undone, undone_count),
+            collect=self._collect_change,
+        )
+        if process is not None and not self._stopping.is_set():
+            process.start()
+        return result
+
+    def _collect_change(self, sequence: int) -> Callable[[Transaction], None] | None:
+        """Return the change of the base that writes what has been learned, if anything."""
+        found = None if self._collect is None else self._collect(sequence)
+        return None if found is None else partial(put_learned, found=found)
 
     def _wait_unless_undone(self, undone_count: int, sequence: int) -> None:
         """Wait until the log is on disk up to what a fold has read.

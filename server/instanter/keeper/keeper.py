@@ -29,6 +29,7 @@ from instanter.errors import ExhaustedError, InstanterError, UnavailableError
 from instanter.events_log import EventsLog
 from instanter.keeper.carrying import Carrier, OnWritten, Undoing
 from instanter.keeper.commands import ApplyContext, Command
+from instanter.keeper.fold_process import FoldProcess
 from instanter.keeper.folding import Collect, Folder
 from instanter.keeper.records import HEAVY_KINDS, PATIENT_KINDS
 from instanter.keeper.syncing import Syncer
@@ -86,6 +87,8 @@ class Keeper:
         Called after each sync, behind the answers and where these are given (on the loop, if one
         is attached), with the sequence up to which the log is on disk; for whoever follows what no
         power cut can take back.
+    fold_process
+        The `process` of `Folder`.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Keeper:
         collect: Collect | None = None,
         on_written: OnWritten | None = None,
         on_synced: OnSynced | None = None,
+        fold_process: FoldProcess | None = None,
     ) -> None:
         self._events_log = events_log
         self._on_synced = on_synced
@@ -116,8 +120,10 @@ class Keeper:
             context=context,
             clock=clock,
             wait_synced=self._syncer.wait,
+            look_again=self._syncer.look_again,
             events_log=events_log,
             collect=collect,
+            process=fold_process,
         )
         self._carrier = Carrier(
             state,
@@ -189,6 +195,7 @@ class Keeper:
             assert self._loop is None, "one loop at a time"
             self._loop = asyncio.get_running_loop()
             self._loop_thread = threading.get_ident()
+            self._syncer.attach(self._loop_thread)
             self._call_turn()
         self._keep_house()
 
@@ -196,6 +203,7 @@ class Keeper:
         """Leave everything to the threads again; on the loop that was attached."""
         with self._wake:
             self._loop = None
+            self._syncer.attach(0)
             for timer in (self._patience, self._housekeeping):
                 if timer is not None:
                     timer.cancel()

@@ -24,13 +24,11 @@ from instanter.keeper.voiding import read_voided
 from instanter.limits import LEARNER_WAITING_SIZE_BYTES_MAX
 from instanter.store.log.frames import LogRecord
 from instanter.store.model_states import (
+    LearnedStates,
     LearnedUpTo,
-    delete_states,
     load_learned_up_to,
     load_plan,
     load_states,
-    put_learned_up_to,
-    put_state,
 )
 from instanter.store.publications import MODELS, current_revision, load_revision
 from instanter.store.transaction import Transaction
@@ -239,8 +237,8 @@ class Learner:
         if self._failure is not None:
             raise UnavailableError(f"the learner has failed: {self._failure!r}")
 
-    def collect(self, sequence: int) -> Callable[[Transaction], None]:
-        """Return the change of the base that writes what has been learned, for a fold.
+    def collect(self, sequence: int) -> LearnedStates | None:
+        """Return what has been learned and is to be folded; None when that stays as it is.
 
         Parameters
         ----------
@@ -249,31 +247,25 @@ class Learner:
         """
         if self._thread.ident is None:
             # Folds before the start leave what is stored, and where it stands, as it is.
-            return _write_nothing
+            return None
         try:
             self.wait(sequence)
         except UnavailableError:
             # Decisions and writes go on without learning; the next start tries again from there.
-            return _write_nothing
+            return None
         with self._learning:
             progress = self._progress
-            changed, reset = dict(progress.changed), progress.reset
             learned = LearnedUpTo(progress.sequence, progress.revision)
             models = self._models
-            states = {} if models is None else {n: models.pack_state(n) for n in changed}
+            states = (
+                {}
+                if models is None
+                else {n: (at, models.pack_state(n)) for n, at in progress.changed.items()}
+            )
+            found = LearnedStates(progress.reset, states, learned)
         # The base must not know what the log could still lose.
         self.wait_synced(learned.sequence)
-
-        def write(transaction: Transaction) -> None:
-            stored = load_learned_up_to(transaction) or LearnedUpTo(0, 0)
-            if stored.sequence < reset:
-                delete_states(transaction)
-            for offer, state in states.items():
-                if changed[offer] > stored.sequence:
-                    put_state(transaction, offer, state)
-            put_learned_up_to(transaction, learned)
-
-        return write
+        return found
 
     def checkpoint(self, sequence: int) -> dict[str, bytes]:
         """Return all models' states as they are once everything up to a sequence is learned."""
@@ -388,10 +380,6 @@ class Learner:
 
 def _wait_not(sequence: int) -> None:
     """Stand in where there is no log."""
-
-
-def _write_nothing(transaction: Transaction) -> None:
-    """Leave everything as it is."""
 
 
 def _without_voided(records: Iterable[LogRecord], learned: int) -> list[LogRecord]:

@@ -10,6 +10,7 @@ from typing import Final, Self
 from instanter.clock import Clock
 from instanter.events_log import EventsLog
 from instanter.keeper.commands import ApplyContext
+from instanter.keeper.fold_process import FoldProcess
 from instanter.keeper.fraud_desk import FraudDesk
 from instanter.keeper.keeper import Keeper, OnSynced
 from instanter.keeper.learner import Learner, OnLearned
@@ -137,6 +138,7 @@ class KeptStore:
                 collect=learner.collect,
                 on_written=learner.take,
                 on_synced=on_synced,
+                fold_process=FoldProcess(folder, lock.descriptor),
             )
             response = ResponseDesk(keeper.submit, log.reader.read_at, clock=clock)
             ticker = Ticker(

@@ -5,17 +5,24 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 from instanter.clock import Clock
 from instanter.errors import InstanterError, UnavailableError
 from instanter.keeper.waiting import Unsynced, make_unknown, resolve
-from instanter.limits import RELAXED_NS_MAX
+from instanter.limits import RELAXED_NS_MAX, SYNC_ON_LOOP_NS_MAX
 from instanter.store.log.log import Log
+
+_SYNCS_APART: Final = 64
+"""After a slow sync so many are the thread's, before the loop tries again."""
 
 
 class Syncer:
     """The *sync* thread: one `fdatasync` for all groups that were written meanwhile.
+
+    A group that was carried out on an event loop is synced by the loop itself, as long as the disk
+    is quick: nothing is written meanwhile in any case, and waking the thread, the wait for the
+    interpreter's lock and waking the loop again take as long as the sync.
 
     Parameters
     ----------
@@ -58,6 +65,8 @@ class Syncer:
         self._done_count = 0
         self._wanted_sequence = 0
         self._synced = threading.Condition()
+        self._apart_count = _SYNCS_APART
+        self._loop_thread = 0
         self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
         self.failure: InstanterError | None = None
 
@@ -74,6 +83,10 @@ class Syncer:
         """Begin to sync."""
         self._thread.start()
 
+    def attach(self, loop_thread: int) -> None:
+        """Sync on this thread what is carried out there, when that is quick; 0 for none."""
+        self._loop_thread = loop_thread
+
     def stop(self) -> None:
         """Sync what is written, and end."""
         self._written.put(None)
@@ -82,8 +95,33 @@ class Syncer:
 
     def answer(self, answers: Sequence[tuple[Future[Any], Any]], sequence: int) -> None:
         """Answer once the log is on disk up to `sequence`; with no answers, within a time."""
+        if answers and not self._apart_count and threading.get_ident() == self._loop_thread:
+            self._sync_here(answers, sequence)
+            return
         self._awaited_count += bool(answers)
         self._written.put(Unsynced(sequence, answers))
+
+    def _sync_here(self, answers: Sequence[tuple[Future[Any], Any]], sequence: int) -> None:
+        """Put the log on disk and answer, on the loop."""
+        try:
+            self._sync()
+        except InstanterError as error:
+            self._give_up([Unsynced(sequence, answers)], error)
+            return
+        self.look_again()
+        for future, outcome in answers:
+            resolve(future, outcome)
+        if self._on_synced is not None:
+            self._on_synced(self._log.synced_sequence)
+
+    def _sync(self) -> None:
+        """Put the log on disk, and remember whether that was quick."""
+        begun_ns = self._clock.monotonic_ns()
+        self._log.sync()
+        if self._clock.monotonic_ns() - begun_ns > SYNC_ON_LOOP_NS_MAX:
+            self._apart_count = _SYNCS_APART
+        elif self._apart_count:
+            self._apart_count -= 1
 
     def wait(self, sequence: int, is_given_up: Callable[[], bool] = lambda: False) -> None:
         """Wait until the log is on disk up to `sequence`, or until `is_given_up`.
@@ -133,7 +171,7 @@ class Syncer:
             if not ready:
                 continue
             try:
-                self._log.sync()
+                self._sync()
             except InstanterError as error:
                 self._give_up(ready, error)
                 return
@@ -145,7 +183,8 @@ class Syncer:
 
     def _give_up(self, ready: list[Unsynced], error: InstanterError) -> None:
         """Tell everybody whose record is not known to be on disk."""
-        self._fail(error)
+        if self.failure is None:
+            self._fail(error)
         ready += self._take_more()[0]
         unknown = make_unknown(error)
         lost = [

@@ -32,6 +32,36 @@ class LearnedUpTo(NamedTuple):
     revision: int
 
 
+class LearnedStates(NamedTuple):
+    """What is to be written of the models that have changed.
+
+    Attributes
+    ----------
+    reset
+        Sequence of the publication since which the models are others; what was learned before it
+        is forgotten.
+    states
+        By offer the sequence at which its model changed last, and its packed state.
+    learned
+        How far they go.
+    """
+
+    reset: int
+    states: dict[str, tuple[int, bytes]]
+    learned: LearnedUpTo
+
+
+def put_learned(transaction: Transaction, found: LearnedStates) -> None:
+    """Write what has been learned since the states were written last."""
+    stored = load_learned_up_to(transaction) or LearnedUpTo(0, 0)
+    if stored.sequence < found.reset:
+        delete_states(transaction)
+    for offer, (changed, state) in found.states.items():
+        if changed > stored.sequence:
+            put_state(transaction, offer, state)
+    put_learned_up_to(transaction, found.learned)
+
+
 def put_state(transaction: Transaction, offer: str, state: bytes) -> None:
     """Write the packed state of an offer's learner."""
     key = _key(offer)

@@ -54,6 +54,11 @@ class KeeperLock:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
+    @property
+    def descriptor(self) -> int:
+        """File descriptor of the lock: a process that is given it holds the folder as well."""
+        return self._descriptor
+
     @classmethod
     def acquire(cls, folder: Path, *, wait_ns: int = 0) -> Self:
         """Take the lock of `folder`, which is made when absent.

@@ -47,6 +47,9 @@ __all__ = ["FoldResult", "State", "StateFigures"]
 
 T = TypeVar("T")
 
+Collect = Callable[[int], Callable[[Transaction], None] | None]
+"""From a sequence to the change of the base that writes what else belongs to the state there."""
+
 
 @dataclass(frozen=True, slots=True)
 class StateFigures:
@@ -127,6 +130,26 @@ class State:
                 state._open_writable(fresh=fresh_overlay, size=overlay_map_size_bytes)
             else:
                 state._open_readable()
+        except BaseException:
+            state.close()
+            raise
+        return state
+
+    @classmethod
+    def open_for_folding(cls, folder: Path) -> Self:
+        """Open the state in `folder` beside the process that writes it, to fold on its behalf.
+
+        Nothing but `fold` without a heavy change may be called; what is to be purged after it is
+        known where it is written, see `note_folded`.
+
+        Raises
+        ------
+        PreconditionError, DamagedError, ExhaustedError, UnavailableError
+            As `open`.
+        """
+        state = cls(Environment.open(folder))
+        try:
+            state._open_readable()
         except BaseException:
             state.close()
             raise
@@ -215,7 +238,7 @@ class State:
         heavy: None = None,
         heavy_sequence: None = None,
         wait_durable: Callable[[int], None] | None = None,
-        collect: Callable[[int], Callable[[Transaction], None]] | None = None,
+        collect: Collect | None = None,
     ) -> FoldResult[None]: ...
 
     @overload
@@ -225,7 +248,7 @@ class State:
         heavy: Callable[[Transaction], T],
         heavy_sequence: int,
         wait_durable: Callable[[int], None] | None = None,
-        collect: Callable[[int], Callable[[Transaction], None]] | None = None,
+        collect: Collect | None = None,
     ) -> FoldResult[T]: ...
 
     def fold(
@@ -234,7 +257,7 @@ class State:
         heavy: Callable[[Transaction], T] | None = None,
         heavy_sequence: int | None = None,
         wait_durable: Callable[[int], None] | None = None,
-        collect: Callable[[int], Callable[[Transaction], None]] | None = None,
+        collect: Collect | None = None,
     ) -> FoldResult[T] | FoldResult[None]:
         """Write what is in the overlay now to the base, synced, with the sequence it stands for.
 
@@ -254,7 +277,7 @@ class State:
             that on disk: the base must never know more than the log. It may raise.
         collect
             Called with the same sequence, and returns what else belongs to the state there: a
-            change of the base, part of the same transaction, that may run twice.
+            change of the base, part of the same transaction, that may run twice; None for none.
 
         Raises
         ------
@@ -279,6 +302,16 @@ class State:
 
         heavy_result = self.base.write(write_heavy)
         return FoldResult(heavy_sequence, result.entry_count, result.snapshot, [], heavy_result)
+
+    def note_folded(self, sequence: int, entry_count: int, snapshot: int) -> FoldResult[None]:
+        """Return the result of a fold that another process has made, for `purge`.
+
+        Parameters
+        ----------
+        sequence, entry_count, snapshot
+            As in the `FoldResult` that it got.
+        """
+        return FoldResult(sequence, entry_count, snapshot, list(self._changed), None)
 
     def purge(self, fold: FoldResult[Any], limit: int) -> bool:
         """Take out of the overlay what a fold has put into the base and nobody has changed since.
@@ -402,7 +435,7 @@ class State:
     def _fold_overlay(
         self,
         wait_durable: Callable[[int], None] | None,
-        collect: Callable[[int], Callable[[Transaction], None]] | None,
+        collect: Collect | None,
     ) -> FoldResult[None]:
         overlay = self._writable_overlay()
         thread = threading.get_ident()
