@@ -119,9 +119,9 @@ class StockDesk:
         self.engine.install(catalogue)
         self.plan = plan
         self.stocked = None
-        if plan.offers is not None:
+        if plan.stocked_units:
             self.stocked = np.zeros(len(plan.units), np.bool_)
-            self.stocked[[unit for unit in plan.offers.offer_unit if unit >= 0]] = True
+            self.stocked[list(plan.stocked_units)] = True
         self.offers = {}
         for offer in catalogue.offers:
             if offer.stock_keeping_unit in plan.unit_index:
