@@ -42,6 +42,10 @@ STOCK_CURVE_POINTS_MAX: Final = 16
 STOCK_REACHABLE_MAX: Final = 8
 """Attributes that say which sites a customer reaches: each costs a read in a decision."""
 
+STOCK_CLOCK_BEHIND_S_MAX: Final = 400 * 86_400
+"""How late a movement may come: more than a year, so that a year's file can be replayed. Without a
+word of the catalogue it is as for events."""
+
 STOCK_ALERT_RETENTION_S_MAX: Final = 90 * 86_400
 """Longest time for which transitions of alerts are kept: 90 days."""
 
@@ -59,6 +63,10 @@ STOCK_HINT_OFFERS_MAX: Final = 8
 
 STOCK_TICK_POSITIONS_MAX: Final = 500
 """Positions that one tick looks at: bounds how long other writes wait."""
+
+RESHELVED_POSITIONS_MAX: Final = 50_000
+"""Positions that a publication looks up because offers are tied to units that none was tied to
+before: 50,000 take 0.1 s, in which other writes wait."""
 
 STOCK_FILTER_NAMES_MAX: Final = 1_000
 """Names of one kind that a filter of positions or alerts may have."""

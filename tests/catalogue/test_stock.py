@@ -139,10 +139,19 @@ def test_what_deserves_a_look_is_told():
     assert "offers are tied to ROCK, which the stock section does not declare" in warnings
 
 
+def test_a_years_file_may_be_replayed():
+    assert _plan(f"{SMALL}  clock: {{behind_max: 400d}}\n").behind_max_s == 400 * 86_400
+    (problem,) = problems_of({"stock.yaml": f"{SMALL}  clock: {{behind_max: 401d}}\n"})
+    assert problem.field == "stock.clock.behind_max"
+    (problem,) = problems_of({"stock.yaml": f"{SMALL}  clock: {{ahead_max: 1d}}\n"})
+    assert "ahead_max" in str(problem)
+
+
 def test_the_rest_has_defaults():
     plan = _plan()
     assert plan.period is DemandPeriod.DAY
     assert (plan.retention_s, plan.heartbeat_s) == (7 * 86_400, 10)
+    assert plan.behind_max_s == 90 * 86_400
     assert [policy.name for policy in plan.policies] == ["default"]
     assert plan.offers is None
     assert plan.stocked_units == ()

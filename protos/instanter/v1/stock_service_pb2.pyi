@@ -317,7 +317,8 @@ class StockMovement(_message.Message):
     @_builtins.property
     def movement_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened. Default (unset): when the server records it. At most 5 minutes in the future
-        and 90 days in the past; else it is refused with INVALID_ARGUMENT.
+        and 90 days in the past, or as far as the catalogue says; else it is refused with
+        INVALID_ARGUMENT.
         """
 
     def __init__(

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
+from instanter.limits import EVENT_AGE_NS_MAX
+
 NO_UNIT: Final = -1
 """In the place of a unit's or a site's index: none."""
 
@@ -325,6 +327,8 @@ class StockPlan:
         Time for which transitions of alerts are kept.
     heartbeat_s
         Longest silence of a stream of alerts.
+    behind_max_s
+        How late a movement may come.
     site_index, unit_index
         Index by name.
     stocked_units
@@ -342,6 +346,7 @@ class StockPlan:
     offers: StockedOffers | None
     retention_s: int
     heartbeat_s: int
+    behind_max_s: int = EVENT_AGE_NS_MAX // 1_000_000_000
     site_index: dict[str, int] = field(init=False, repr=False)
     unit_index: dict[str, int] = field(init=False, repr=False)
     stocked_units: tuple[int, ...] = field(init=False, repr=False)

@@ -108,6 +108,7 @@ class StockCompiler:
             offers=offers,
             retention_s=declared.retention_s,
             heartbeat_s=declared.heartbeat_s,
+            behind_max_s=declared.behind_max_s,
         )
 
     def _number_units(self, declared: tuple[DeclaredUnit, ...]) -> tuple[StockUnit, ...]:

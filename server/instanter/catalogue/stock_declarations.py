@@ -18,9 +18,10 @@ from instanter.catalogue.stock_uses import (
 from instanter.catalogue.yaml_reader import Reader, is_null
 from instanter.catalogue.yaml_tree import Mapping as YamlMapping
 from instanter.catalogue.yaml_tree import Node, Scalar
+from instanter.limits import EVENT_AGE_NS_MAX
 
 _LISTS: Final = ("sites", "units", "purchases", "grants")
-_ONCE: Final = ("period", "policies", "offers", "alerts")
+_ONCE: Final = ("period", "policies", "offers", "alerts", "clock")
 _SITE_KEYS: Final = ("region", "time_zone")
 _UNIT_KEYS: Final = ("category", "title")
 _GRANT_KEYS: Final = (*PLACE_KEYS, "everything")
@@ -29,6 +30,7 @@ _PERIODS: Final = {period.name.lower(): period for period in DemandPeriod}
 _ZONE_DEFAULT: Final = "UTC"
 _RETENTION_S_DEFAULT: Final = 7 * 86_400
 _HEARTBEAT_S_DEFAULT: Final = 10
+_BEHIND_S_DEFAULT: Final = EVENT_AGE_NS_MAX // 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class DeclaredStock:
         Where it first stands.
     sites, units
         In the byte order of their names.
-    period, policies, retention_s, heartbeat_s
+    period, policies, retention_s, heartbeat_s, behind_max_s
         As in `catalogue/stock.StockPlan`; the last policy matches everything.
     purchases, grants
         In the order of files and lines.
@@ -88,6 +90,7 @@ class DeclaredStock:
     offers: DeclaredStockedOffers | None
     retention_s: int
     heartbeat_s: int
+    behind_max_s: int
 
 
 class StockReader:
@@ -149,6 +152,7 @@ class StockReader:
             offers=read_stocked_offers(reader, names, offers) if offers else None,
             retention_s=retention_s,
             heartbeat_s=heartbeat_s,
+            behind_max_s=self._read_clock(self._once.get("clock")),
         )
 
     def _sort(self, section: Node) -> None:
@@ -264,3 +268,16 @@ class StockReader:
                 high_s = stock_limits.STOCK_HEARTBEAT_S_MAX
                 heartbeat_s = self._reader.read_duration_s(seconds_node, field, 1, high_s)
         return retention_s or _RETENTION_S_DEFAULT, heartbeat_s or _HEARTBEAT_S_DEFAULT
+
+    def _read_clock(self, node: Node | None) -> int:
+        """Return how late a movement may come, in seconds."""
+        entries = node and self._reader.read_mapping(node, "stock.clock", ("behind_max",))
+        if not entries:
+            return _BEHIND_S_DEFAULT
+        found = self._reader.read_duration_s(
+            entries["behind_max"],
+            "stock.clock.behind_max",
+            60,
+            stock_limits.STOCK_CLOCK_BEHIND_S_MAX,
+        )
+        return found or _BEHIND_S_DEFAULT

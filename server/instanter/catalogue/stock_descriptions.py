@@ -68,6 +68,7 @@ def describe_stock_settings(plan: StockPlan, catalogue: CompiledCatalogue) -> di
             "retention": format_duration(plan.retention_s),
             "heartbeat": format_duration(plan.heartbeat_s),
         },
+        "clock": {"behind_max": format_duration(plan.behind_max_s)},
     }
 
 

@@ -23,7 +23,6 @@ from instanter.keeper.stock_desk import Prepared, StockDesk, Table, gather, load
 from instanter.keeper.stock_effects import MS_NS, Effects
 from instanter.kernels.stock_rows import MOVE_COLUMNS, MOVE_POSITION, MOVE_TIME
 from instanter.limits import (
-    EVENT_AGE_NS_MAX,
     EVENT_AHEAD_NS_MAX,
     EXPIRED_KEYS_PER_RECORD,
     IDS_KEPT_NS,
@@ -138,7 +137,9 @@ class RecordStockMovements:
         fresh = _find_fresh(transaction, given)
         if not fresh:
             return Answered(MovementCounts(0, len(given)))
-        movements = [_make_movement(given[index], index, now_ns) for index, _, _ in fresh]
+        assert desk.plan is not None, "it is open"
+        late_ns = desk.plan.behind_max_s * _S_NS
+        movements = [_make_movement(given[index], index, now_ns, late_ns) for index, _, _ in fresh]
         try:
             batch = desk.engine.lay_out(movements)
         except InvalidFieldError as error:
@@ -315,7 +316,7 @@ def _find_fresh(
     return fresh
 
 
-def _make_movement(given: GivenMovement, index: int, now_ns: int) -> Movement:
+def _make_movement(given: GivenMovement, index: int, now_ns: int, late_ns: int) -> Movement:
     """Return a movement as the engine takes it.
 
     Raises
@@ -324,14 +325,14 @@ def _make_movement(given: GivenMovement, index: int, now_ns: int) -> Movement:
         Its time is too long ago or too far ahead.
     """
     _, kind, site, unit, units, time_ns, destination, _ = given
-    earliest_ns = max(now_ns - EVENT_AGE_NS_MAX, 0)
+    earliest_ns = max(now_ns - late_ns, 0)
     if time_ns is None:
         time_ns = now_ns
     elif not earliest_ns <= time_ns <= now_ns + EVENT_AHEAD_NS_MAX:
         raise InvalidFieldError(
             f"movements[{index}].movement_time",
             format_instant(time_ns / 1e9),
-            f"a time from 90 days ago ({format_instant(earliest_ns // _S_NS)}) to 5 minutes ahead",
+            f"a time from {format_instant(earliest_ns // _S_NS)} to 5 minutes ahead",
             reason="MOVEMENT_TIME_OUT_OF_RANGE",
         )
     time_ms = min(time_ns, now_ns) // MS_NS
