@@ -4,14 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from instanter.catalogue import serialization
 from instanter.catalogue.changes import Change
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.clock import Clock
-from instanter.errors import ConflictError
+from instanter.errors import ConflictError, DamagedError
 from instanter.keeper.commands import ApplyContext, Submit, pack_body, unpack_body
 from instanter.keeper.compiler import CatalogueCompiler
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.records import RecordKind
+from instanter.keeper.stock_shelving import reshelve
 from instanter.store.log.frames import LogRecord
 from instanter.store.publications import (
     CATALOGUE,
@@ -186,9 +188,22 @@ class PublishDocument:
 def apply_document(transaction: Transaction, record: LogRecord, context: ApplyContext) -> int:
     """Publish a document and return its revision."""
     document = _DOCUMENTS[record.kind]
-    if document == CATALOGUE:
-        context.published.forget()
-    return publish(transaction, document, unpack_body(record)["document"], record.time_ns)
+    body = unpack_body(record)["document"]
+    if document != CATALOGUE:
+        return publish(transaction, document, body, record.time_ns)
+    before = _find_in_force(transaction, context)
+    context.published.forget()
+    # Not through `published`, which must not know what may still be taken back.
+    reshelve(transaction, record, context.stock, before, serialization.from_bytes(body))
+    return publish(transaction, document, body, record.time_ns)
+
+
+def _find_in_force(transaction: Transaction, context: ApplyContext) -> CompiledCatalogue | None:
+    """Return the catalogue in force, None when it is damaged: another one must still be taken."""
+    try:
+        return context.published.load(transaction)
+    except DamagedError:
+        return None
 
 
 def _check_expected(revision: int, expected_revision: int | None) -> None:

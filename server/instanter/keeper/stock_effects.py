@@ -79,7 +79,7 @@ class Effects:
         self._put_due(recorded.due_ms)
         put_positions(self.transaction, self.table.positions)
         put_profiles(self.transaction, self.table.profiles)
-        self._put_shelves(recorded)
+        self.put_shelves(recorded)
         if recorded.transitions:
             self.tell(recorded.transitions)
 
@@ -104,7 +104,7 @@ class Effects:
             put_due(self.transaction, int(dues[index]), key)
             queued[index] = dues[index]
 
-    def _put_shelves(self, recorded: Recorded) -> None:
+    def put_shelves(self, recorded: Recorded) -> None:
         """Write what is available of the units that offers are tied to."""
         stocked, plan, places = self.desk.stocked, self.desk.plan, self.table.batch.places
         if stocked is None or plan is None:

@@ -118,6 +118,11 @@ def load_profiles(transaction: Transaction, keys: Sequence[bytes], words: int) -
     return Rows(rows.keys, rows.stored, rows.words, ()) if rows.damaged else rows
 
 
+def has_position(transaction: Transaction, key: bytes) -> bool:
+    """Return whether a position has a row, be it damaged."""
+    return transaction.get(STOCK_POSITIONS, key) is not None
+
+
 def put_positions(transaction: Transaction, rows: Rows) -> None:
     """Write back what has changed of positions."""
     _put(transaction, STOCK_POSITIONS, rows)

@@ -145,6 +145,27 @@ def update_shelf(transaction: Transaction, site: str, changed: Shelf) -> bool:
     return True
 
 
+def keep_units(transaction: Transaction, codes: NDArray[np.uint32]) -> None:
+    """Take out of all rows what is not of these units, and rows that are damaged.
+
+    Parameters
+    ----------
+    transaction
+        An open write transaction.
+    codes
+        uint32[K], read-only: the codes that stay.
+    """
+    for site in list(scan_shelves(transaction)):
+        try:
+            shelf = unpack_shelf(find_shelf(transaction, site) or b"")
+        except DamagedError:
+            shelf = SHELF_EMPTY
+        stays = np.isin(shelf.codes, codes)
+        if not len(stays) or not stays.all():
+            kept = Shelf(shelf.codes[stays], shelf.available[stays], shelf.cover_days[stays])
+            put_shelf(transaction, site, pack_shelf(kept))
+
+
 def scan_shelves(transaction: Transaction) -> Iterator[str]:
     """Yield the names of the sites that have a row, in the order of their keys."""
     for key, _ in transaction.scan(STOCK_SHELVES, b""):
