@@ -9,7 +9,9 @@ from bench.measurement import Figure
 from bench.stock.alerts import measure_alerts
 from bench.stock.losses import measure_losses
 from bench.stock.movements import measure_decisions, measure_rate
+from bench.stock.plunges import measure_plunges
 from bench.stock.sizes import FULL, SMALL, Sizes
+from bench.stock.weekly import measure_weekly
 
 _BOUNDS = {
     "alert_p50_ratio": ("≤ 3", "≤ 1.5"),
@@ -40,6 +42,8 @@ def measure(sizes: Sizes, folder: Path) -> dict[str, Figure]:
     if load.is_available():
         say("deciding beside movements and open streams")
         found |= measure_decisions(folder, sizes)
+    say("stock-outs foretold on weekly sales, plunges on shuffled ones")
+    found |= measure_weekly(sizes) | measure_plunges(sizes)
     say(f"{sizes.lost_alerts:,} alerts, subscribers and keepers killed meanwhile")
     found["alerts_lost_count"] = measure_losses(folder, sizes)
     return {

@@ -215,7 +215,7 @@ def judge_position(state, policy, rate, variance, plunge, wanted):
     want_alert(DATA_ERROR, is_wrong, is_wrong, policy, wanted)
 
 
-@kernel(int64(int64, int64, int64, int64, int64, int64, int64, WRITE_I64, WRITE_I64_2D))
+@kernel(int64(int64, int64, int64, int64, int64, int64, int64, READ_I64, WRITE_I64_2D))
 def add_transition(cause, kind, severity, previous, tier, overdue, count, alert, out):
     """Write one transition of an alert behind those there are.
 
@@ -226,7 +226,7 @@ def add_transition(cause, kind, severity, previous, tier, overdue, count, alert,
     count
         Transitions so far.
     alert
-        int64[ALERT_WORDS], read-only in effect.
+        int64[ALERT_WORDS], read-only.
     out
         int64[M, OUT_COLUMNS], written; there is room.
 
@@ -312,10 +312,7 @@ KERNELS = (
     Kernel("find_safety_stock", find_safety_stock, ()),
     Kernel("find_reorder_point", find_reorder_point, ()),
     Kernel("find_cover", find_cover, ()),
-    Kernel("count_tiers", count_tiers, ()),
     Kernel("find_overdue_ms", find_overdue_ms, ()),
-    Kernel("want_alert", want_alert, ("wanted",)),
     Kernel("judge_position", judge_position, ("wanted",)),
-    Kernel("add_transition", add_transition, ("out",)),
     Kernel("step_alert", step_alert, ("alert", "out")),
 )

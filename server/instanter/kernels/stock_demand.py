@@ -421,13 +421,7 @@ def add_to_site(units, is_arrival, local_ms, level, profile):
 
 
 KERNELS = (
-    Kernel("find_gain", find_gain, ()),
-    Kernel("find_pulse", find_pulse, ()),
-    Kernel("find_likeness", find_likeness, ()),
-    Kernel("find_level", find_level, ()),
-    Kernel("learn_period", learn_period, ("demand",)),
     Kernel("roll_position", roll_position, ("state",)),
-    Kernel("roll_hours", roll_hours, ("profile",)),
     Kernel("roll_site", roll_site, ("profile",)),
     Kernel("estimate_demand", estimate_demand, ("scratch", "figures")),
     Kernel("learn_late_sale", learn_late_sale, ("state",)),

@@ -268,11 +268,4 @@ def move_units(kind, units, time_ms, is_fact, policy, state):
     return reason
 
 
-KERNELS = (
-    Kernel("sum_later_changes", sum_later_changes, ()),
-    Kernel("change_on_hand", change_on_hand, ("state",)),
-    Kernel("take_count", take_count, ("state",)),
-    Kernel("take_units", take_units, ("state",)),
-    Kernel("commit_units", commit_units, ("state",)),
-    Kernel("move_units", move_units, ("state",)),
-)
+KERNELS = (Kernel("move_units", move_units, ("state",)),)

@@ -217,8 +217,6 @@ def note_arrival(gap, time_ms, units, evidence_max, state):
 
 
 KERNELS = (
-    Kernel("find_silence_ratio", find_silence_ratio, ()),
-    Kernel("find_gap_ratio", find_gap_ratio, ()),
     Kernel("find_busyness", find_busyness, ()),
     Kernel("pass_site_time", pass_site_time, ("profile",)),
     Kernel("find_threshold", find_threshold, ()),

@@ -196,7 +196,5 @@ def settle_position(
 
 KERNELS = (
     Kernel("find_own_ms", find_own_ms, ()),
-    Kernel("judge_plunge", judge_plunge, ()),
-    Kernel("find_due", find_due, ()),
     Kernel("settle_position", settle_position, ("state", "scratch", "figures", "wanted", "out")),
 )

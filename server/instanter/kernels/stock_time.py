@@ -67,22 +67,6 @@ def find_hour(local_ms):
     return (local_ms // MS_PER_HOUR + 24 * _EPOCH_WEEKDAY) % WEEK_HOURS
 
 
-@kernel(float64(READ_F64, int64))
-def find_hour_weight(profile, hour):
-    """Return how busy an hour of the week is: 1 on average over the week.
-
-    Parameters
-    ----------
-    profile
-        float64[PROFILE_WORDS], read-only.
-    hour
-        0 to 167, Monday first.
-    """
-    hours = profile[HOURS:HOURS_NOW].view(np.float32)
-    arrivals = np.float64(hours[hour]) + FLAT_ARRIVALS / WEEK_HOURS
-    return arrivals * WEEK_HOURS / (profile[SITE_ARRIVALS] + FLAT_ARRIVALS)
-
-
 @kernel(float64(READ_F64, int64, int64))
 def measure_days(profile, from_ms, until_ms):
     """Return the business days between two local times; 0 when the second is not later.
@@ -117,6 +101,5 @@ KERNELS = (
     Kernel("find_period", find_period, ()),
     Kernel("find_period_start_ms", find_period_start_ms, ()),
     Kernel("find_hour", find_hour, ()),
-    Kernel("find_hour_weight", find_hour_weight, ()),
     Kernel("measure_days", measure_days, ()),
 )

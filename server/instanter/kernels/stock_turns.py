@@ -356,13 +356,8 @@ def describe_position(policy, offset_ms, period_days, now_ms, state, profile, fi
 _WRITTEN = ("states", "profiles", "available", "covers", "out")
 
 KERNELS = (
-    Kernel("move_one", move_one, ("states",)),
     Kernel("check_movements", check_movements, ("states",)),
-    Kernel("find_declared", find_declared, ()),
-    Kernel("learn_sale", learn_sale, ("state", "profile")),
     Kernel("record_movements", record_movements, _WRITTEN),
-    Kernel(
-        "look_at_positions", look_at_positions, ("states", "profiles", "available", "covers", "out")
-    ),
+    Kernel("look_at_positions", look_at_positions, _WRITTEN),
     Kernel("describe_position", describe_position, ("state", "profile", "figures")),
 )

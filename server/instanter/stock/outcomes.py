@@ -95,13 +95,21 @@ def make_transition(row: list[int], *, now_ms: int, sequence: int) -> Transition
 
 
 def view_alert(state: NDArray[np.int64], cause: Cause) -> NDArray[np.int64]:
-    """Return the words of an alert, which live as long as the state."""
+    """Return the words of an alert, which live as long as the state.
+
+    Parameters
+    ----------
+    state
+        int64[STATE_WORDS]; what is returned is a view of it, int64[ALERT_WORDS].
+    cause
+        Of the alert.
+    """
     first = ALERTS + (cause - 1) * ALERT_WORDS
     return state[first : first + ALERT_WORDS]
 
 
 def list_open_alerts(state: NDArray[np.int64]) -> tuple[OpenAlert, ...]:
-    """Return the open alerts of a state, in the order of causes."""
+    """Return the open alerts of a state, int64[STATE_WORDS], read-only, in the order of causes."""
     words = state[ALERTS : ALERTS + CAUSES * ALERT_WORDS].tolist()
     found = []
     for cause in Cause:
