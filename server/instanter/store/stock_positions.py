@@ -9,6 +9,7 @@ it is done here once more, in one step for rows of one size.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import google_crc32c
@@ -40,9 +41,11 @@ _WORD_SIZE_BYTES: Final = 8
 _SEAL_SIZE_BYTES: Final = 4
 _TIME_SIZE_BYTES: Final = 8
 _PADDING: Final = tuple(b"\0" * (-size % 8) for size in range(8))
+_SITES_KNOWN_MAX: Final = 10_000
 _META_KEY_SWEPT: Final = meta_key("stock_swept")
 
 
+@lru_cache(maxsize=_SITES_KNOWN_MAX)
 def site_key(site: str) -> bytes:
     """Return the key of a site's profile, which is what the keys of its positions begin with.
 
