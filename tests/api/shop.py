@@ -23,6 +23,8 @@ from instanter.keeper.opening import KeptStore
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
 from instanter.metrics import Metrics
+from instanter.rpc.alert_hub import AlertHub
+from instanter.rpc.alert_source import AlertSource
 from instanter.rpc.backtests import BacktestDesk
 from instanter.rpc.catalogue import CatalogueService
 from instanter.rpc.customers import READ_LANE, CustomerService
@@ -35,6 +37,9 @@ from instanter.rpc.front import Front, Service
 from instanter.rpc.grpcio_front import GrpcioFront
 from instanter.rpc.hotlists import HotlistService
 from instanter.rpc.outcomes import OutcomeDesk
+from instanter.rpc.resume_tokens import ResumeTokens
+from instanter.rpc.stock import describe_stock_service
+from instanter.store.secret import load_secret
 from instanter.v1.catalogue_service_pb2 import (
     ApplyCatalogueRequest,
     ApplyCatalogueResponse,
@@ -46,6 +51,7 @@ from instanter.v1.decision_service_pb2_grpc import DecisionServiceStub
 from instanter.v1.event_service_pb2_grpc import EventServiceStub
 from instanter.v1.fraud_service_pb2_grpc import FraudServiceStub
 from instanter.v1.hotlist_service_pb2_grpc import HotlistServiceStub
+from instanter.v1.stock_service_pb2_grpc import StockServiceStub
 
 SHOP = {
     "shop.yaml": """\
@@ -163,10 +169,19 @@ class Shop:
             clock=self.clock,
             metrics=self.metrics,
             events_log=make_events_log(self.log, as_json=True),
+            on_synced=lambda sequence: self.hub.note_synced(sequence),
         )
         self.state = state = self.kept.state
         self.keeper = self.kept.keeper
         self.published = PublishedCatalogue()
+        self.tokens = ResumeTokens(load_secret(state.base))
+        self.hub = AlertHub(
+            AlertSource(state, published=self.published, tokens=self.tokens),
+            tokens=self.tokens,
+            clock=self.clock,
+            log=make_events_log(self.log, as_json=True),
+        )
+        self.hub.note_synced(self.kept.log.synced_sequence)
         self.publisher = CataloguePublisher(
             state,
             compiler=LocalCompiler(),
@@ -233,8 +248,16 @@ class Shop:
             ),
         )
         hotlists = HotlistService(state, submit=self.keeper.submit, clock=self.clock)
+        stock = describe_stock_service(
+            state,
+            submit=self.keeper.submit,
+            published=self.published,
+            clock=self.clock,
+            tokens=self.tokens,
+            hub=self.hub,
+        )
         described = (customers, catalogue, events, hotlists)
-        return (*(service.describe() for service in described), fraud)
+        return (*(service.describe() for service in described), fraud, stock)
 
     def connect(self, server: Server) -> None:
         """Make clients: unmodified ones of grpcio, with its defaults."""
@@ -246,6 +269,8 @@ class Shop:
         self.events = EventServiceStub(self.channel)
         self.fraud = FraudServiceStub(self.channel)
         self.hotlists = HotlistServiceStub(self.channel)
+        self.stock = StockServiceStub(self.channel)
+        server.loop.call_soon_threadsafe(self.hub.attach)
 
     def install(self) -> None:
         """Let the engines use what is published, as the node does when it polls."""

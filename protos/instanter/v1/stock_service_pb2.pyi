@@ -808,8 +808,8 @@ class StockHint(_message.Message):
     data_error: Global___StockDataError.ValueType
     """What cannot be right."""
     difference_units: _builtins.int
-    """How many units it is about, at least 0: how far a count was from what was expected, for
-    example.
+    """How many units it is about, at least 0: those on hand below 0, those promised above what there
+    is, those that recorded purchases took beyond it; 0 for other errors.
     """
     @_builtins.property
     def offers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -817,7 +817,7 @@ class StockHint(_message.Message):
 
     @_builtins.property
     def hint_time(self) -> _timestamp_pb2.Timestamp:
-        """When the price was changed, or what cannot be right was recorded."""
+        """When the price was changed; unset for other hints."""
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from instanter.keeper.stock_alert_book import (
 )
 from instanter.keeper.stock_desk import NO_MOVES, StockDesk, gather, load_table
 from instanter.kernels.stock_rows import PLACE_SITE, PLACE_UNIT
+from instanter.stock.questions import DataError
 from instanter.stock_limits import STOCK_HINT_OFFERS_MAX, STOCK_TRANSFER_SITES_MAX
 from instanter.store.arm_figures import count_presented
 from instanter.store.log.frames import LogRecord
@@ -71,8 +72,19 @@ def find_hints(
                 time_ns=price_ns,
             )
         )
+    figures = view.figures
+    differences = {
+        DataError.NEGATIVE: -figures.on_hand,
+        DataError.OVERCOMMITTED: figures.committed - figures.on_hand,
+        DataError.SHORTFALL: figures.shortfall,
+    }
     hints += [
-        StockHint(HintKind.DATA_ERROR, data_error=int(error)) for error in view.figures.data_errors
+        StockHint(
+            HintKind.DATA_ERROR,
+            data_error=int(error),
+            difference_units=max(differences.get(error, 0), 0),
+        )
+        for error in figures.data_errors
     ]
     return tuple(hints)
 

@@ -122,7 +122,7 @@ def _read_movement(movement: messages.StockMovement) -> GivenMovement:
     destination, price_minor = movement.destination_site, movement.price_minor
     if destination or kind == _TRANSFER:
         destination = _read_destination(movement)
-    if price_minor:
+    if price_minor or kind == _PRICE_CHANGE:
         _check_price(movement)
     return GivenMovement(
         movement_id,
@@ -172,6 +172,13 @@ def _check_price(movement: messages.StockMovement) -> None:
             price_minor,
             f"0 to {PRICE_MINOR_MAX:,} minor units",
             reason="PRICE_INVALID",
+        )
+    if movement.units:
+        raise InvalidFieldError(
+            "units",
+            movement.units,
+            "0, because nothing moves with a change of price",
+            reason="UNITS_INVALID",
         )
 
 
