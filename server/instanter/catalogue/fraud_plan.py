@@ -26,7 +26,6 @@ from instanter.catalogue.fraud_words import EntityKind
 from instanter.catalogue.schema import AttributeKind
 from instanter.kernels.derived_state import COUNT, DISTINCT_BUCKETS, MEAN, PLAN_COUNT
 from instanter.kernels.fraud_model import DEFAULT_SETTINGS, SETTING_START_RATE
-from instanter.kernels.velocities import SECTIONS
 
 ATTEMPT: Final = 1
 """Kind code of a transaction among the events that velocities look at."""
@@ -99,11 +98,6 @@ class FraudPlan:
     def words_max(self) -> int:
         """Words of all sections of a transaction's entities at most."""
         return len(self.plan) * STATE_WORDS_MAX + _BEHAVIOUR_WORDS
-
-    @property
-    def section_count(self) -> int:
-        """Sections of a transaction's entities."""
-        return SECTIONS
 
 
 def make_fraud_plan(catalogue: CompiledCatalogue) -> FraudPlan:

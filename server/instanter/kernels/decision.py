@@ -63,7 +63,6 @@ PACKED_U8 = ("input_source", "term_op", "predicate_missing", "predictor_source")
 """What the packed arrays hold, in order; see `decide_batch`."""
 
 _KNOWN = 1
-_NOT_SCORED = -1
 _WRITE_U64_2D = types.Array(types.uint64, 2, "C")
 _PACKED = (READ_F64, READ_I64, READ_I32, READ_I64, READ_U8, READ_I64)
 
