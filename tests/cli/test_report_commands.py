@@ -32,6 +32,10 @@ def test_an_explanation_says_who_won_what_was_stopped_and_what_came_next(asked: 
     assert "they have learned since" not in found.out
 
 
+def test_what_low_cover_takes_off_is_shown_beside_the_weight(asked: Command) -> None:
+    assert "1 (stock × 0.5)" in asked("explain", DECISION).out
+
+
 def test_stopped_offers_beyond_the_wanted_ones_are_counted(asked: Command) -> None:
     found = asked("explain", DECISION, "--stopped", "1")
     assert "and 1 offer more stopped" in found.out

@@ -37,6 +37,7 @@ EXPLANATION = messages.ExplainDecisionResponse(
             value_minor=200,
             lever=1.0,
             priority=0.25,
+            stock_factor=0.5,
         ),
         messages.OfferExplanation(
             offer="offers/loan",

@@ -45,6 +45,7 @@ def test_an_explanation_is_plain_values(ask: Any, name: str) -> None:
     assert found.decision_time == datetime(2026, 9, 21, 14, 13, 20, 250_000, UTC)
     assert [offer.rank for offer in found.offers] == [1, 0, 0, 0]
     assert found.offers[0].contributions[1].log_odds == -0.125
+    assert [offer.stock_factor for offer in found.offers[:2]] == [0.0, 0.5]
     assert found.offers[2].exclusion_reason is ExclusionReason.CAPPED
     assert found.runner_up == RunnerUp("tea", 0.75, 1_201, 6.0)
     assert found.models_unchanged

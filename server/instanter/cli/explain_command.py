@@ -112,11 +112,18 @@ def _show_stayed(offers: "list[OfferExplanation]") -> None:
             f"{offer.priority:.6g}",
             f"{offer.propensity:.6g}",
             str(offer.value_minor),
-            f"{offer.context_weight:g}",
+            _show_weight(offer),
             f"{offer.lever:g}",
             ", ".join(moved),
         )
     make_console().print(table)
+
+
+def _show_weight(offer: "OfferExplanation") -> str:
+    """Return the context weight, and what low cover made of it."""
+    factor = offer.stock_factor
+    low = f" (stock × {factor:.3g})" if 0.0 < factor < 1.0 else ""
+    return f"{offer.context_weight:.6g}{low}"
 
 
 def _show_stopped(offers: "list[OfferExplanation]") -> None:
