@@ -21,6 +21,8 @@ class Sizes:
         Of the alerts whose way is timed: who reads, how many come in a round, and how fast.
     many_subscribers, silent_subscribers, many_rounds, many_alerts, many_alerts_per_s
         The same for many of whom some never read.
+    many_connections
+        Connections that those of the many who read share.
     clients, batch_movements, batches
         Clients that send batches at the same time, movements of each, batches of each in a round.
     lost_alerts, lost_subscribers, lost_reconnects, lost_keepers
@@ -48,6 +50,7 @@ class Sizes:
     many_rounds: int
     many_alerts: int
     many_alerts_per_s: float
+    many_connections: int
     clients: int
     batch_movements: int
     batches: int
@@ -81,6 +84,7 @@ FULL = Sizes(
     many_rounds=3,
     many_alerts=600,
     many_alerts_per_s=30.0,
+    many_connections=20,
     clients=8,
     batch_movements=100,
     batches=60,
@@ -113,6 +117,7 @@ SMALL = Sizes(
     many_rounds=1,
     many_alerts=20,
     many_alerts_per_s=50.0,
+    many_connections=3,
     clients=2,
     batch_movements=20,
     batches=3,

@@ -1,5 +1,6 @@
-"""The commands of "Check a card payment" in README.md, run as they are printed there."""
+"""The commands of two chapters in README.md, run as they are printed there."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 from instanter.cli.replay.mapping import load_mapping
+from instanter.cli.stock_replay.mapping import load_movement_mapping
 from tests.api.shop import open_shop
 
 PAGE = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
@@ -17,19 +19,16 @@ def find_section(title: str) -> str:
 
 
 def find_block(section: str, language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
-    assert found is not None
-    return found[1]
+    return find_blocks(section, language)[0]
 
 
-def test_a_card_payment_is_checked_as_the_page_says(tmp_path: Path) -> None:
-    work = tmp_path / "work"
-    (work / "shop").mkdir(parents=True)
-    catalogue = "currency: EUR\n" + find_block(find_section("The check at the till"), "yaml")
-    (work / "shop/fraud.yaml").write_text(catalogue)
-    (work / "numbers.txt").write_text("4539578763621486\n378282246310005\n")
-    commands = find_block(find_section("Check a card payment"), "sh")
-    with open_shop(tmp_path / "store", "fast") as shop:
+def find_blocks(section: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+
+
+def run_commands(commands: str, work: Path, store: Path) -> str:
+    """Return what the commands of a page say, run in a folder against a server of their own."""
+    with open_shop(store, "fast") as shop:
         environment = {
             **os.environ,
             "INSTANTER_SERVER": shop.server.target,
@@ -45,12 +44,51 @@ def test_a_card_payment_is_checked_as_the_page_says(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search("^approve$.*^decline$", done.stdout, re.MULTILINE | re.DOTALL), done.stdout
-    assert "by hotlist" in done.stdout
-    assert "2 transactions from" in done.stdout
+    return done.stdout
+
+
+def test_a_card_payment_is_checked_as_the_page_says(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    (work / "shop").mkdir(parents=True)
+    catalogue = "currency: EUR\n" + find_block(find_section("The check at the till"), "yaml")
+    (work / "shop/fraud.yaml").write_text(catalogue)
+    (work / "numbers.txt").write_text("4539578763621486\n378282246310005\n")
+    commands = find_block(find_section("Check a card payment"), "sh")
+    said = run_commands(commands, work, tmp_path / "store")
+    assert re.search("^approve$.*^decline$", said, re.MULTILINE | re.DOTALL), said
+    assert "by hotlist" in said
+    assert "2 transactions from" in said
 
 
 def test_the_mapping_of_the_page_is_one(tmp_path: Path) -> None:
     (tmp_path / "mapping.yaml").write_text(find_block(find_section("Check a card payment"), "yaml"))
     mapping = load_mapping(tmp_path / "mapping.yaml")
     assert (mapping.label_delay_s, mapping.score_from) == (7 * 86_400, "2018-07-01")
+
+
+def test_stock_is_watched_as_the_page_says(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    (work / "shop").mkdir(parents=True)
+    section = find_section("Watch the stock")
+    catalogue = "currency: EUR\n" + find_block(section, "yaml")
+    (work / "shop/stock.yaml").write_text(catalogue)
+    said = run_commands(find_block(section, "sh"), work, tmp_path / "store")
+    assert "receipt-4711/1: 1 recorded, 0 had been before" in said
+    assert "receipt-4711/1: 0 recorded, 1 had been before" in said
+    assert re.search("0 open.* 1  raised .*low cover", said, re.DOTALL)
+    assert re.search(" 2  raised .*reorder .*berlin-1 SKU1  available 15 .*→ order 85", said)
+    assert "→ bring 85 from berlin-2" in said
+    assert "1: low cover of SKU1 at berlin-1: acknowledged" in said
+    told = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert [(each["change"], each["alert"]["id"]) for each in told] == [
+        ("ACKNOWLEDGED", "1"),
+        ("CLEARED", "2"),
+    ]
+    assert re.search(r"berlin-1 +SKU1 +95 ", said)
+
+
+def test_the_mapping_of_recorded_movements_on_the_page_is_one(tmp_path: Path) -> None:
+    (tmp_path / "mapping.yaml").write_text(find_blocks(find_section("Watch the stock"), "yaml")[1])
+    mapping = load_movement_mapping(tmp_path / "mapping.yaml")
+    assert mapping.draw is not None
+    assert (mapping.draw.lead_days, mapping.prefixes["movement_id"]) == (5, "or-")

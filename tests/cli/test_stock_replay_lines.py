@@ -28,7 +28,7 @@ ROWS = [
     ("2011-12-02 10:00:00", "b", 3),
     ("2011-12-01 10:00:00", "a", 2),
     ("2011-12-01 11:00:00", "a", -1),
-    ("2011-12-01 12:00:00", "BANK CHARGES", 1),
+    ("2011-12-01 12:00:00", "BANK/CHARGES", 1),
     ("2011-12-01 13:00:00", "a", 0),
     ("2011-12-01 14:00:00", "a", 1.5),
     ("2011-12-01 15:00:00", "a", None),
@@ -201,7 +201,7 @@ def test_a_file_declares_its_sites_and_units(command: Command) -> None:
         "constants: {kind: sale}\nprefixes: {site: s-}\n"
     )
     Path("sales.csv").write_text(
-        "WHEN,SHOP,CODE,Q,GROUP\n2011-12-01,1,22,3,tea\n2011-12-02,2,11,3,\n2011-12-03,1,a b,3,x\n"
+        "WHEN,SHOP,CODE,Q,GROUP\n2011-12-01,1,22,3,tea\n2011-12-02,2,11,3,\n2011-12-03,1,a/b,3,x\n"
     )
     words = ("stock", "replay", "sales.csv", "-m", "mapping.yaml", "--declare", "shop/stock.yaml")
     outcome = command(*words)

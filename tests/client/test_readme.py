@@ -32,6 +32,10 @@ events:
 fraud:
   rules:
     large: {when: transaction.amount > 500, disposition: decline, reason: LARGE}
+stock:
+  sites: {berlin-1: {}}
+  units: {SKU1: coffee}
+  policies: [{reorder_point: 20}]
 offers:
 """ + "".join(
     f"""\
@@ -55,6 +59,7 @@ EXPECTED = {
     "What customers do": "1 recorded\n1 known already\n",
     "Why, and what it is worth": "1 offer-1 nothing stopped it\n['DECIDED']\n",
     "Card payments": "APPROVE\n0 sent later\n",
+    "Stock": "2 recorded\n['REORDER']\n",
 }
 
 

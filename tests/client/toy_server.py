@@ -27,6 +27,8 @@ from instanter.v1 import event_service_pb2 as event
 from instanter.v1 import event_service_pb2_grpc as event_grpc
 from instanter.v1 import fraud_service_pb2 as fraud
 from instanter.v1 import fraud_service_pb2_grpc as fraud_grpc
+from instanter.v1 import stock_service_pb2 as stock
+from instanter.v1 import stock_service_pb2_grpc as stock_grpc
 
 Interrupt = Callable[[Any, Any], None]
 
@@ -135,6 +137,26 @@ class ToyFraud(fraud_grpc.FraudServiceServicer):
     def AssessTransaction(self, request: Any, context: Any) -> Any:
         self._toy.receive(request, context)
         return fraud.AssessTransactionResponse(disposition=fraud.DISPOSITION_APPROVE)
+
+
+class ToyStockRoom(stock_grpc.StockServiceServicer):
+    def __init__(self, toy: ToyServer) -> None:
+        self._toy = toy
+
+    def RecordStockMovements(self, request: Any, context: Any) -> Any:
+        self._toy.receive(request, context)
+        return stock.RecordStockMovementsResponse(recorded_count=len(request.movements))
+
+    def WatchStockAlerts(self, request: Any, context: Any) -> Iterator[Any]:
+        self._toy.receive(request, context)
+        alert = stock.StockAlert(
+            name="stockAlerts/1",
+            cause=stock.STOCK_ALERT_CAUSE_REORDER,
+            position=stock.StockPosition(name="sites/berlin-1/positions/SKU1"),
+        )
+        yield stock.WatchStockAlertsResponse(open_alert=alert)
+        progress = stock.StockAlertProgress(sequence=1)
+        yield stock.WatchStockAlertsResponse(progress=progress, resume_token="t1")
 
 
 class ToyCatalogue(catalogue_grpc.CatalogueServiceServicer):
@@ -327,6 +349,7 @@ def toy_server(credentials: Any = None, address: str = "127.0.0.1:0") -> Iterato
     decision_grpc.add_DecisionServiceServicer_to_server(ToyDecisions(toy), server)
     event_grpc.add_EventServiceServicer_to_server(ToyEvents(toy), server)
     fraud_grpc.add_FraudServiceServicer_to_server(ToyFraud(toy), server)
+    stock_grpc.add_StockServiceServicer_to_server(ToyStockRoom(toy), server)
     port = (
         server.add_insecure_port(address)
         if credentials is None

@@ -22,7 +22,7 @@ from instanter.stock_limits import STOCK_KEEPING_UNIT_SIZE_MAX
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WEEK_US: Final = 7 * 86_400 * 1_000_000
-_NAME: Final = re.compile(rf"[A-Za-z0-9._~-]{{1,{STOCK_KEEPING_UNIT_SIZE_MAX}}}")
+_NAME: Final = re.compile(rf"(?=\S)[ -.0-~]{{1,{STOCK_KEEPING_UNIT_SIZE_MAX}}}(?<=\S)")
 
 _OPPOSITES: Final = {
     StockMovementKind.SALE: StockMovementKind.RETURN,
@@ -140,7 +140,7 @@ class RecordedLines:
             raise LineRejectedError(
                 f"{name.upper()}_INVALID",
                 f"{name} {show(text)} is not right; expected 1 to {STOCK_KEEPING_UNIT_SIZE_MAX} "
-                "letters, digits and . _ ~ -",
+                "printable ASCII characters without /, and no blanks at its ends",
             )
         return text
 

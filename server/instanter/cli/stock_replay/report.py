@@ -14,12 +14,15 @@ class MovementReplayReport:
 
     Attributes
     ----------
-    line_count, recorded_count, duplicate_count
-        Lines of the file, and of them those recorded now and before.
-    rejected_count, rejected
-        Lines that were refused, and by reason, the most frequent first.
+    line_count
+        Lines of the file.
     drawn_count
         Movements that stand in no line: opening stock, drawn stock.
+    recorded_count, duplicate_count
+        Movements recorded now, and before.
+    rejected_count, rejected
+        Lines that were refused, and by reason, the most frequent first; movements that stand in no
+        line are in the second only.
     took_s, rate_per_s
         How long it took, and movements a second.
     transitions
@@ -27,11 +30,11 @@ class MovementReplayReport:
     """
 
     line_count: int
+    drawn_count: int
     recorded_count: int
     duplicate_count: int
     rejected_count: int
     rejected: tuple[RejectedLines, ...]
-    drawn_count: int
     took_s: float
     rate_per_s: float
     transitions: dict[str, dict[str, int]]
@@ -40,15 +43,15 @@ class MovementReplayReport:
 def make_report(sent: Sent, transitions: dict[str, dict[str, int]]) -> MovementReplayReport:
     """Return the report of what was sent."""
     took_s = sent.took_ns / 1e9
-    count = sent.recorded_count + sent.duplicate_count + sent.drawn_count
+    count = sent.recorded_count + sent.duplicate_count
     rejected = tuple(sorted(sent.rejected.values(), key=lambda each: -each.count))
     return MovementReplayReport(
         line_count=sent.line_count,
+        drawn_count=sent.drawn_count,
         recorded_count=sent.recorded_count,
         duplicate_count=sent.duplicate_count,
-        rejected_count=sum(each.count for each in rejected),
+        rejected_count=sum(each.count for each in rejected if each.first_line),
         rejected=rejected,
-        drawn_count=sent.drawn_count,
         took_s=took_s,
         rate_per_s=count / took_s if took_s else 0.0,
         transitions=transitions,
@@ -59,10 +62,10 @@ def show_report(report: MovementReplayReport) -> None:
     """Write a report to standard output."""
     console = make_console()
     before = f", {report.duplicate_count:,} had been before" if report.duplicate_count else ""
-    drawn = f", and {report.drawn_count:,} of stock" if report.drawn_count else ""
+    drawn = f" and {report.drawn_count:,} movements of stock" if report.drawn_count else ""
     console.print(
-        f"{report.line_count:,} lines: {report.recorded_count:,} recorded{before}, "
-        f"{report.rejected_count:,} refused{drawn}; {report.took_s:,.1f} s, "
+        f"{report.line_count:,} lines{drawn}: {report.recorded_count:,} recorded{before}, "
+        f"{report.rejected_count:,} lines refused; {report.took_s:,.1f} s, "
         f"{report.rate_per_s:,.0f} a second"
     )
     if report.rejected:

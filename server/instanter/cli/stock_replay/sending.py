@@ -59,12 +59,14 @@ class Sent:
 
     Attributes
     ----------
-    line_count, recorded_count, duplicate_count
-        Lines, and of them those recorded now and before.
+    line_count
+        Lines.
     drawn_count
-        Movements recorded that stand in no line: opening stock, drawn stock.
+        Movements taken that stand in no line: opening stock, drawn stock.
+    recorded_count, duplicate_count
+        Movements recorded now, and before.
     rejected
-        By reason.
+        By reason, and whether they stand in a line.
     took_ns
         From the first to the last answer.
     """
@@ -73,13 +75,14 @@ class Sent:
     recorded_count: int = 0
     duplicate_count: int = 0
     drawn_count: int = 0
-    rejected: dict[str, RejectedLines] = field(default_factory=dict)
+    rejected: dict[tuple[str, bool], RejectedLines] = field(default_factory=dict)
     took_ns: int = 0
 
     def reject(self, reason: str, line: int, message: str) -> None:
         """Count a line that was refused."""
-        before = self.rejected.get(reason)
-        self.rejected[reason] = (
+        key = (reason, line != _DRAWN)
+        before = self.rejected.get(key)
+        self.rejected[key] = (
             RejectedLines(reason, 1, line, message)
             if before is None
             else RejectedLines(reason, before.count + 1, before.first_line, before.first_message)
@@ -172,16 +175,12 @@ class MovementReplay:
                 self._sent.reject(reason or error.reason, part[at][0], message)
                 parts += [part[at + 1 :], part[:at]]
                 continue
-            self._note(part, counts.duplicate_count)
-
-    def _note(self, part: list[tuple[int, StockMovement]], duplicate_count: int) -> None:
-        drawn_count = sum(number == _DRAWN for number, _ in part)
-        self._sent.drawn_count += drawn_count
-        self._sent.recorded_count += len(part) - drawn_count - duplicate_count
-        self._sent.duplicate_count += duplicate_count
-        if self._drawing is not None:
-            for _, movement in part:
-                self._drawing.note(movement)
+            self._sent.drawn_count += sum(number == _DRAWN for number, _ in part)
+            self._sent.recorded_count += counts.recorded_count
+            self._sent.duplicate_count += counts.duplicate_count
+            if self._drawing is not None:
+                for _, movement in part:
+                    self._drawing.note(movement)
 
     def _check(self, done_count: int) -> None:
         """Give up when nothing at all is taken."""
