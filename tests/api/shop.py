@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import uvloop
 
-from instanter.clock import SystemClock
+from instanter.clock import Clock, SystemClock
 from instanter.decision.engine import DecisionEngine
 from instanter.decision.published import load_tables
 from instanter.decision.reservations import Reservations
@@ -159,10 +159,10 @@ def serve(
 class Shop:
     """All rooms of the server over one store, and clients of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
         self.metrics = Metrics()
         self.log = io.StringIO()
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
         self.reads_count = 0
         self.kept = KeptStore.open(
             folder,
@@ -288,9 +288,9 @@ class Shop:
 
 
 @contextmanager
-def open_shop(folder: Path, front_name: str) -> Iterator[Shop]:
-    """Serve a shop over a new store while the block runs."""
-    shop = Shop(folder)
+def open_shop(folder: Path, front_name: str, clock: Clock | None = None) -> Iterator[Shop]:
+    """Serve a shop over a store, a new one as a rule, while the block runs."""
+    shop = Shop(folder, clock)
     with shop.kept, serve(front_name, shop.services, shop.metrics) as server:
         shop.connect(server)
         try:

@@ -94,6 +94,11 @@ class AlertHub:
         self._ticker: asyncio.TimerHandle | None = None
         self._tick_count = 0
 
+    @property
+    def subscriber_count(self) -> int:
+        """How many are being told."""
+        return len(self._subscribers)
+
     def attach(self) -> None:
         """Serve on the running event loop from now on."""
         self._loop = asyncio.get_running_loop()

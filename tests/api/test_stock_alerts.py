@@ -1,0 +1,532 @@
+"""`StockService.WatchStockAlerts` through the wire, and what people do with alerts."""
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from instanter import limits
+from instanter.clock import SystemClock
+from instanter.rpc import alert_hub
+from instanter.v1 import stock_service_pb2 as pb
+from instanter.v1.stock_service_pb2_grpc import StockServiceStub
+from tests.api.refusals import read_refusal, refuse
+from tests.api.shop import Shop, open_shop
+from tests.api.waiting import wait_until
+from tests.api.warehouse import (
+    COUNT,
+    RECEIPT,
+    SALE,
+    WAREHOUSE,
+    in_seconds,
+    make_movement,
+    record,
+    watch,
+)
+
+REORDER = pb.STOCK_ALERT_CAUSE_REORDER
+OUT = pb.STOCK_ALERT_CAUSE_STOCK_OUT
+RAISED = pb.STOCK_ALERT_CHANGE_RAISED
+CLEARED = pb.STOCK_ALERT_CHANGE_CLEARED
+ACKNOWLEDGED = pb.STOCK_ALERT_CHANGE_ACKNOWLEDGED
+
+
+@pytest.fixture
+def shop(front_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop that keeps stock: plenty of everything is there."""
+    with open_shop(tmp_path_factory.mktemp("alerts") / "store", front_name) as opened:
+        opened.apply(WAREHOUSE)
+        record(
+            opened,
+            *(
+                make_movement(COUNT, 100, unit, site)
+                for site in ("berlin", "bonn", "koeln")
+                for unit in ("BEANS", "FILTERS", "GREEN")
+            ),
+        )
+        yield opened
+
+
+def fall(shop: Shop, unit: str = "BEANS", site: str = "berlin") -> None:
+    """Sell below the minimum, which raises one alert."""
+    record(shop, make_movement(SALE, 95, unit, site))
+
+
+def rise(shop: Shop, unit: str = "BEANS", site: str = "berlin") -> None:
+    """Fill up again, which clears it."""
+    record(shop, make_movement(RECEIPT, 95, unit, site))
+
+
+def fall_and_rise(shop: Shop, count: int) -> None:
+    """Bring so many transitions, half of them raised and half cleared."""
+    for at in range(count):
+        (rise if at % 2 else fall)(shop)
+
+
+def test_an_alert_is_told_with_all_that_stands_behind_it(shop: Shop) -> None:
+    with watch(shop.stock) as watcher:
+        assert watcher.read().HasField("progress")
+        record(shop, make_movement(pb.STOCK_MOVEMENT_KIND_PRICE_CHANGE, 0, price_minor=499))
+        fall(shop)
+        (raised,) = watcher.read_transitions(1)
+        rise(shop)
+        (cleared,) = watcher.read_transitions(1)
+    assert (raised.sequence, cleared.sequence) == (1, 2)
+    assert (raised.change, cleared.change) == (RAISED, CLEARED)
+    alert = raised.alert
+    assert (alert.name, alert.cause) == ("stockAlerts/1", REORDER)
+    assert alert.position.name == "sites/berlin/positions/BEANS"
+    assert (alert.position.on_hand_units, alert.position.price_minor) == (5, 499)
+    assert [hint.price_minor for hint in alert.hints] == [499]
+    assert [(action.kind, action.units) for action in alert.actions] == [
+        (pb.STOCK_ACTION_KIND_REORDER, 45)
+    ]
+    assert cleared.alert.HasField("clear_time")
+    assert cleared.alert.name == alert.name
+    assert cleared.alert.position.on_hand_units == 100
+
+
+def test_each_subscriber_is_told_what_it_wants_and_may_see(shop: Shop) -> None:
+    places = [(unit, site) for site in ("berlin", "bonn") for unit in ("BEANS", "FILTERS")]
+    wanted: list[tuple[dict[str, Any], list[int]]] = [
+        ({}, [1, 2, 3, 4]),
+        ({"sites": ["sites/bonn"]}, [3, 4]),
+        ({"regions": ["east"], "stock_keeping_units": ["FILTERS"]}, [2]),
+        ({"categories": ["coffee"]}, [1, 2, 3, 4]),
+        ({"categories": ["tea"]}, []),
+        ({"distributor": "distributors/west"}, [3, 4]),
+        ({"minimum_severity": pb.STOCK_ALERT_SEVERITY_WARNING}, [1, 2, 3, 4]),
+        ({"minimum_severity": pb.STOCK_ALERT_SEVERITY_SERIOUS}, []),
+    ]
+    with contextlib.ExitStack() as stack:
+        watchers = [stack.enter_context(watch(shop.stock, **given)) for given, _ in wanted]
+        for watcher in watchers:
+            watcher.read()
+        for unit, site in places:
+            fall(shop, unit, site)
+        for watcher, (_, expected) in zip(watchers, wanted, strict=True):
+            watcher.read_transitions(len(expected))
+    for watcher, (given, expected) in zip(watchers, wanted, strict=True):
+        assert [told.sequence for told in watcher.transitions] == expected, given
+        # What it was not told live it is not told later either.
+        with watch(shop.stock, resume_token=shop.tokens.format(0), **given) as again:
+            again.read_to(4)
+        assert [told.sequence for told in again.transitions] == expected, given
+
+
+def test_a_subscriber_goes_on_where_it_was(shop: Shop) -> None:
+    seen: list[int] = []
+    token = shop.tokens.format(0)
+    for _ in range(8):
+        fall_and_rise(shop, 4)
+        with watch(shop.stock, resume_token=token) as watcher:
+            watcher.read_transitions(3)
+        token = watcher.token
+        seen += [told.sequence for told in watcher.transitions]
+    assert seen == list(range(1, 25)), "neither a gap nor a duplicate"
+
+
+def test_a_token_holds_after_a_restart(
+    front_name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("restart") / "store"
+    with open_shop(folder, front_name) as shop:
+        shop.apply(WAREHOUSE)
+        record(shop, make_movement(COUNT, 100))
+        with watch(shop.stock) as watcher:
+            watcher.read()
+            fall_and_rise(shop, 3)
+            watcher.read_transitions(2)
+    with (
+        open_shop(folder, front_name) as shop,
+        watch(shop.stock, resume_token=watcher.token) as again,
+    ):
+        again.read_transitions(1)
+        rise(shop)
+        again.read_transitions(1)
+    assert [told.sequence for told in again.transitions] == [3, 4]
+
+
+def test_open_alerts_come_first_where_they_are_wanted(shop: Shop) -> None:
+    fall(shop)
+    fall(shop, site="bonn")
+    rise(shop)
+    with watch(shop.stock, open_alerts_first=True) as watcher:
+        first, second = watcher.read(), watcher.read()
+        assert first.open_alert.name == "stockAlerts/2"
+        assert not first.resume_token
+        assert second.progress.sequence == 3
+        fall(shop)
+        assert watcher.read_transitions(1)[0].sequence == 4
+
+
+FOREIGN = {
+    "forged": lambda token: token[:20] + ("A" if token[20] != "A" else "B") + token[21:],
+    "truncated": lambda token: token[:-1],
+    "cut to nothing much": lambda token: token[:1],
+    "longer": lambda token: token + "AA",
+    "of another making": lambda _: "bm90IGEgdG9rZW4",
+    "not even base64": lambda _: "€ uro",
+    "endless": lambda _: "A" * 10_000,
+}
+
+
+@pytest.mark.parametrize("how", FOREIGN)
+def test_a_token_that_was_not_made_here_is_refused(shop: Shop, how: str) -> None:
+    fall(shop)
+    token = FOREIGN[how](shop.tokens.format(0))
+    refusal = refuse(watch_to_the_end(shop), pb.WatchStockAlertsRequest(resume_token=token))
+    assert (refusal.code, refusal.reason, refusal.fields) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "RESUME_TOKEN_INVALID",
+        ["resume_token"],
+    )
+
+
+def watch_to_the_end(shop: Shop) -> Any:
+    """Return the call that reads a stream until it ends."""
+
+    def call(request: pb.WatchStockAlertsRequest, timeout: float) -> list[Any]:
+        return list(shop.stock.WatchStockAlerts(request, timeout=timeout))
+
+    return call
+
+
+def test_a_token_of_another_store_is_refused(
+    shop: Shop, front_name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with open_shop(tmp_path_factory.mktemp("other") / "store", front_name) as other:
+        token = other.tokens.format(0)
+    refusal = refuse(watch_to_the_end(shop), pb.WatchStockAlertsRequest(resume_token=token))
+    assert refusal.reason == "RESUME_TOKEN_INVALID"
+
+
+def test_a_token_of_the_future_is_refused_with_where_to_go_on(shop: Shop) -> None:
+    fall(shop)
+    request = pb.WatchStockAlertsRequest(resume_token=shop.tokens.format(2))
+    refusal = refuse(watch_to_the_end(shop), request)
+    assert (refusal.code, refusal.reason) == (
+        grpc.StatusCode.OUT_OF_RANGE,
+        "RESUME_TOKEN_AHEAD",
+    )
+    assert refusal.metadata["first_sequence"] == "1"
+    with watch(shop.stock, resume_token=refusal.metadata["resume_token"]) as watcher:
+        assert watcher.read().progress.sequence == 1
+
+
+class LateClock(SystemClock):
+    """The machine's clock, and what a test adds to it."""
+
+    def __init__(self) -> None:
+        self.added_ns = 0
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self.added_ns
+
+
+def test_a_token_older_than_what_is_kept_brings_what_is_open_first(
+    front_name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    clock = LateClock()
+    folder = tmp_path_factory.mktemp("old") / "store"
+    with open_shop(folder, front_name, clock) as shop:
+        shop.apply(WAREHOUSE)
+        record(shop, make_movement(COUNT, 100), make_movement(COUNT, 100, site="bonn"))
+        fall(shop, site="bonn")
+        fall_and_rise(shop, 4)
+        clock.added_ns = 8 * 86_400_000_000_000
+        fall_and_rise(shop, 2)
+        with watch(shop.stock, resume_token=shop.tokens.format(1)) as watcher:
+            first = watcher.read()
+            assert first.open_alert.name == "stockAlerts/1"
+            progress = watcher.read()
+            refusal = read_refusal(watcher.read_error())
+        assert progress.progress.sequence == 7
+        assert (refusal.code, refusal.reason) == (
+            grpc.StatusCode.OUT_OF_RANGE,
+            "RESUME_TOKEN_EXPIRED",
+        )
+        assert refusal.metadata == {
+            "first_sequence": "6",
+            "resume_token": progress.resume_token,
+        }
+        with watch(shop.stock, resume_token=progress.resume_token) as watcher:
+            fall(shop)
+            assert watcher.read_transitions(1)[0].sequence == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "field", "reason"),
+    [
+        ({"sites": ["berlin"]}, "INVALID_ARGUMENT", "sites[0]", "RESOURCE_NAME_INVALID"),
+        (
+            {"sites": ["sites/berlin", "sites/rome"]},
+            "INVALID_ARGUMENT",
+            "sites[1]",
+            "STOCK_FILTER_UNKNOWN",
+        ),
+        ({"regions": ["north"]}, "INVALID_ARGUMENT", "regions[0]", "STOCK_FILTER_UNKNOWN"),
+        ({"categories": [""]}, "INVALID_ARGUMENT", "categories[0]", "STOCK_FILTER_UNKNOWN"),
+        (
+            {"stock_keeping_units": ["BEAN"]},
+            "INVALID_ARGUMENT",
+            "stock_keeping_units[0]",
+            "STOCK_FILTER_UNKNOWN",
+        ),
+        (
+            {"minimum_severity": 9},
+            "INVALID_ARGUMENT",
+            "minimum_severity",
+            "STOCK_ALERT_SEVERITY_INVALID",
+        ),
+        ({"distributor": "west"}, "INVALID_ARGUMENT", "distributor", "RESOURCE_NAME_INVALID"),
+        ({"distributor": "distributors/x"}, "PERMISSION_DENIED", "", "GRANT_MISSING"),
+        (
+            {"distributor": "distributors/west", "sites": ["sites/berlin"]},
+            "PERMISSION_DENIED",
+            "",
+            "NOT_GRANTED",
+        ),
+        (
+            {"distributor": "distributors/roaster", "categories": ["tea"]},
+            "PERMISSION_DENIED",
+            "",
+            "NOT_GRANTED",
+        ),
+    ],
+)
+def test_a_subscription_that_cannot_be(
+    shop: Shop, given: dict[str, Any], code: str, field: str, reason: str
+) -> None:
+    refusal = refuse(watch_to_the_end(shop), pb.WatchStockAlertsRequest(**given))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode[code], reason)
+    assert refusal.fields == ([field] if field else [])
+
+
+def test_a_snapshot_and_a_token_do_not_go_together(shop: Shop) -> None:
+    request = pb.WatchStockAlertsRequest(resume_token=shop.tokens.format(0), open_alerts_first=True)
+    refusal = refuse(watch_to_the_end(shop), request)
+    assert refusal.fields == ["open_alerts_first"]
+
+
+def test_silence_is_broken_by_progress(
+    front_name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    files = {"stock.yaml": WAREHOUSE["stock.yaml"].replace("heartbeat: 10s", "heartbeat: 1s")}
+    with open_shop(tmp_path_factory.mktemp("beat") / "store", front_name) as shop:
+        shop.apply(files)
+        with watch(shop.stock) as watcher:
+            assert [watcher.read().progress.sequence for _ in range(3)] == [0, 0, 0]
+
+
+# --- Readers of all kinds -----------------------------------------------------------------------
+
+
+class SlowReader:
+    """A subscriber that takes hardly anything from its socket."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        self._socket.connect(("127.0.0.1", port))
+        # Literal headers, as few as the contract of gRPC asks for.
+        headers = b"".join(
+            b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+            for name, value in (
+                (b":method", b"POST"),
+                (b":scheme", b"http"),
+                (b":path", b"/instanter.v1.StockService/WatchStockAlerts"),
+                (b":authority", b"localhost"),
+                (b"te", b"trailers"),
+                (b"content-type", b"application/grpc"),
+            )
+        )
+        self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        self._socket.sendall(make_frame(4, 0, 0, b""))
+        self._socket.sendall(make_frame(1, 4, 1, headers))
+        self._socket.sendall(make_frame(0, 1, 1, b"\0\0\0\0\0"))
+
+    def read_a_byte(self) -> None:
+        self._socket.recv(1)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def make_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def test_a_subscriber_that_reads_a_byte_a_second_is_cut_and_nobody_else(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_hub, "SUBSCRIBER_LAG_NS_MAX", 300_000_000)
+    slow = SlowReader(shop.server.port)
+    try:
+        with watch(shop.stock) as fast:
+            fast.read()
+            wait_until(lambda: shop.metrics.streams_open_count == 2, "the slow one subscribes")
+            fallen = 0
+
+            def go_on() -> bool:
+                nonlocal fallen
+                fall_and_rise(shop, 20)
+                fallen += 20
+                fast.read_transitions(20)
+                slow.read_a_byte()
+                return shop.hub.subscriber_count == 1
+
+            wait_until(go_on, "the slow one is cut")
+            assert [told.sequence for told in fast.transitions] == list(range(1, fallen + 1))
+            assert fallen > limits.STREAM_WAITING_MAX
+    finally:
+        slow.close()
+    wait_until(lambda: shop.metrics.streams_open_count == 0, "all are gone")
+
+
+def test_who_is_cut_reads_what_waited_and_goes_on_from_there(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_hub, "SUBSCRIBER_LAG_NS_MAX", 300_000_000)
+    # With its defaults the client takes megabytes out of the socket that nobody has asked for.
+    options = [("grpc.http2.bdp_probe", 0)]
+    with (
+        grpc.insecure_channel(shop.server.target, options) as channel,
+        watch(StockServiceStub(channel)) as slow,
+    ):
+        slow.read()
+
+        def is_cut() -> bool:
+            fall_and_rise(shop, 20)
+            return not shop.hub.subscriber_count
+
+        wait_until(is_cut, "the slow one is cut")
+        refusal = read_refusal(slow.read_error())
+    assert (refusal.code, refusal.reason) == (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "SUBSCRIBER_TOO_SLOW",
+    )
+    assert refusal.metadata["resume_token"] == slow.token
+    with watch(shop.stock) as fresh:
+        newest = fresh.read().progress.sequence
+    with watch(shop.stock, resume_token=slow.token) as again:
+        again.read_to(newest)
+    sequences = [told.sequence for told in (*slow.transitions, *again.transitions)]
+    assert sequences == list(range(1, newest + 1))
+
+
+def test_many_subscribers_come_and_go_while_alerts_come(shop: Shop) -> None:
+    seen: dict[int, list[int]] = {}
+    total = 120
+
+    def follow(number: int) -> None:
+        token, mine = shop.tokens.format(0), seen.setdefault(number, [])
+        with grpc.insecure_channel(shop.server.target) as channel:
+            stub = StockServiceStub(channel)
+            while len(mine) < total:
+                with watch(stub, resume_token=token) as watcher:
+                    for _ in range(1 + number % 7):
+                        watcher.read()
+                        if watcher.transitions and watcher.transitions[-1].sequence == total:
+                            break
+                token = watcher.token
+                mine += [told.sequence for told in watcher.transitions]
+
+    threads = [threading.Thread(target=follow, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    fall_and_rise(shop, total)
+    for thread in threads:
+        thread.join(60)
+    assert seen == {number: list(range(1, total + 1)) for number in range(8)}
+
+
+# --- What people do -----------------------------------------------------------------------------
+
+
+def test_an_acknowledged_alert_is_told_to_all_and_stays_so(shop: Shop) -> None:
+    with watch(shop.stock) as watcher:
+        watcher.read()
+        fall(shop)
+        (raised,) = watcher.read_transitions(1)
+        request = pb.AcknowledgeStockAlertRequest(name=raised.alert.name, acknowledger="Ada")
+        answer = shop.stock.AcknowledgeStockAlert(request, timeout=20)
+        assert answer.alert.acknowledger == "Ada"
+        assert answer.alert.HasField("acknowledge_time")
+        (told,) = watcher.read_transitions(1)
+        assert (told.change, told.alert.acknowledger) == (ACKNOWLEDGED, "Ada")
+        again = shop.stock.AcknowledgeStockAlert(request, timeout=20)
+        assert again.alert == answer.alert
+        rise(shop)
+        assert watcher.read_transitions(1)[0].change == CLEARED
+    refusal = refuse(shop.stock.AcknowledgeStockAlert, request)
+    assert (refusal.code, refusal.reason) == (
+        grpc.StatusCode.NOT_FOUND,
+        "STOCK_ALERT_NOT_FOUND",
+    )
+
+
+def test_an_alert_is_put_off(shop: Shop) -> None:
+    fall(shop)
+    end = in_seconds(3_600)
+    request = pb.SnoozeStockAlertRequest(name="stockAlerts/1", snooze_end_time=end)
+    alert = shop.stock.SnoozeStockAlert(request, timeout=20).alert
+    assert alert.snooze_end_time.seconds == end.seconds
+    request.snooze_end_time.CopyFrom(in_seconds(-5))
+    assert not shop.stock.SnoozeStockAlert(request, timeout=20).alert.HasField("snooze_end_time")
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "code", "field"),
+    [
+        ("AcknowledgeStockAlert", {"name": "stockAlerts/0"}, "INVALID_ARGUMENT", "name"),
+        ("AcknowledgeStockAlert", {"name": "alerts/1"}, "INVALID_ARGUMENT", "name"),
+        ("AcknowledgeStockAlert", {"name": f"stockAlerts/{2**63}"}, "INVALID_ARGUMENT", "name"),
+        ("AcknowledgeStockAlert", {"name": "stockAlerts/99"}, "NOT_FOUND", ""),
+        ("AcknowledgeStockAlert", {"acknowledger": "x" * 201}, "INVALID_ARGUMENT", "acknowledger"),
+        ("AcknowledgeStockAlert", {"acknowledger": "a\nb"}, "INVALID_ARGUMENT", "acknowledger"),
+        ("AcknowledgeStockAlert", {"distributor": "distributors/x"}, "PERMISSION_DENIED", ""),
+        ("AcknowledgeStockAlert", {"distributor": "distributors/west"}, "PERMISSION_DENIED", ""),
+        (
+            "AcknowledgeStockAlert",
+            {"distributor": "distributors/west", "name": "stockAlerts/99"},
+            "NOT_FOUND",
+            "",
+        ),
+        ("SnoozeStockAlert", {}, "INVALID_ARGUMENT", "snooze_end_time"),
+        (
+            "SnoozeStockAlert",
+            {"snooze_end_time": 31 * 86_400.0},
+            "INVALID_ARGUMENT",
+            "snooze_end_time",
+        ),
+        (
+            "SnoozeStockAlert",
+            {"snooze_end_time": 60.0, "distributor": "distributors/west"},
+            "PERMISSION_DENIED",
+            "",
+        ),
+        ("SnoozeStockAlert", {"name": "stockAlerts/9", "snooze_end_time": 60.0}, "NOT_FOUND", ""),
+    ],
+)
+def test_what_cannot_be_done_with_an_alert(
+    shop: Shop, method: str, given: dict[str, Any], code: str, field: str
+) -> None:
+    fall(shop)
+    fields = {"name": "stockAlerts/1", **given}
+    if "snooze_end_time" in fields:
+        fields["snooze_end_time"] = in_seconds(fields["snooze_end_time"])
+    refusal = refuse(getattr(shop.stock, method), getattr(pb, f"{method}Request")(**fields))
+    assert refusal.code == grpc.StatusCode[code]
+    assert refusal.fields == ([field] if field else [])
+
+
+def test_a_distributor_may_do_it_where_its_grant_says_so(shop: Shop) -> None:
+    fall(shop, site="bonn")
+    request = pb.AcknowledgeStockAlertRequest(name="stockAlerts/1", distributor="distributors/west")
+    assert shop.stock.AcknowledgeStockAlert(request, timeout=20).alert.HasField("acknowledge_time")
