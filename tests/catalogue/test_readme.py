@@ -22,9 +22,14 @@ def test_what_the_page_shows_compiles():
     blocks = [block for block in blocks if not block.startswith("columns:")]
     files = {f"{index}.yaml": block for index, block in enumerate(blocks)}
     compilation = compile_files({**files, "attributes.yaml": INFERRED})
-    assert len(blocks) == 4
+    assert len(blocks) == 6
     assert len(compilation.catalogue.derivations) == 5
     assert len(compilation.catalogue.contact_policy.consents) == 2
     assert len(compilation.catalogue.fraud.rules) == 4
+    stock = compilation.catalogue.stock
+    assert [policy.name for policy in stock.policies] == ["policies[0]", "policies[1]"]
+    assert stock.purchases["checkout"].units_of_values == (0, 1)
+    assert stock.stocked_units == (0,)
+    assert stock.grants.keys() == {"nord"}
     (warning,) = compilation.warnings
     assert "quiet hours are those of Europe/Berlin for everybody" in warning
