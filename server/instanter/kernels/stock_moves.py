@@ -201,8 +201,12 @@ def commit_units(kind, units, is_fact, policy, state):
         Which of them.
     units
         Above 0.
-    is_fact, policy, state
+    is_fact
         As for `take_units`.
+    policy
+        float64[COLUMN_COUNT], read-only.
+    state
+        int64[STATE_WORDS], written; as it was when the movement is refused.
 
     Returns
     -------
@@ -235,8 +239,12 @@ def move_units(kind, units, time_ms, is_fact, policy, state):
         `RETURN`.
     units, time_ms
         As in `stock/questions.Movement`.
-    is_fact, policy, state
+    is_fact
         As for `take_units`.
+    policy
+        float64[COLUMN_COUNT], read-only.
+    state
+        int64[STATE_WORDS], written.
 
     Returns
     -------

@@ -80,7 +80,7 @@ class StockEngine:
         return lay_out_movements(self._in_use(), movements, field)
 
     def place(self, positions: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
-        """Return the places of positions (site, unit), as `look` and `describe` take them.
+        """Return the places of positions (site, unit), int64[P, PLACE_COLUMNS], writable.
 
         Row p has the profile p: the caller gives one profile a position. Positions of sites and
         units that the catalogue has no more are left to no policy: nothing is watched there.
@@ -251,7 +251,13 @@ class StockEngine:
         view_alert(state, cause)[ALERT_SNOOZED_MS] = until_ms
 
     def find_due_ms(self, state: NDArray[np.int64]) -> int:
-        """Return when to look at a position again, by the server's clock; 0 for never."""
+        """Return when to look at a position again, by the server's clock; 0 for never.
+
+        Parameters
+        ----------
+        state
+            int64[STATE_WORDS], read-only.
+        """
         return int(state[DUE_MS])
 
     def describe(

@@ -55,8 +55,14 @@ def make_figures(
     ----------
     tables
         Of the catalogue in use.
-    place, state, profile, now_ms
-        As for `StockEngine.describe`; read-only.
+    place
+        int64[PLACE_COLUMNS], read-only.
+    state
+        int64[STATE_WORDS], read-only.
+    profile
+        float64[PROFILE_WORDS], read-only: of its site.
+    now_ms
+        The server's time, milliseconds since 1970.
     """
     state, profile = state.copy(), profile.copy()
     policy = tables.policies[place[PLACE_POLICY]]
