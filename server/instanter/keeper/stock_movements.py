@@ -201,7 +201,7 @@ def pack_moves(
         "ids": ids,
         "digests": digests,
         "positions": table.batch.positions,
-        "moves": table.batch.rows.tobytes(),
+        "moves": table.batch.rows.tolist(),
         "prices": prices,
     }
 
@@ -239,7 +239,7 @@ def _find_prepared(
         (movement_key(movement_id), digests[16 * at : 16 * at + 16])
         for at, movement_id in enumerate(body["ids"])
     ]
-    moves = np.frombuffer(body["moves"], np.int64).reshape(-1, MOVE_COLUMNS)
+    moves = np.array(body["moves"], np.int64).reshape(-1, MOVE_COLUMNS)
     positions = [(site, unit) for site, unit in body["positions"]]
     return load_table(transaction, gather(desk.engine, positions, moves)), ids
 
