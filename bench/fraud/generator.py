@@ -7,16 +7,13 @@ to a server that answers them with empty messages, on the same connections in th
 
 import argparse
 import json
-import selectors
-import socket
 import sys
 import time
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from bench.echo_server import METHOD as ECHO_METHOD
-from bench.keeper.generator import PREFACE, Answers, encode_call, encode_headers, send_paced
+from bench.http2 import send_closed, send_paced
 from instanter.v1 import fraud_service_pb2 as messages
 
 METHOD = "/instanter.v1.FraudService/AssessTransaction"
@@ -39,61 +36,6 @@ def make_request(draw: np.random.Generator, cards: int) -> bytes:
     )
     request.transaction_time.FromNanoseconds(time.time_ns())
     return request.SerializeToString()
-
-
-@dataclass(slots=True)
-class _Client:
-    """One connection with one call under way."""
-
-    connection: socket.socket
-    frames: list[bytes]
-    answers: Answers = field(default_factory=Answers)
-    sent_count: int = 0
-    begun_s: float = 0.0
-
-    def send(self) -> None:
-        """Send the next call, and what the server waits for."""
-        data = self.answers.take_replies()
-        if self.sent_count < len(self.frames):
-            data += self.frames[self.sent_count]
-            self.sent_count += 1
-            self.begun_s = time.perf_counter()
-        if data:
-            self.connection.sendall(data)
-
-
-def send_closed(target: str, bodies: list[list[bytes]], method: str) -> list[float]:
-    """Send each client's bodies one after the other; return seconds of each call."""
-    host, _, port = target.rpartition(":")
-    block = encode_headers(method)
-    times: list[float] = []
-    wanted = sum(map(len, bodies))
-    clients: list[_Client] = []
-    with selectors.DefaultSelector() as selector:
-        for own in bodies:
-            connection = socket.create_connection((host, int(port)))
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.sendall(PREFACE)
-            frames = [encode_call(2 * at + 1, block, body) for at, body in enumerate(own)]
-            client = _Client(connection, frames)
-            clients.append(client)
-            selector.register(connection, selectors.EVENT_READ, client)
-            client.send()
-        while len(times) < wanted:
-            for key, _ in selector.select(60.0):
-                client = key.data
-                received = client.connection.recv(1 << 16)
-                assert received, "the server hung up"
-                ended = client.answers.feed(received)
-                if ended:
-                    times.append(time.perf_counter() - client.begun_s)
-                    client.send()
-                elif replies := client.answers.take_replies():
-                    client.connection.sendall(replies)
-    for client in clients:
-        client.connection.close()
-        client.answers.check()
-    return times
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import hpack
 
-from bench.keeper.generator import PREFACE, Answers, encode_call, encode_frame, encode_headers
+from bench.http2 import PREFACE, Answers, encode_call, encode_frame, encode_headers
 
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 _END_STREAM = _ACK = 1

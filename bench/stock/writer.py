@@ -13,15 +13,15 @@ import time
 
 import numpy as np
 
-from bench.echo_server import METHOD as ECHO_METHOD
-from bench.fraud.generator import send_closed
-from bench.keeper.generator import PREFACE, Answers, encode_call, encode_headers
+from bench.http2 import PREFACE, Answers, encode_call, encode_headers, send_closed
 from bench.stock.sizes import FULL, SMALL, Sizes
 from bench.stock.wire import Till
 from bench.stock.world import RECORD_METHOD, AlertingMovements, make_sales
 from instanter.v1 import stock_service_pb2 as messages
 
 _IN_FLIGHT_MAX = 200
+_ECHO_METHOD = "/instanter.bench.EchoService/Echo"
+"""That of `bench.echo_server`, which imports half of the server."""
 
 
 def send_one_by_one(
@@ -128,7 +128,7 @@ def main() -> int:
     elif given.what == "steady":
         found["times_s"] = send_steadily(given.target, bodies, given.rate)
     else:
-        method = f"/{ECHO_METHOD}" if given.what == "echo" else RECORD_METHOD
+        method = _ECHO_METHOD if given.what == "echo" else RECORD_METHOD
         sent, answered = send_one_by_one(given.target, method, bodies, given.rate)
         found |= {"sent_ns": sent, "answered_ns": answered}
     found["elapsed_s"] = time.perf_counter() - begun_s
