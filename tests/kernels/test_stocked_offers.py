@@ -49,7 +49,8 @@ def _draw_row(draw, count):
 def test_a_shelf_is_laid_out_like_the_oracles(count, seed):
     draw = np.random.default_rng(seed)
     row = _draw_row(draw, count)
-    codes = _read_only(draw.permutation(60)[: draw.integers(0, 60)].astype(np.uint32))
+    wanted = np.sort(draw.permutation(60)[: draw.integers(0, 60)])
+    codes = _read_only(wanted.astype(np.uint32))
     days, factors = (np.array(part) for part in CURVES[seed % len(CURVES)])
     found, wanted = np.full(len(codes), 9, np.float32), np.full(len(codes), 8, np.float32)
     unknown = [SHELF_UNKNOWN, 1.0][seed % 2]

@@ -27,7 +27,7 @@ class StockTables:
         int32[O + 1], read-only: how many units are stocked, then for each offer the place of its
         unit among them, −1 for an offer that is not; empty when stock does not tell on offers.
     codes
-        uint32[U], read-only: the codes of the stocked units.
+        uint32[U], read-only: the codes of the stocked units, rising.
     unit_names
         Their names.
     curve_days, curve_factor
@@ -77,9 +77,9 @@ def make_stock_tables(catalogue: CompiledCatalogue) -> StockTables:
     if plan is None or plan.offers is None or not plan.stocked_units:
         return _NOT_STOCKED
     offers = plan.offers
-    place_of = {unit: place for place, unit in enumerate(plan.stocked_units)}
+    units = sorted((plan.units[unit] for unit in plan.stocked_units), key=lambda unit: unit.code)
+    place_of = {plan.unit_index[unit.name]: place for place, unit in enumerate(units)}
     places = [place_of.get(unit, NO_UNIT) for unit in offers.offer_unit]
-    units = [plan.units[unit] for unit in plan.stocked_units]
     return StockTables(
         shelf_place=np.array([len(units), *places], np.int32),
         codes=np.array([unit.code for unit in units], np.uint32),

@@ -68,7 +68,7 @@ def lay_out_shelf(row, codes, curve_days, curve_factor, unknown, shelf):  # type
         uint32[3 K], read-only: the codes of K units, rising; what is available of each, int32; the
         days of cover, float32. NaN counts as unknown.
     codes
-        uint32[U], read-only: the codes of the stocked units, in any order.
+        uint32[U], read-only: the codes of the stocked units, rising.
     curve_days, curve_factor
         As in `find_cover_factor`.
     unknown
@@ -80,8 +80,10 @@ def lay_out_shelf(row, codes, curve_days, curve_factor, unknown, shelf):  # type
     known = row[:count]
     available = row[count : 2 * count].view(np.int32)
     cover_days = row[2 * count : 3 * count].view(np.float32)
+    at = 0
     for u in range(len(codes)):
-        at = np.searchsorted(known, codes[u])
+        while at < count and known[at] < codes[u]:
+            at += 1
         if at == count or known[at] != codes[u] or np.isnan(cover_days[at]):
             shelf[u] = float32(unknown)
         elif available[at] <= 0:
