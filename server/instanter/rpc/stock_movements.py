@@ -100,7 +100,7 @@ def _read_movements(request: messages.RecordStockMovementsRequest) -> Sequence[G
 
 
 def _read_movement(movement: messages.StockMovement) -> GivenMovement:
-    """Return one movement; its site, unit and units are checked by the engine. Takes 1.5 µs."""
+    """Return one movement; its site, unit and units are checked by the engine. Takes 2 µs."""
     movement_id, site, kind = movement.movement_id, movement.site, movement.kind
     if not (
         0 < len(movement_id) <= EVENT_ID_SIZE_MAX
