@@ -302,8 +302,6 @@ class AlertHub:
             return True
         assert found.told, "what the head has passed is on disk"
         for told in found.told:
-            if told.sequence > self._head:
-                break
             if subscriber.wanted.matches(told.alert, found.plan):
                 if not subscriber.sink.offer_encoded(told.encode()):
                     return False
