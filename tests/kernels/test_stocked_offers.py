@@ -11,6 +11,7 @@ from instanter.kernels.stocked_offers import SHELF_EMPTY, SHELF_UNKNOWN
 from instanter.kernels.turns import decide_batch
 from tests.decision.stocked import STOCKED
 from tests.decision.worlds import draw_slots, make_catalogue, make_score_table
+from tests.kernels.test_decision import POLICY, draw_held
 from tests.oracles import stocked_offers as oracle
 from tests.oracles import turns as turns_oracle
 
@@ -96,10 +97,12 @@ def test_shelves_stand_behind_the_contacts(width):
     assert oracle.find_shelves(4, held, shelf_place).tolist() == shelves.tolist()
 
 
+@pytest.mark.parametrize("policy", ["", POLICY])
 @pytest.mark.parametrize("count", [0, 1, 2, 40, 64])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_stocked_turn_is_decided_like_one_stage_after_the_other(seed, count):
-    catalogue = make_catalogue(STOCKED)
+def test_a_stocked_turn_is_decided_like_one_stage_after_the_other(seed, count, policy):
+    policy = policy.split("arms:")[0]  # chance is drawn by the oracle 200,000 times
+    catalogue = make_catalogue(STOCKED | ({"policy.yaml": policy} if policy else {}))
     tables = make_tables(catalogue, make_score_table(catalogue, seed))
     draw = np.random.default_rng(seed)
     codes = [SHELF_EMPTY, SHELF_UNKNOWN, 0.0, 0.01, 1.0]
@@ -109,6 +112,9 @@ def test_a_stocked_turn_is_decided_like_one_stage_after_the_other(seed, count):
     asked[:, 0] = draw.integers(1, 4, count)
     asked[:, 1] = draw.integers(0, len(catalogue.surfaces), count)
     asked[:, 2] = draw.integers(1, 5, count)
+    held = np.zeros(0, np.uint32)
+    if policy:
+        held, asked[:, 3], asked[:, 4] = draw_held(count, draw)
     turn = (
         count,
         NOW_S,
@@ -118,7 +124,7 @@ def test_a_stocked_turn_is_decided_like_one_stage_after_the_other(seed, count):
         np.full((count, tables.context_slot_count), 0xFFFF_FFFF, np.uint32),
         asked,
         draw.integers(0, 2**64, count, np.uint64),
-        shelves.reshape(-1).view(np.uint32),
+        np.concatenate((held, shelves.reshape(-1).view(np.uint32))),
     )
     told, listed = np.full((count, TOLD_COUNT), -1, np.int32), np.full((count, 4, 6), -1.0)
     told_wanted, listed_wanted = told.copy(), listed.copy()
