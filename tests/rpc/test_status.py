@@ -60,6 +60,12 @@ def test_a_wrong_field_is_named_with_what_would_be_right() -> None:
     assert violation.reason == "COUNT_INVALID"
 
 
+def test_nothing_is_suggested_among_very_many_names() -> None:
+    names = (f"sku-{number}" for number in range(10**9))
+    assert errors.nearest("sku-x", names) is None, "and not looked for"
+    assert errors.nearest("sku-x", [f"sku-{number}" for number in range(1_000)]) is not None
+
+
 def test_metadata_travel() -> None:
     status = make_status(errors.ConflictError("taken", metadata={"current": "7"}))
     assert read_info(status).metadata["current"] == "7"
