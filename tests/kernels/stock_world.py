@@ -118,7 +118,8 @@ def look(module, states, profiles, now_ms, sequence, period_days):
 def assert_same_states(found, wanted):
     np.testing.assert_array_equal(found[:, :DEMAND_FIRST], wanted[:, :DEMAND_FIRST])
     numbers = found[:, DEMAND_FIRST:].view(np.float64), wanted[:, DEMAND_FIRST:].view(np.float64)
-    np.testing.assert_allclose(*numbers, rtol=1e-9, atol=1e-12)
+    # Hours of the week are float32, which the twins round at other places.
+    np.testing.assert_allclose(*numbers, rtol=1e-6, atol=1e-9)
 
 
 def assert_same_profiles(found, wanted):

@@ -162,7 +162,7 @@ def test_sales_are_added_to_a_site_like_the_oracle(units, is_arrival):
     _, profiles = make_history()
     for days in (0, 30, 60):
         found, wanted = profiles.copy(), profiles.copy()
-        given = (units, is_arrival, START_MS + days * DAY_MS, 3.0)
+        given = (units, is_arrival, START_MS + days * DAY_MS, 1, 3.0)
         stock_demand.add_to_site(*given, found[1])
         demand_oracle.add_to_site(*given, wanted[1])
         assert_same_profiles(found, wanted)

@@ -84,8 +84,7 @@ def learn_late_sale(period, period_days, units, arrivals, state):
         encode(own, state)
         return
     for name, rate in RATES.items():
-        is_mean = rate * own.age <= 1
-        weight = 1 / own.age if is_mean else rate * (1 - rate) ** (back - 1)
+        weight = _weigh_late(rate, own.age, back)
         setattr(own, name, max(getattr(own, name) + weight * units, 0))
     if units > 0:
         kept = (1 - 0.03) ** (back - 1)
@@ -99,15 +98,28 @@ def learn_late_sale(period, period_days, units, arrivals, state):
     encode(own, state)
 
 
-def add_to_site(units, is_arrival, local_ms, level, profile):
+def add_to_site(units, is_arrival, local_ms, period_days, level, profile):
     """Add what is not unusually large, and the arrival to its hour."""
     site = decode_site(profile)
     counted = min(units, 8 + 8 * level)
-    site.units += counted
-    site.squares += counted**2
+    back = int(site.period) - find_period(local_ms, period_days)
+    if back <= 0:
+        site.units += counted
+        site.squares += counted**2
+    elif back <= 62 and site.age > 0:
+        for name, rate in RATES.items():
+            late = _weigh_late(rate, site.age, back) * counted
+            setattr(site, name, getattr(site, name) + late)
     if is_arrival and find_period(local_ms, 7) >= site.week:
         site.present[find_hour(local_ms)] += 1
     encode_site(site, profile)
+
+
+def _weigh_late(rate, age, back):
+    """A mean of all periods as long as that is not slower than the rate; then they fade."""
+    if age <= 1 / rate:
+        return 1 / age
+    return rate * (1 - rate) ** min(back - 1, age - 1 / rate)
 
 
 def _length(profile, period, period_days):

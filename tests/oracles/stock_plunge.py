@@ -9,23 +9,24 @@ WEIGHTS = [0.25, 0.5, 0.25]
 
 
 def find_busyness(profile, own_arrivals):
-    """Return recent arrivals ÷ expected ones, both with twenty of a usual day added."""
+    """Return recent arrivals ÷ expected ones, both with ten more."""
     site = decode_site(profile)
     if site.exposure < 7:
         return 1.0
-    ratio = (max(site.recent - own_arrivals, 0) + 20) / (site.expected + 20)
+    ratio = (max(site.recent - own_arrivals, 0) + 10) / (site.expected + 10)
     return min(max(ratio, 1), 5)
 
 
 def pass_site_time(days, is_arrival, profile):
-    """Let what is recent fade by half each 0.04 business days."""
+    """Let what is recent fade, the slower the fewer come; usually it is forty arrivals."""
     site = decode_site(profile)
-    kept = 0.5 ** (days / 0.04)
+    pace = site.arrivals / site.exposure if site.exposure >= 7 else 0
+    half_life = min(max(40 * math.log(2) / max(pace, 1), 0.04), 1)
+    kept = 0.5 ** (days / half_life)
     site.recent *= kept
     site.expected *= kept
-    if site.exposure >= 7:
-        pace = site.arrivals / site.exposure
-        site.expected += pace * (1 - kept) * 0.04 / math.log(2)
+    if pace:
+        site.expected += pace * (1 - kept) * half_life / math.log(2)
         site.recent += is_arrival
     encode_site(site, profile)
 

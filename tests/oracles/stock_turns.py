@@ -135,7 +135,7 @@ def _learn_sale(units, time_ms, offset, period_days, policy, state, profile):
         site.recent_ms = max(site.recent_ms, time_ms)
         encode_site(site, profile)
     own = decode(state)
-    stock_demand.add_to_site(units, is_own_arrival, local_ms, own.middle, profile)
+    stock_demand.add_to_site(units, is_own_arrival, local_ms, period_days, own.middle, profile)
     if time_ms > own.arrived_ms:
         gap = 0.0
         if own.arrived_ms:

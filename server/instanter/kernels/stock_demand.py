@@ -15,6 +15,7 @@ import numpy as np
 from numba import boolean, float64, int64, void
 
 from instanter.kernels.array_types import READ_F64, READ_I64, WRITE_F64, WRITE_I64
+from instanter.kernels.baselines import fade, take_logarithm
 from instanter.kernels.compilation import Kernel, kernel
 from instanter.kernels.stock_rows import (
     AGE,
@@ -67,6 +68,7 @@ WEEK_KEPT = 0.95
 ARRIVAL_FADE_PER_DAY = 0.98
 """What is kept each day of how often sales come: half of it after 34 days."""
 
+_LN_2 = 0.6931471805599453
 _IDLE_PERIODS_MAX = 400
 """After so many periods without a sale nothing is left to smooth."""
 _LATE_PERIODS_MAX = 62
@@ -339,6 +341,18 @@ def estimate_demand(state, profile, local_ms, period_days, scratch, figures):
     figures[1] = variance / (periods + VARIANCE_PRIOR_PERIODS) / period_days
 
 
+@kernel(float64(float64, float64, int64))
+def find_late_gain(rate, age, back):
+    """Return what a unit of the period that ended `back` periods ago adds to a level by now.
+
+    A level is a mean while it is young, and its periods fade only from then on.
+    """
+    fading = age - 1.0 / rate
+    if fading <= 0.0:
+        return 1.0 / age
+    return rate * fade(min(back - 1.0, fading) * -take_logarithm(1.0 - rate) / _LN_2)
+
+
 @kernel(void(int64, int64, float64, int64, WRITE_I64))
 def learn_late_sale(period, period_days, units, arrivals, state):
     """Correct what was learned of a period that has ended by a sale in it, or by its return.
@@ -367,11 +381,7 @@ def learn_late_sale(period, period_days, units, arrivals, state):
         (LEVEL_MIDDLE, RATE_MIDDLE),
         (LEVEL_FAST, RATE_FAST),
     ):
-        gain = 1.0 / age
-        if rate * age > 1.0:
-            gain = rate
-            for _ in range(back - 1):
-                gain *= 1.0 - rate
+        gain = find_late_gain(rate, age, back)
         demand[word] = max(demand[word] + gain * units, 0.0)
     if units > 0.0:
         bit = np.int64(1) << (back - 1)
@@ -394,8 +404,8 @@ def learn_late_sale(period, period_days, units, arrivals, state):
     demand[ARRIVAL_SHAPE] += weight
 
 
-@kernel(void(float64, boolean, int64, float64, WRITE_F64))
-def add_to_site(units, is_arrival, local_ms, level, profile):
+@kernel(void(float64, boolean, int64, int64, float64, WRITE_F64))
+def add_to_site(units, is_arrival, local_ms, period_days, level, profile):
     """Add a sale to a site's period and to its hours of the week.
 
     Parameters
@@ -405,16 +415,25 @@ def add_to_site(units, is_arrival, local_ms, level, profile):
         cut off: one large order is not what all positions do.
     is_arrival
         Whether it is an arrival of its own, not another line of the same sale.
-    local_ms
-        When, local milliseconds since 1970.
+    local_ms, period_days
+        When, local milliseconds since 1970: a late one corrects the levels; 1 or 7.
     level
         What its position sells in a period.
     profile
         float64[PROFILE_WORDS], written.
     """
     counted = min(units, 8.0 + 8.0 * level)
-    profile[SITE_UNITS] += counted
-    profile[SITE_SQUARES] += counted * counted
+    back = np.int64(profile[SITE_PERIOD]) - find_period(local_ms, period_days)
+    if back <= 0:
+        profile[SITE_UNITS] += counted
+        profile[SITE_SQUARES] += counted * counted
+    elif back <= _LATE_PERIODS_MAX and profile[SITE_AGE] > 0.0:
+        for word, rate in (
+            (SITE_SLOW, RATE_SLOW),
+            (SITE_MIDDLE, RATE_MIDDLE),
+            (SITE_FAST, RATE_FAST),
+        ):
+            profile[word] += find_late_gain(rate, profile[SITE_AGE], back) * counted
     if is_arrival and find_period(local_ms, 7) >= profile[SITE_WEEK]:
         present = profile[HOURS_NOW:PROFILE_WORDS].view(np.float32)
         present[find_hour(local_ms)] += np.float32(1.0)

@@ -50,11 +50,14 @@ OVERSHOOT = 0.5
 """Share of arrivals a day ÷ declared false alarms a day that is the threshold. Evidence jumps
 beyond it, so that Poisson arrivals take 1.9 to 2.1 thresholds on average to a false alarm, and more
 while the rate is uncertain: simulated, for thresholds of 20 to 2,000."""
-BUSY_PRIOR = 20.0
+BUSY_PRIOR = 10.0
 """Arrivals that a site's own day must outweigh to count as busier than usual."""
 BUSY_MAX = 5.0
-RECENT_DAYS = 0.04
-"""Half-life of what counts as a site's present, business days."""
+RECENT_ARRIVALS = 40.0
+"""Arrivals that a site's present holds as a rule: so many tell how busy it is."""
+RECENT_DAYS_MIN = 0.04
+RECENT_DAYS_MAX = 1.0
+"""Bounds of its half-life, business days."""
 KNOWN_FROM_DAYS = 7.0
 """A whole week from which a site's hours and usual pace are known: before, a morning would be a
 plunge."""
@@ -122,13 +125,16 @@ def pass_site_time(days, is_arrival, profile):
     profile
         float64[PROFILE_WORDS], written.
     """
-    kept = fade(days / RECENT_DAYS)
-    profile[SITE_RECENT] *= kept
-    profile[SITE_RECENT_EXPECTED] *= kept
+    pace = 0.0
     if profile[SITE_EXPOSURE] >= KNOWN_FROM_DAYS:
         pace = profile[SITE_ARRIVALS] / profile[SITE_EXPOSURE]
-        # What comes at a steady pace while it fades by half each `RECENT_DAYS`.
-        profile[SITE_RECENT_EXPECTED] += pace * (1.0 - kept) * RECENT_DAYS / _LN_2
+    half_life = min(max(RECENT_ARRIVALS * _LN_2 / max(pace, 1.0), RECENT_DAYS_MIN), RECENT_DAYS_MAX)
+    kept = fade(days / half_life)
+    profile[SITE_RECENT] *= kept
+    profile[SITE_RECENT_EXPECTED] *= kept
+    if pace > 0.0:
+        # What comes at a steady pace while it fades by half each half-life.
+        profile[SITE_RECENT_EXPECTED] += pace * (1.0 - kept) * half_life / _LN_2
         if is_arrival:
             profile[SITE_RECENT] += 1.0
 

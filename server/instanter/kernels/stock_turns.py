@@ -189,7 +189,8 @@ def learn_sale(row, local_ms, period_days, policy, state, profile):
         days = measure_days(profile, before_ms + shift_ms, local_ms) if before_ms else 0.0
         pass_site_time(days, is_own, profile)
         profile[SITE_RECENT_MS] = max(time_ms, before_ms)
-    add_to_site(np.float64(units), is_own, local_ms, demand[LEVEL_MIDDLE], profile)
+    level = demand[LEVEL_MIDDLE]
+    add_to_site(np.float64(units), is_own, local_ms, period_days, level, profile)
     if time_ms > state[ARRIVED_MS]:
         gap = measure_days(profile, state[ARRIVED_MS] + local_ms - time_ms, local_ms)
         gap *= find_busyness(profile, np.float64(state[RUN_SALES]))
