@@ -64,7 +64,13 @@ class StockTables:
         return len(self.codes)
 
     def restore_shelf(self, recorded: Mapping[int, float] | None) -> NDArray[np.float32]:
-        """Return a shelf that `RecordedDecision.shelf` tells of; empty when stock did not tell."""
+        """Return float32[U], or float32[0] when stock did not tell: what a record kept of a shelf.
+
+        Parameters
+        ----------
+        recorded
+            `RecordedDecision.shelf`.
+        """
         shelf = np.ones(0 if recorded is None else self.unit_count, np.float32)
         for place, factor in (recorded or {}).items():
             shelf[place] = factor
