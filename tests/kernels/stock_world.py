@@ -105,16 +105,6 @@ def record(module, rows, states, profiles, now_ms, sequence, period_days):
     return count, available, covers, out[: max(count, 0)]
 
 
-def look(module, states, profiles, now_ms, sequence, period_days):
-    available, covers = np.zeros(4, np.int64), np.zeros(4)
-    out = np.zeros((4 * TRANSITIONS_MAX, OUT_COLUMNS), np.int64)
-    count = module.look_at_positions(
-        PLACES, POLICIES, *ZONES, period_days, now_ms, sequence,
-        states, profiles, available, covers, out,
-    )  # fmt: skip
-    return count, available, covers, out[:count]
-
-
 def assert_same_states(found, wanted):
     np.testing.assert_array_equal(found[:, :DEMAND_FIRST], wanted[:, :DEMAND_FIRST])
     numbers = found[:, DEMAND_FIRST:].view(np.float64), wanted[:, DEMAND_FIRST:].view(np.float64)

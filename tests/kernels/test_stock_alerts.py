@@ -24,7 +24,6 @@ from tests.kernels.stock_world import (
     ZONES,
     assert_same_profiles,
     assert_same_states,
-    look,
     make_history,
     make_policy,
     make_rows_taken,
@@ -138,6 +137,16 @@ def test_steps_of_alerts_are_those_of_the_oracle(seed):
 
 
 # --- All of it ------------------------------------------------------------------------------------
+
+
+def look(module, states, profiles, now_ms, sequence, period_days):
+    available, covers = np.zeros(4, np.int64), np.zeros(4)
+    out = np.zeros((4 * TRANSITIONS_MAX, OUT_COLUMNS), np.int64)
+    count = module.look_at_positions(
+        PLACES, POLICIES, *ZONES, period_days, now_ms, sequence,
+        states, profiles, available, covers, out,
+    )  # fmt: skip
+    return count, available, covers, out[:count]
 
 
 @pytest.mark.parametrize("period_days", [1, 7])
