@@ -22,9 +22,10 @@ from instanter.keeper.stock_alert_book import (
 from instanter.keeper.stock_alerts import AcknowledgeStockAlert, SnoozeStockAlert
 from instanter.stock.questions import MovementKind, TransitionKind
 from instanter.store.arm_figures import add_figures
-from instanter.store.databases import STOCK_ALERTS, STOCK_DUE
+from instanter.store.databases import STOCK_ALERTS
 from instanter.store.stock_alert_log import load_extent
 from instanter.store.stock_alerts import alert_key
+from instanter.store.stock_positions import load_due
 from instanter.store.stock_shelves import find_shelf, unpack_shelf
 from instanter.store.transaction import Transaction
 from tests.keeper.stockroom import (
@@ -165,6 +166,11 @@ def test_more_is_to_be_ordered_or_brought_from_where_most_is_left(room: Stockroo
         StockAction(ActionKind.REORDER, 20),
         StockAction(ActionKind.TRANSFER, 20, "dresden"),
     )
+
+
+def test_a_site_that_has_nothing_is_passed_over(room: Stockroom) -> None:
+    room.publish(STOCK.replace("same_region", "[paris, dresden]"))
+    assert sell_out(room).actions[1:] == (StockAction(ActionKind.TRANSFER, 20, "dresden"),)
 
 
 def test_nothing_is_brought_from_where_nothing_is(room: Stockroom) -> None:
@@ -321,16 +327,32 @@ def test_another_catalogue_is_brought_to_all_positions(room: Stockroom) -> None:
     assert room.open_alerts() == [], "nothing is watched that is not declared"
 
 
-def test_a_position_is_looked_at_when_its_time_has_come(room: Stockroom) -> None:
+def test_a_position_stands_once_in_the_queue_under_its_earliest_time(room: Stockroom) -> None:
+    def due() -> list[int]:
+        with room.desk.kept.state.read() as transaction:
+            return [due_ms for due_ms, _ in load_due(transaction, 2**62, 100)]
+
+    def snooze(until_ns: int) -> None:
+        for alert in room.open_alerts():
+            room.do(SnoozeStockAlert(alert.number, until_ns))
+
     sell_out(room)
-    with room.desk.kept.state.read() as transaction:
-        due = transaction.count(STOCK_DUE)
-    assert due > 0
+    raised_ms = room.clock.time_ns // 1_000_000
+    hour_ms = HOUR_NS // 1_000_000
+    assert due() == [raised_ms + hour_ms]
+    snooze(room.clock.time_ns + 5 * HOUR_NS)
+    assert due() == [raised_ms + hour_ms], "a later time is left to whoever looks"
+    room.clock.time_ns += 2 * HOUR_NS
+    room.tick()
+    assert due() == [raised_ms + 5 * hour_ms]
+    told = len(room.transitions())
+    snooze(0)
+    assert {each.kind for each in room.transitions(told)} == {TransitionKind.ESCALATED}
+    assert due() == [raised_ms + 3 * hour_ms], "an earlier one is not"
     for _ in range(40):
         room.clock.time_ns += DAY_NS
         room.tick()
-        with room.desk.kept.state.read() as transaction:
-            assert transaction.count(STOCK_DUE) <= 3, "a position stands there once"
+        assert len(due()) <= 1
 
 
 def test_the_units_that_offers_are_tied_to_stand_on_the_shelf(room: Stockroom) -> None:

@@ -105,8 +105,16 @@ def apply_alert_change(
     table = load_table(transaction, gather(desk.engine, [position], NO_MOVES))
     effects = Effects(transaction, desk, record, table)
     changed = _change(effects, body, alert)
-    effects.keep_states()
-    return changed
+    # When it is to be looked at again follows from a look at it.
+    looked = desk.engine.look(
+        table.batch.places,
+        table.states,
+        table.profile_words,
+        now_ms=record.time_ns // MS_NS,
+        sequence=effects.next_sequence(),
+    )
+    effects.keep(looked)
+    return find_open_alert(transaction, alert.number) or changed
 
 
 def _change(effects: Effects, body: dict[str, Any], alert: StockAlert) -> StockAlert:

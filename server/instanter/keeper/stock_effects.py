@@ -83,13 +83,6 @@ class Effects:
         if recorded.transitions:
             self.tell(recorded.transitions)
 
-    def keep_states(self) -> None:
-        """Write the states, which nobody has moved anything in."""
-        self.table.collect()
-        find_due_ms = self.desk.engine.find_due_ms
-        self._put_due(np.array([find_due_ms(state) for state in self.table.states], np.int64))
-        put_positions(self.transaction, self.table.positions)
-
     def _put_due(self, dues: NDArray[np.int64]) -> None:
         """Let positions be looked at in time.
 
