@@ -27,6 +27,10 @@ STOCK_UNITS_AMOUNT_MAX: Final = 1_000_000_000
 """Units of one movement, of a position and of every number of a policy: sums of 2³² of them are
 exact as int64, and each is exact as float64."""
 
+EVENT_MOVEMENT_NUMBER_MAX: Final = 2**24 - 1
+"""Greatest number of an event that may be a movement's id: fields are float32, in which greater
+ones are not told apart, so that two sales would count as one."""
+
 STOCK_LEAD_TIME_S_MAX: Final = 365 * 86_400
 """Longest lead time: one year."""
 

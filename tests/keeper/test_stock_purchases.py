@@ -75,6 +75,16 @@ def test_a_part_of_a_unit_cannot_be_bought(room: Stockroom, units: float) -> Non
     assert coffee(room) == 10
 
 
+@pytest.mark.parametrize("line", [7.5, -1.0, 16_777_216.0, 4e12])
+def test_a_number_that_is_like_others_names_no_movement(room: Stockroom, line: float) -> None:
+    assert room.buy(bought("good", line=16_777_215.0)) == EventCounts(1, 0)
+    with pytest.raises(InvalidFieldError) as caught:
+        room.buy(bought("e1", line=8.0), bought("e2", line=line))
+    assert caught.value.field == 'events[1].fields["line"]'
+    assert caught.value.reason == "EVENT_MOVEMENT_ID_INVALID"
+    assert coffee(room) == 9
+
+
 @pytest.mark.parametrize("event_first", [True, False])
 @pytest.mark.parametrize("line", [None, 7.0])
 def test_a_sale_that_comes_by_both_doors_counts_once(

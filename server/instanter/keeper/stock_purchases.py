@@ -23,7 +23,7 @@ from instanter.keeper.stock_movements import (
 )
 from instanter.kernels.stock_rows import MOVE_POSITION
 from instanter.stock.questions import Movement, MovementKind
-from instanter.stock_limits import STOCK_UNITS_AMOUNT_MAX
+from instanter.stock_limits import EVENT_MOVEMENT_NUMBER_MAX, STOCK_UNITS_AMOUNT_MAX
 from instanter.store.event_ids import find_event_digest
 from instanter.store.transaction import Transaction
 
@@ -104,7 +104,8 @@ def find_purchased(
     Raises
     ------
     InvalidFieldError
-        An event says that a part of a unit was bought; the field names its index.
+        An event says that a part of a unit was bought, or names its movement by what is no id; the
+        field names its index.
     """
     plan = desk.open(catalogue)
     kinds = {kind.name: kind for kind in catalogue.events if not kind.withdrawn}
@@ -158,7 +159,7 @@ def _find_movement(
     Raises
     ------
     InvalidFieldError
-        It says that a part of a unit was bought.
+        It says that a part of a unit was bought, or names its movement by what is no id.
     """
     mapping = plan.purchases[purchase.kind]
     unit_index = _find_index(purchase.encoded, mapping.unit_index, mapping.units_of_values)
@@ -227,7 +228,13 @@ def _count_units(mapping: PurchaseMapping, kind: EventKind, purchase: Purchase) 
 
 
 def _find_movement_id(mapping: PurchaseMapping, kind: EventKind, purchase: Purchase) -> str:
-    """Return the id of an event's movement: what the named field says, or the event's own."""
+    """Return the id of an event's movement: what the named field says, or the event's own.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is no number that could be told apart from its neighbours.
+    """
     index = mapping.movement_id_index
     pattern = _find_pattern(purchase.encoded, index)
     if pattern == MISSING_CODE:
@@ -237,4 +244,11 @@ def _find_movement_id(mapping: PurchaseMapping, kind: EventKind, purchase: Purch
         return field.values[pattern]
     number = _find_number(purchase.encoded, index)
     assert number is not None, "it is there"
-    return f"{number:.0f}"
+    if not number.is_integer() or not 0.0 <= number <= EVENT_MOVEMENT_NUMBER_MAX:
+        raise InvalidFieldError(
+            f'events[{purchase.place}].fields["{field.name}"]',
+            number,
+            f"a whole number from 0 to {EVENT_MOVEMENT_NUMBER_MAX:,}: it is a movement's id",
+            reason="EVENT_MOVEMENT_ID_INVALID",
+        )
+    return str(int(number))
