@@ -324,6 +324,33 @@ def test_silence_is_broken_by_progress(
             assert [watcher.read().progress.sequence for _ in range(3)] == [0, 0, 0]
 
 
+def test_streams_go_on_under_the_next_catalogue_and_end_with_their_grant(shop: Shop) -> None:
+    text = WAREHOUSE["stock.yaml"]
+    with (
+        watch(shop.stock, distributor="distributors/west") as theirs,
+        watch(shop.stock, categories=["coffee"]) as ours,
+    ):
+        assert theirs.read().HasField("progress")
+        assert ours.read().HasField("progress")
+        shop.apply({"stock.yaml": text.replace("BEANS: coffee", "BEANS: drinks")})
+        fall(shop, "FILTERS", "bonn")
+        fall(shop, "BEANS", "bonn")
+        assert [told.sequence for told in theirs.read_transitions(1)] == [1]
+        shop.apply({"stock.yaml": text.replace("    west: {regions: [west]}\n", "")})
+        fall(shop, "FILTERS", "koeln")
+        refusal = read_refusal(theirs.read_error())
+        assert (refusal.code, refusal.reason) == (
+            grpc.StatusCode.PERMISSION_DENIED,
+            "GRANT_MISSING",
+        )
+        told = ours.read_transitions(2)
+    assert [(each.alert.position.name, each.alert.position.category) for each in told] == [
+        ("sites/bonn/positions/FILTERS", "coffee"),
+        ("sites/koeln/positions/FILTERS", "coffee"),
+    ]
+    assert [each.sequence for each in theirs.transitions] == [1], "and nothing after that"
+
+
 # --- Readers of all kinds -----------------------------------------------------------------------
 
 

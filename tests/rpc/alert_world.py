@@ -124,9 +124,13 @@ class Published:
     """The catalogue in force, as far as it matters."""
 
     def __init__(self, plan: StockPlan | None) -> None:
-        self.plan = plan
+        self.plan = self.loaded = plan
+
+    def is_loaded(self, _: object) -> bool:
+        return self.loaded is self.plan
 
     def load(self, _: object) -> Any:
+        self.loaded = self.plan
         return SimpleNamespace(stock=self.plan)
 
 
@@ -249,6 +253,7 @@ class AlertWorld:
         (hub or self.hub).subscribe(
             AlertFilter(StockFilter(**names), severity),
             stream,
+            plan=self.published.plan or make_plan(),
             resume_after=self.tokens.parse(resume, "resume_token") if resume else None,
             open_first=open_first,
         )

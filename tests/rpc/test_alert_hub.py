@@ -399,11 +399,13 @@ async def test_a_grant_that_is_withdrawn_ends_the_stream(world: AlertWorld) -> N
     world.raise_some(2)
     await turn()
     world.published.plan = make_plan(grants={})
-    world.raise_some(1)
-    await turn()
+    world.raise_some(3)
+    await until(lambda: theirs.stream.ended)
     expect(theirs, PermissionDeniedError, "GRANT_MISSING")
     ours.take()
-    assert (theirs.sequences, ours.sequences) == ([2], [1, 2, 3])
+    await turn()
+    ours.take()
+    assert (theirs.sequences, ours.sequences) == ([2], [1, 2, 3, 4, 5])
 
 
 async def test_a_catalogue_without_stock_ends_all_streams(world: AlertWorld) -> None:

@@ -51,6 +51,14 @@ class PublishedCatalogue:
                 self._revision = current[0] if current else 0
             return self._catalogue
 
+    def is_loaded(self, transaction: Transaction) -> bool:
+        """Return whether the catalogue in force in a transaction is decoded already.
+
+        Else `load` takes up to 0.3 s, with 10,000 sites and 50,000 stock-keeping units for example:
+        nothing for an event loop.
+        """
+        return current_revision(transaction, CATALOGUE) == self._revision
+
     def forget(self) -> None:
         """Look the catalogue up anew when it is asked for next: another one is published."""
         with self._lock:

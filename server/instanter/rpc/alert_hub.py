@@ -81,6 +81,7 @@ class AlertHub:
         self._thread = 0
         self._synced_sequence = 0
         self._plan: StockPlan | None = None
+        self._learning: asyncio.Task[None] | None = None
         self._subscribers: set[Subscriber] = set()
         self._audience = Audience()
         self._head = 0
@@ -123,7 +124,13 @@ class AlertHub:
             loop.call_soon_threadsafe(self._follow_on)
 
     def subscribe(
-        self, wanted: AlertFilter, sink: Sink, *, resume_after: int | None, open_first: bool
+        self,
+        wanted: AlertFilter,
+        sink: Sink,
+        *,
+        plan: StockPlan,
+        resume_after: int | None,
+        open_first: bool,
     ) -> None:
         """Begin to tell somebody; on the loop.
 
@@ -133,6 +140,8 @@ class AlertHub:
             What of.
         sink
             Takes it.
+        plan
+            What the catalogue declares, which the filter was read by.
         resume_after
             The transition behind which to begin; None for now.
         open_first
@@ -147,7 +156,10 @@ class AlertHub:
         if not self._subscribers:
             # Nobody has followed meanwhile.
             self._head = self._source.find_newest(self._synced_sequence)
-            self._plan = self._source.load_plan()
+            self._plan = plan
+        elif plan is not self._plan:
+            # One of the two is older: the store knows which.
+            self._follow_on()
         if resume_after is not None and resume_after > self._head:
             self._check_ahead(resume_after)
         position = self._head if resume_after is None else resume_after
@@ -193,6 +205,9 @@ class AlertHub:
                 self._give_up(error)
                 if isinstance(error, DamagedError) and "sequence" in error.metadata:
                     continue
+                break
+            if not found.is_ready:
+                self._learn_catalogue()
                 break
             self._note_plan(found.plan)
             if self._head + 1 < found.extent.first:
@@ -274,7 +289,12 @@ class AlertHub:
         subscriber = self._queue.popleft()
         if subscriber in self._subscribers:
             try:
-                if self._take_step(subscriber):
+                done = self._take_step(subscriber)
+                if done is None:
+                    self._queue.appendleft(subscriber)
+                    self._learn_catalogue()
+                    return
+                if done:
                     self._go_on(subscriber)
                 else:
                     self._wait_for_room(subscriber)
@@ -292,11 +312,13 @@ class AlertHub:
         self._late.setdefault(subscriber, self._clock.monotonic_ns() + SUBSCRIBER_STALL_NS_MAX)
         subscriber.sink.call_when_room(partial(self._go_on, subscriber))
 
-    def _take_step(self, subscriber: Subscriber) -> bool:
-        """Tell somebody a few things; return whether there was room for all of them."""
+    def _take_step(self, subscriber: Subscriber) -> bool | None:
+        """Tell somebody a few things; return whether there was room, None before it can be done."""
         if subscriber.snapshot_after is not None:
             return self._tell_open(subscriber, subscriber.snapshot_after)
         found = self._source.read(subscriber.position, _SLICE, self._synced_sequence)
+        if not found.is_ready:
+            return None
         if subscriber.position + 1 < found.extent.first:
             self._begin_again(subscriber, found.extent)
             return True
@@ -331,12 +353,12 @@ class AlertHub:
         Those that were raised meanwhile follow as transitions, and those that were cleared are
         told to be: it is no snapshot of one moment, and need not be one.
         """
-        alerts, plan = self._source.read_open(after, _SLICE) if after != _ALL_TOLD else ([], None)
+        alerts = self._source.read_open(after, _SLICE) if after != _ALL_TOLD else []
         for alert in alerts:
             if alert.number > subscriber.position:
                 alerts = []
                 break
-            if subscriber.wanted.matches(alert, plan) and not subscriber.sink.offer_encoded(
+            if subscriber.wanted.matches(alert, self._plan) and not subscriber.sink.offer_encoded(
                 encode_open_alert(alert)
             ):
                 return False
@@ -368,11 +390,7 @@ class AlertHub:
             self._beat()
         self._tick_count += 1
         if self._tick_count % _TICKS_A_LOOK == 0:
-            try:
-                self._note_plan(self._source.load_plan())
-            except InstanterError as error:
-                self._log.error("catalogue_unreadable", message=error.message)
-            # Should the word of the keeper get lost, this is the second chance.
+            # Should the word of the keeper get lost, this is the second chance, too.
             self._follow_on()
         self._ticker = self._loop.call_later(_TICK_S, self._tick)
 
@@ -386,6 +404,22 @@ class AlertHub:
                 self._ring.append(subscriber)
                 if subscriber.follows:
                     subscriber.sink.offer_encoded(self._source.encode_progress(self._head))
+
+    def _learn_catalogue(self) -> None:
+        """Decode a catalogue that was published, apart from the loop; then go on."""
+        if self._learning is None and self._loop is not None:
+            self._learning = self._loop.create_task(self._learn())
+
+    async def _learn(self) -> None:
+        try:
+            self._note_plan(await asyncio.to_thread(self._source.load_plan))
+        except InstanterError as error:
+            for subscriber in tuple(self._subscribers):
+                self._end(subscriber, error)
+        finally:
+            self._learning = None
+        self._follow_on()
+        self._catch_up_soon()
 
     def _note_plan(self, plan: StockPlan | None) -> None:
         """End those who may not see anything any more under another catalogue."""

@@ -66,11 +66,15 @@ class AlertSlice:
         Which transitions are there.
     plan
         What the catalogue declares of stock; None for nothing.
+    is_ready
+        Whether the catalogue of the snapshot is decoded already. Else nothing else is said: nobody
+        is told of anything by another one.
     """
 
     told: list[ToldTransition]
     extent: AlertExtent
-    plan: StockPlan | None
+    plan: StockPlan | None = None
+    is_ready: bool = True
 
 
 class AlertSource:
@@ -96,7 +100,13 @@ class AlertSource:
         self._progress = (-1, b"")
 
     def load_plan(self) -> StockPlan | None:
-        """Return what the catalogue in force declares of stock; None for nothing."""
+        """Return what the catalogue in force declares of stock; None for nothing. On a thread.
+
+        Raises
+        ------
+        DamagedError
+            The catalogue is damaged.
+        """
         with self._store.read() as transaction:
             return self._load_plan(transaction)
 
@@ -145,6 +155,8 @@ class AlertSource:
         told: list[ToldTransition] = []
         with self._store.read() as transaction:
             extent = load_extent(transaction)
+            if not self._published.is_loaded(transaction):
+                return AlertSlice(told, extent, is_ready=False)
             plan = self._load_plan(transaction)
             if after + 1 >= extent.first:
                 for sequence in range(after + 1, min(extent.last, after + limit) + 1):
@@ -159,11 +171,10 @@ class AlertSource:
                     told.append(found)
         return AlertSlice(told, extent, plan)
 
-    def read_open(self, after: int, limit: int) -> tuple[list[StockAlert], StockPlan | None]:
-        """Return open alerts in the order of their numbers, those behind one; and the plan."""
+    def read_open(self, after: int, limit: int) -> list[StockAlert]:
+        """Return open alerts in the order of their numbers, those behind one."""
         with self._store.read() as transaction:
-            found = list(islice(scan_open_alerts(transaction, after), limit))
-            return found, self._load_plan(transaction)
+            return list(islice(scan_open_alerts(transaction, after), limit))
 
     def encode_progress(self, sequence: int) -> bytes:
         """Return the message that says that all up to a transition has been told."""
