@@ -265,6 +265,18 @@ def test_customers_are_listed_by_page_or_all(filled: Command, toy: ToyServer) ->
     assert [json.loads(line)["id"] for line in lines] == [f"c-{n}" for n in range(5)]
 
 
+def test_of_very_many_changes_the_first_are_shown(asked: Command, shop: Path) -> None:
+    for number in range(310):
+        (shop / f"z{number:03}.yaml").write_text("offers: []\n")
+    out = asked("apply", "-f", shop, "--dry-run").out
+    assert "+ offers/z298.yaml" in out
+    assert "z299" not in out
+    assert "… and 11 more; --json lists all of them" in out
+    assert "Would change: 311 created." in out
+    found = json.loads(asked("apply", "-f", shop, "--dry-run", "--json").out)
+    assert len(found["changes"]) == 311
+
+
 def test_a_catalogue_is_published_and_read(asked: Command, shop: Path) -> None:
     dry = asked("apply", "-f", shop, "--dry-run")
     assert dry.code == 0

@@ -35,6 +35,9 @@ _WORDS: Final = {
     CatalogueAction.UPDATE: "updated",
     CatalogueAction.DELETE: "deleted",
 }
+_SHOWN_MAX: Final = 300
+"""Changes that are shown: a first catalogue with stock has 60,000, which nobody reads."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -143,7 +146,7 @@ def _describe_catalogue(catalogue: CompiledCatalogue | None) -> Catalogue:
 def show(published: Publication, *, dry_run: bool) -> None:
     """Show the differences and the revision."""
     console = make_console()
-    for change in published.changes:
+    for change in published.changes[:_SHOWN_MAX]:
         sign, style = _SIGNS.get(change.action, ("?", ""))
         console.print(f"{sign} {change.resource}", style=style)
         for field in change.fields:
@@ -151,6 +154,9 @@ def show(published: Publication, *, dry_run: bool) -> None:
                 console.print(f"    - {field.field}: {field.old_value}", style="red")
             if field.new_value:
                 console.print(f"    + {field.field}: {field.new_value}", style="green")
+    if len(published.changes) > _SHOWN_MAX:
+        count = len(published.changes) - _SHOWN_MAX
+        console.print(f"… and {count:,} more; --json lists all of them")
     for warning in published.warnings:
         print_note(f"warning: {warning}")
     revision = published.catalogue.revision
