@@ -170,7 +170,12 @@ def test_more_is_to_be_ordered_or_brought_from_where_most_is_left(room: Stockroo
 
 def test_a_site_that_has_nothing_is_passed_over(room: Stockroom) -> None:
     room.publish(STOCK.replace("same_region", "[paris, dresden]"))
-    assert sell_out(room).actions[1:] == (StockAction(ActionKind.TRANSFER, 20, "dresden"),)
+    for day in range(5):
+        room.record(move(f"sold{day}", SALE, 2, unit="TEA", site="dresden"))
+        room.clock.time_ns += DAY_NS
+    assert room.view("dresden", "TEA").figures.days_of_cover is not None
+    (transfer,) = sell_out(room).actions[1:]
+    assert (transfer.kind, transfer.source_site) == (ActionKind.TRANSFER, "dresden")
 
 
 def test_nothing_is_brought_from_where_nothing_is(room: Stockroom) -> None:

@@ -149,6 +149,7 @@ def test_what_was_bought_at_a_damaged_position_is_recorded_all_the_same(room: St
     room.desk.kept.state.write(change)
     assert room.buy(bought("e1"), bought("e2", sku="TEA"), bought("e3")) == EventCounts(3, 0)
     assert room.on_hand(unit="TEA") == 9
+    assert "COFFEE" not in [each.alert.position.unit for each in room.transitions()]
     with pytest.raises(DamagedError):
         coffee(room)
 
