@@ -129,6 +129,22 @@ def test_ended_periods_are_learned_like_the_oracle(period_days):
 
 
 @pytest.mark.parametrize("period_days", [1, 7])
+def test_another_kind_of_period_is_taken_up_like_the_oracle(period_days):
+    states, profiles = make_history(period_days=8 - period_days)
+    states = np.vstack([states, np.zeros((1, STATE_WORDS), np.int64)])
+    period = stock_time.find_period(START_MS + 20 * DAY_MS, period_days)
+    sites = profiles.copy(), profiles.copy()
+    stock_demand.roll_site(period, period_days, sites[0][0])
+    demand_oracle.roll_site(period, period_days, sites[1][0])
+    assert_same_profiles(*sites)
+    found, wanted = states.copy(), states.copy()
+    for at in range(len(states)):
+        stock_demand.roll_position(profiles[0], period, period_days, found[at])
+        demand_oracle.roll_position(profiles[0], period, period_days, wanted[at])
+    assert_same_states(found, wanted)
+
+
+@pytest.mark.parametrize("period_days", [1, 7])
 @pytest.mark.parametrize("hours", [0, 1, 13, 24])
 def test_rates_are_those_of_the_oracle(period_days, hours):
     states, profiles = make_history(period_days=period_days)

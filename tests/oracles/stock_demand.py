@@ -12,6 +12,8 @@ def roll_position(profile, period, period_days, state):
     """Learn every period that is over, one after the other."""
     own = decode(state)
     own.period = own.period or period
+    if _is_other_kind(own.period, period):
+        _convert(own, period, period_days)
     idle = 0
     while own.period + idle < period and idle < 400:
         days = _length(profile, own.period + idle, period_days)
@@ -32,6 +34,13 @@ def roll_site(period, period_days, profile):
             period, period_days
         )
         site.period, site.week = period, week if starts_on_monday else week + 1
+        encode_site(site, profile)
+        return
+    if _is_other_kind(site.period, period):
+        factor = 7 if period_days == 7 else 1 / 7
+        for name in (*RATES, "noise"):
+            setattr(site, name, getattr(site, name) * factor)
+        site.age, site.period = site.age / factor, period
         encode_site(site, profile)
         return
     for at in range(int(site.period), min(period, int(site.period) + 400)):
@@ -113,6 +122,21 @@ def add_to_site(units, is_arrival, local_ms, period_days, level, profile):
     if is_arrival and find_period(local_ms, 7) >= site.week:
         site.present[find_hour(local_ms)] += 1
     encode_site(site, profile)
+
+
+def _is_other_kind(before, period):
+    """There are seven times as many days as weeks."""
+    return max(before, period) > 3 * min(before, period)
+
+
+def _convert(own, period, period_days):
+    factor = 7 if period_days == 7 else 1 / 7
+    for name in (*RATES, "variance"):
+        setattr(own, name, getattr(own, name) * factor)
+    rate = own.chance * own.size * factor
+    own.chance = min(own.chance * factor, 1)
+    own.size = rate / own.chance if own.chance else own.size
+    own.age, own.period, own.sold_bits = own.age / factor, period, 0
 
 
 def _weigh_late(rate, age, back):

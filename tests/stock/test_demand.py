@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from instanter.stock.questions import MovementKind
-from tests.stock.worlds import COUNTING, DAY_MS, HOUR_MS, MONDAY_MS, Shop, move, receive, sale
+from tests.stock.worlds import (
+    COUNTING,
+    DAY_MS,
+    HOUR_MS,
+    MONDAY_MS,
+    Shop,
+    compile_stock,
+    move,
+    receive,
+    sale,
+)
 
 
 def test_a_rate_is_not_told_before_something_is_known():
@@ -33,6 +43,19 @@ def test_weeks_are_learned_where_the_catalogue_says_so():
         shop.tell(sale(21, MONDAY_MS + week * 7 * DAY_MS + 2 * DAY_MS))
     found = shop.describe(MONDAY_MS + 12 * 7 * DAY_MS)
     assert found.demand_rate == pytest.approx(3, rel=0.01)
+
+
+@pytest.mark.parametrize("periods", [("day", "week"), ("week", "day")])
+def test_what_was_learned_outlasts_another_kind_of_period(periods):
+    shop = Shop(COUNTING, period=periods[0])
+    shop.tell(receive(10_000))
+    now_ms = shop.sell_daily(56, 4)
+    before = shop.describe(now_ms).demand_rate
+    assert before == pytest.approx(4, rel=0.03)
+    shop.engine.install(compile_stock(COUNTING, period=periods[1], revision=2))
+    assert shop.describe(now_ms).demand_rate == pytest.approx(before, rel=0.1)
+    now_ms = shop.sell_daily(56, 8, begin_ms=now_ms)
+    assert shop.describe(now_ms).demand_rate > 6
 
 
 def test_the_present_day_moves_the_rate_sale_by_sale():

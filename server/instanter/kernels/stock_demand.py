@@ -196,6 +196,36 @@ def learn_period(profile, period, period_days, units, arrivals, demand):
     demand[AGE] = age + weight
 
 
+@kernel(boolean(int64, int64))
+def is_other_kind(before, period):
+    """Return whether one of two numbers of periods is of a day, the other of a week."""
+    return 3 * before < period or 3 * period < before
+
+
+@kernel(void(int64, int64, WRITE_I64))
+def convert_position(period, period_days, state):
+    """Take what was learned by days for weeks, or the other way round, after another catalogue.
+
+    Parameters
+    ----------
+    period, period_days
+        The present period, as days or weeks are counted now; 1 or 7.
+    state
+        int64[STATE_WORDS], written.
+    """
+    demand = state.view(np.float64)
+    factor = 7.0 if period_days == 7 else 1.0 / 7.0
+    for word in (LEVEL_SLOW, LEVEL_MIDDLE, LEVEL_FAST, VARIANCE):
+        demand[word] *= factor
+    demand[AGE] /= factor
+    rate = demand[SELLING_RATE] * demand[SELLING_SIZE] * factor
+    demand[SELLING_RATE] = min(demand[SELLING_RATE] * factor, 1.0)
+    if demand[SELLING_RATE] > 0.0:
+        demand[SELLING_SIZE] = rate / demand[SELLING_RATE]
+    state[SOLD_BITS] = 0
+    state[PERIOD] = period
+
+
 @kernel(void(READ_F64, int64, int64, WRITE_I64))
 def roll_position(profile, period, period_days, state):
     """Learn all periods of a position that have ended.
@@ -212,6 +242,8 @@ def roll_position(profile, period, period_days, state):
     demand = state.view(np.float64)
     if state[PERIOD] == 0:
         state[PERIOD] = period
+    elif is_other_kind(state[PERIOD], period):
+        convert_position(period, period_days, state)
     for i in range(min(period - state[PERIOD], _IDLE_PERIODS_MAX)):
         is_sold = np.int64(1) if demand[UNITS] > 0.0 else np.int64(0)
         learn_period(
@@ -268,6 +300,13 @@ def roll_site(period, period_days, profile):
         profile[SITE_PERIOD] = period
         # A week that is not whole would make its days seem busier than the others.
         profile[SITE_WEEK] = week if find_period_start_ms(week, 7) == start else week + 1
+        return
+    if is_other_kind(before, period):
+        factor = 7.0 if period_days == 7 else 1.0 / 7.0
+        for word in (SITE_SLOW, SITE_MIDDLE, SITE_FAST, SITE_NOISE):
+            profile[word] *= factor
+        profile[SITE_AGE] /= factor
+        profile[SITE_PERIOD] = period
         return
     if period <= before:
         return
