@@ -269,3 +269,11 @@ def test_a_replay_of_which_nothing_is_taken_ends_at_once(asked: Command) -> None
     assert outcome.code == 1
     assert "none of the first 500 lines is taken" in outcome.err
     assert "--declare" in outcome.err
+    lines = Path("sales.csv").read_text().splitlines(keepends=True)
+    moved = "2011-12-30,SKU3,1\n"
+    Path("sales.csv").write_text(lines[0] + "2011-12-01,SKU3,1\n")
+    assert asked("stock", "replay", "sales.csv", "--mapping", "mapping.yaml").code == 0
+    Path("sales.csv").write_text(lines[0] + moved)
+    outcome = asked("stock", "replay", "sales.csv", "--mapping", "mapping.yaml")
+    assert outcome.code == 1
+    assert "another prefix" in outcome.err

@@ -23,6 +23,8 @@ from instanter.clock import Clock
 _BATCH: Final = 500
 """Movements of one call: a refusal sends half a batch again."""
 
+_CONFLICT: Final = "MOVEMENT_ID_CONFLICT"
+
 _DRAWN: Final = 0
 """In the place of a line's number: a movement that stands in no line."""
 
@@ -188,10 +190,16 @@ class MovementReplay:
         if sent.recorded_count or sent.duplicate_count or not sent.rejected:
             return
         first = next(iter(sent.rejected.values()))
+        hint = "mend the mapping file, or declare its sites and units: --declare FILE"
+        if first.reason == _CONFLICT:
+            hint = (
+                "it was replayed before, with other times (another --limit, another week): use a "
+                "new store, or another prefix for movement_id"
+            )
         raise CommandError(
             f"none of the first {done_count:,} lines is taken; line {first.first_line}: "
             f"{first.first_message}",
-            hint="mend the mapping file, or declare its sites and units: --declare FILE",
+            hint=hint,
         )
 
 
