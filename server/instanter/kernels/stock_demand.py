@@ -274,9 +274,10 @@ def roll_hours(week, profile):
     for _ in range(min(week - before, _IDLE_PERIODS_MAX)):
         total = 0.0
         for hour in range(WEEK_HOURS):
-            hours[hour] = np.float32(hours[hour] * WEEK_KEPT + present[hour])
+            arrivals = np.float64(hours[hour]) * WEEK_KEPT + np.float64(present[hour])
+            hours[hour] = np.float32(arrivals)
             present[hour] = np.float32(0.0)
-            total += hours[hour]
+            total += np.float64(hours[hour])
         profile[SITE_ARRIVALS] = total
         profile[SITE_EXPOSURE] = profile[SITE_EXPOSURE] * WEEK_KEPT + 7.0
     profile[SITE_WEEK] = week
