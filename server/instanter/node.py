@@ -202,14 +202,7 @@ class Node:
                 ),
             ),
             HotlistService(self.state, submit=self.keeper.submit, clock=self._clock).describe(),
-            describe_stock_service(
-                self.state,
-                submit=self.keeper.submit,
-                published=self._published,
-                clock=self._clock,
-                tokens=self._tokens,
-                hub=self._hub,
-            ),
+            self._describe_stock(),
             DecisionService(
                 self.engine,
                 self.deciders.batch_engine,
@@ -220,6 +213,16 @@ class Node:
                     *reports.describe(),
                 ),
             ).describe(),
+        )
+
+    def _describe_stock(self) -> Service:
+        return describe_stock_service(
+            self.state,
+            submit=self.keeper.submit,
+            published=self._published,
+            clock=self._clock,
+            tokens=self._tokens,
+            hub=self._hub,
         )
 
     async def serve(

@@ -145,19 +145,25 @@ class WorkerNode:
                 ).describe(),
             ),
         )
-        stock = describe_stock_service(
+        # Whoever publishes through this worker finds the next decision of it made by that.
+        after = {"ApplyCatalogue": self._deciders.refresh}
+        return tuple(
+            self._forwarder.redirect(service, FORWARDED, after)
+            for service in (
+                fraud,
+                self._describe_stock(),
+                *(service.describe() for service in services),
+            )
+        )
+
+    def _describe_stock(self) -> Service:
+        return describe_stock_service(
             self._state,
             submit=_submit_nothing,
             published=self._published,
             clock=self._clock,
             tokens=self._tokens,
             hub=self._hub,
-        )
-        # Whoever publishes through this worker finds the next decision of it made by that.
-        after = {"ApplyCatalogue": self._deciders.refresh}
-        return tuple(
-            self._forwarder.redirect(service, FORWARDED, after)
-            for service in (fraud, stock, *(service.describe() for service in services))
         )
 
     async def serve(

@@ -107,6 +107,22 @@ def list_positions(shop: Shop, parent: str = "sites/-", **given: Any) -> list[pb
             return found
 
 
+def fall(shop: Shop, unit: str = "BEANS", site: str = "berlin") -> None:
+    """Sell below the minimum, which raises one alert."""
+    record(shop, make_movement(SALE, 95, unit, site))
+
+
+def rise(shop: Shop, unit: str = "BEANS", site: str = "berlin") -> None:
+    """Fill up again, which clears it."""
+    record(shop, make_movement(RECEIPT, 95, unit, site))
+
+
+def fall_and_rise(shop: Shop, count: int) -> None:
+    """Bring so many transitions, half of them raised and half cleared."""
+    for at in range(count):
+        (rise if at % 2 else fall)(shop)
+
+
 class Watcher:
     """A subscriber: what it reads, and from where it would resume.
 

@@ -40,11 +40,10 @@ class AlertFilter:
         return grant is not None and is_covered(plan, grant, site, unit)
 
 
-@dataclass(slots=True, eq=False)
 class Subscriber:
     """One open call of `WatchStockAlerts`.
 
-    Attributes
+    Parameters
     ----------
     wanted
         What it wants.
@@ -53,6 +52,9 @@ class Subscriber:
     position
         Everything up to this transition has been told, or does not match. Of one who follows it is
         not kept up to date.
+
+    Attributes
+    ----------
     follows
         Whether it is told of each transition as it comes.
     lags
@@ -65,14 +67,19 @@ class Subscriber:
         What ends it behind its snapshot; None when it goes on.
     """
 
-    wanted: AlertFilter
-    sink: Sink
-    position: int
-    follows: bool = False
-    lags: bool = False
-    passed_count: int = 0
-    snapshot_after: int | None = None
-    ending: InstanterError | None = None
+    __slots__ = (
+        "ending", "follows", "lags", "passed_count", "position", "sink", "snapshot_after", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, wanted: AlertFilter, sink: Sink, position: int) -> None:
+        self.wanted = wanted
+        self.sink = sink
+        self.position = position
+        self.follows = False
+        self.lags = False
+        self.passed_count = 0
+        self.snapshot_after: int | None = None
+        self.ending: InstanterError | None = None
 
 
 class Audience:

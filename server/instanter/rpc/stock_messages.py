@@ -1,6 +1,6 @@
 """Messages of positions and alerts, made of the keeper's values."""
 
-from typing import Final
+from typing import Final, cast
 
 from instanter.keeper.stock_alert_book import (
     AlertTransition,
@@ -65,8 +65,8 @@ def translate_alert(alert: StockAlert) -> messages.StockAlert:
     message = messages.StockAlert(
         name=format_stock_alert_name(alert.number),
         # Causes, severities and changes have the numbers of the contract; a test holds them equal.
-        cause=int(alert.cause),  # type: ignore[arg-type]
-        severity=int(alert.severity),  # type: ignore[arg-type]
+        cause=cast("messages.StockAlertCause.ValueType", int(alert.cause)),
+        severity=_severity(alert.severity),
         position=translate_position(alert.position, alert.updated_ns),
         hints=[_translate_hint(hint) for hint in alert.hints],
         actions=[_translate_action(action) for action in alert.actions],
@@ -88,9 +88,9 @@ def encode_transition(transition: AlertTransition, resume_token: str) -> bytes:
     return messages.WatchStockAlertsResponse(
         transition=messages.StockAlertTransition(
             sequence=transition.sequence,
-            change=int(transition.kind),  # type: ignore[arg-type]
+            change=cast("messages.StockAlertChange.ValueType", int(transition.kind)),
             alert=translate_alert(transition.alert),
-            previous_severity=transition.previous_severity,  # type: ignore[arg-type]
+            previous_severity=_severity(transition.previous_severity),
             transition_time=make_timestamp(transition.time_ns),
             overdue=transition.is_overdue,
         ),
@@ -108,6 +108,10 @@ def encode_progress(sequence: int, resume_token: str) -> bytes:
     return messages.WatchStockAlertsResponse(
         progress=messages.StockAlertProgress(sequence=sequence), resume_token=resume_token
     ).SerializeToString()
+
+
+def _severity(number: int) -> "messages.StockAlertSeverity.ValueType":
+    return cast("messages.StockAlertSeverity.ValueType", int(number))
 
 
 def _translate_figures(figures: Figures, now_ns: int) -> messages.StockFigures:
@@ -138,7 +142,7 @@ def _translate_figures(figures: Figures, now_ns: int) -> messages.StockFigures:
 
 def _translate_hint(hint: StockHint) -> messages.StockHint:
     message = messages.StockHint(
-        kind=hint.kind,  # type: ignore[arg-type]
+        kind=cast("messages.StockHintKind.ValueType", hint.kind),
         offers=[format_offer_name(offer) for offer in hint.offers],
         presented_count=hint.presented_count,
         price_minor=hint.price_minor,
@@ -156,7 +160,7 @@ def _translate_hint(hint: StockHint) -> messages.StockHint:
 
 def _translate_action(action: StockAction) -> messages.StockAction:
     return messages.StockAction(
-        kind=action.kind,  # type: ignore[arg-type]
+        kind=cast("messages.StockActionKind.ValueType", action.kind),
         units=action.units,
         source_site=format_plain_name(SITES, action.source_site) if action.source_site else "",
     )

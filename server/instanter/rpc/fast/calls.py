@@ -47,10 +47,6 @@ class Replies(Protocol):
         """Send one message of a call that streams its responses."""
         ...
 
-    def send_if_read(self, call: "Call", message: bytes) -> bool:
-        """Send one message of a call that streams, unless its reader is behind."""
-        ...
-
     def end(self, call: "Call") -> None:
         """End a call that has streamed its responses."""
         ...

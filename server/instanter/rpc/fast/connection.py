@@ -210,24 +210,6 @@ class FastConnection(asyncio.Protocol):
         self._lifetime.ping_strikes_count = 0
         self.mark()
 
-    def send_if_read(self, call: Call, message: bytes) -> bool:
-        """Send one message of a call that streams, unless its reader is behind."""
-        if not call.open:
-            return False
-        http2 = self._http2
-        waiting_bytes = http2.queued_body_size()
-        if waiting_bytes and (
-            http2.queued_body_size(call.stream_id) >= limits.STREAM_AHEAD_SIZE_BYTES
-            or waiting_bytes + len(message) > limits.REPLIES_WAITING_SIZE_BYTES_MAX
-        ):
-            return False
-        self._outbox.send_message(call.stream_id, message, first=not call.responding)
-        call.responding = True
-        self._lifetime.ping_strikes_count = 0
-        if not self._marked:
-            self.mark()
-        return True
-
     def end(self, call: Call) -> None:
         """End a call that has streamed its responses."""
         self.drop(call)

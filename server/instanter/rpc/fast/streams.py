@@ -82,8 +82,14 @@ class _Sending:
     def send_now(self, message: bytes) -> bool:
         """Send a message at the end of this turn if its reader keeps up; False on other threads."""
         call = self._call
-        if threading.get_ident() != self._thread or not call.connection.send_if_read(call, message):
+        connection = call.connection
+        if (
+            threading.get_ident() != self._thread
+            or not call.open
+            or connection.get_unread_size_bytes(call) >= limits.STREAM_AHEAD_SIZE_BYTES
+        ):
             return False
+        connection.send(call, message)
         self._dispatcher.count_response()
         return True
 
