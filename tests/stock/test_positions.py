@@ -83,6 +83,17 @@ def test_a_late_count_is_corrected_by_what_came_after_it():
     assert shop.describe().on_hand == 68
 
 
+@pytest.mark.parametrize("counted_first", [True, False])
+def test_what_happens_at_the_time_of_a_count_is_in_it(counted_first):
+    shop = Shop(COUNTING)
+    shop.tell(receive(100))
+    moment_ms = MONDAY_MS + 5
+    both = [move(MovementKind.COUNT, 50, moment_ms), sale(30, moment_ms)]
+    for movement in both if counted_first else reversed(both):
+        shop.tell(movement)
+    assert shop.describe().on_hand == 50
+
+
 def test_a_count_older_than_what_is_remembered_is_refused():
     shop = Shop(COUNTING)
     for at in range(34):
