@@ -3,13 +3,18 @@
 When an alert is raised and when it clears is the engine's, see `tests/stock`; here it is kept.
 """
 
+import io
+import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from instanter.catalogue.stock import Cause, Severity
 from instanter.errors import DamagedError, NotFoundError, PreconditionError
+from instanter.events_log import make_events_log
+from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.stock_alert_book import (
     ActionKind,
     HintKind,
@@ -20,6 +25,7 @@ from instanter.keeper.stock_alert_book import (
     unpack_alert,
 )
 from instanter.keeper.stock_alerts import AcknowledgeStockAlert, SnoozeStockAlert
+from instanter.keeper.ticking import Ticker
 from instanter.stock.questions import MovementKind, TransitionKind
 from instanter.store.arm_figures import add_figures
 from instanter.store.databases import STOCK_ALERTS
@@ -330,6 +336,41 @@ def test_another_catalogue_is_brought_to_all_positions(room: Stockroom) -> None:
     room.publish(watched.replace("COFFEE: {category: hot}, ", ""))
     room.tick()
     assert room.open_alerts() == [], "nothing is watched that is not declared"
+
+
+class Frozen:
+    """A store as it was once."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        return nullcontext(self._transaction)
+
+
+def test_a_look_from_before_a_publication_does_not_bring_that_back(room: Stockroom) -> None:
+    published = PublishedCatalogue(is_told=True)
+    with room.desk.kept.state.read() as before:
+        assert published.load(before) is not None
+        ticker = Ticker(
+            Frozen(before),
+            room.desk.keeper.submit,
+            make_tick=room.desk.kept.response.make_tick,
+            published=published,
+            clock=room.clock,
+            events_log=make_events_log(io.StringIO(), as_json=True),
+        )
+        # A thread has one transaction at a time.
+        changed = STOCK.replace("minimum: 2", "minimum: 3")
+        publishing = threading.Thread(target=room.publish, args=(changed,))
+        publishing.start()
+        publishing.join()
+        published.forget()
+        ticker.tick()
+    with room.desk.kept.state.read() as after:
+        found = published.load(after)
+    assert found is not None
+    assert found.revision == room.catalogue().revision
 
 
 def test_a_position_stands_once_in_the_queue_under_its_earliest_time(room: Stockroom) -> None:

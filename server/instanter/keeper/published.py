@@ -59,6 +59,14 @@ class PublishedCatalogue:
         """
         return current_revision(transaction, CATALOGUE) == self._revision
 
+    def peek(self) -> CompiledCatalogue | None:
+        """Return the catalogue that was asked for last, None when that is not known to be in force.
+
+        For whoever reads beside the thread that is told: loading it there, with a transaction from
+        before a publication, would put the old one into force again.
+        """
+        return None if self._revision == _UNKNOWN else self._catalogue
+
     def forget(self) -> None:
         """Look the catalogue up anew when it is asked for next: another one is published."""
         with self._lock:

@@ -215,7 +215,7 @@ class Ticker:
     make_tick
         Makes a `Tick`.
     published
-        The catalogue in force.
+        Knows the catalogue in force; only looked at, for it belongs to the thread that applies.
     clock, events_log
         Tells the time; is told of what went wrong.
     """
@@ -255,7 +255,7 @@ class Ticker:
         with self._state.read() as transaction:
             due = is_due(transaction, now_ns)
             plan = needs_plan(transaction)
-            stock = is_stock_due(transaction, self._published.load(transaction), now_ns)
+            stock = is_stock_due(transaction, self._published.peek(), now_ns)
         if plan:
             self._submit(MakePlan(), weight=_LONG).result()
         if due:
