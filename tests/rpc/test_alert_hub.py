@@ -1,6 +1,7 @@
 """How subscribers are told of alerts: in order, without a gap, never ahead of the disk."""
 
 import random
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from instanter.stock.questions import TransitionKind
 from instanter.stock_limits import SUBSCRIBER_LAG_NS_MAX, SUBSCRIBER_STALL_NS_MAX
 from instanter.store.databases import STOCK_ALERT_LOG
 from instanter.v1 import stock_service_pb2 as messages
-from tests.rpc.alert_world import AlertWorld, Reader, make_alert, make_plan, turn, until
+from tests.rpc.alert_world import SITES, AlertWorld, Reader, make_alert, make_plan, turn, until
 
 
 @pytest.fixture
@@ -430,6 +431,26 @@ async def test_who_has_gone_is_forgotten(world: AlertWorld) -> None:
     await turn()
     late = world.watch()
     assert late.take()[0].progress.sequence == 6, "nobody followed meanwhile"
+
+
+async def test_a_thousand_who_do_not_read_share_what_waits_for_them(world: AlertWorld) -> None:
+    world.raise_some(1)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        readers = [world.watch(sites=[SITES[n % 3][0]]) for n in range(1_000)]
+        idle, _ = tracemalloc.get_traced_memory()
+        world.raise_some(300)
+        await until(lambda: world.watch(sites=["koeln"]).take()[0].progress.sequence == 301)
+        await turn()
+        waiting, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert idle - before < 4 << 20, "four kilobytes each"
+    assert waiting - idle < 4 << 20, "a reference a message, and each message once"
+    for reader in readers:
+        reader.take()
+    assert {len(reader.sequences) for reader in readers} == {100}
 
 
 class Wanderer:
