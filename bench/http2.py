@@ -20,6 +20,7 @@ is as late as it is."""
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 _END_STREAM = _ACK = 1
 _END_HEADERS = 4
+_FRAME_SIZE_BYTES_MAX = 1 << 14
 
 
 def encode_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -30,8 +31,13 @@ def encode_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 def encode_call(stream: int, header_block: bytes, body: bytes) -> bytes:
     """Return the frames of one call; its headers leave the compression's table alone."""
-    headers = encode_frame(_HEADERS, _END_HEADERS, stream, header_block)
-    return headers + encode_frame(_DATA, _END_STREAM, stream, frame_message(body))
+    frames = [encode_frame(_HEADERS, _END_HEADERS, stream, header_block)]
+    data = frame_message(body)
+    for at in range(0, len(data), _FRAME_SIZE_BYTES_MAX):
+        is_last = at + _FRAME_SIZE_BYTES_MAX >= len(data)
+        part = data[at : at + _FRAME_SIZE_BYTES_MAX]
+        frames.append(encode_frame(_DATA, _END_STREAM if is_last else 0, stream, part))
+    return b"".join(frames)
 
 
 def encode_headers(method: str) -> bytes:

@@ -11,7 +11,7 @@ import grpc
 
 from bench.measurement import Figure
 from bench.server_process import ServerProcess
-from bench.stock.processes import Helper, fill_positions
+from bench.stock.processes import Companion, fill_positions
 from bench.stock.sizes import Sizes
 from bench.stock.world import RECORD_METHOD, AlertingMovements, make_files
 from instanter.client import Client
@@ -31,7 +31,7 @@ def measure_losses(folder: Path, sizes: Sizes) -> Figure:
         fill_positions(server.port, sizes)
         arguments = [f"127.0.0.1:{server.port}", "--followers", sizes.lost_subscribers]
         arguments += ["--kills", sizes.lost_reconnects, "--alerts", sizes.lost_alerts]
-        with Helper("bench.stock.followers", arguments) as followers:
+        with Companion("bench.stock.followers", arguments) as followers:
             recording = _Recording(server, sizes)
             recording.run()
             said = followers.finish()

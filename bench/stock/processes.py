@@ -20,7 +20,7 @@ from bench.stock.world import RECORD_METHOD, make_opening
 _WAIT_S = 180.0
 
 
-class Helper:
+class Companion:
     """A process that says `ready`, is let go by a line, and says one JSON object at its end.
 
     Parameters
@@ -64,7 +64,7 @@ class Helper:
     def finish(self) -> dict[str, Any]:
         """Wait for its end, and return what it says."""
         said, _ = self._process.communicate(timeout=_WAIT_S)
-        assert self._process.returncode == 0, "a helper failed"
+        assert self._process.returncode == 0, "a companion failed"
         found: dict[str, Any] = json.loads(said.splitlines()[-1])
         return found
 
@@ -72,21 +72,21 @@ class Helper:
 def make_writer(
     port: int, what: str, sizes: Sizes, *, count: int, rate: float = 0.0, first: int = 0,
     seed: int = 0,
-) -> Helper:  # fmt: skip
+) -> Companion:  # fmt: skip
     """Make a writer; see `bench.stock.writer`."""
     arguments = [f"127.0.0.1:{port}", what, "--count", count, "--rate", rate, "--first", first]
     arguments += ["--seed", seed, *(["--small"] if sizes == SMALL else [])]
-    return Helper("bench.stock.writer", arguments)
+    return Companion("bench.stock.writer", arguments)
 
 
 def make_subscribers(
     port: int, readers: int, *, silent: int = 0, per_connection: int = 1, expected: int = 0,
     out: Path | None = None,
-) -> Helper:  # fmt: skip
+) -> Companion:  # fmt: skip
     """Make subscribers; see `bench.stock.subscribers`."""
     arguments = [f"127.0.0.1:{port}", "--readers", readers, "--silent", silent]
     arguments += ["--per-connection", per_connection, "--expected", expected, "--out", out or ""]
-    return Helper("bench.stock.subscribers", arguments)
+    return Companion("bench.stock.subscribers", arguments)
 
 
 def fill_positions(port: int, sizes: Sizes) -> None:

@@ -6,7 +6,7 @@ lost. A token is taken over only when what it stands behind has been handed on.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from instanter.client import stock_replies, stock_requests
@@ -51,11 +51,10 @@ class WatchPolicy:
     attempts_max: int | None = None
 
 
-@dataclass(slots=True)
 class AlertWatch:
     """One subscription, however many connections it takes.
 
-    Attributes
+    Parameters
     ----------
     wanted
         Which alerts.
@@ -69,17 +68,31 @@ class AlertWatch:
         Whether a snapshot comes next.
     """
 
-    wanted: StockAlertFilter
-    policy: WatchPolicy
-    draw: Callable[[], float]
-    resume_token: str = ""
-    wants_snapshot: bool = False
-    _is_gap: bool = False
-    _sequence: int = 0
-    _failed_count: int = 0
-    _is_first: bool = True
-    _open: list[StockAlert] = field(default_factory=list)
-    _held: StockAlertProgress | None = None
+    __slots__ = (
+        "_draw", "_failed_count", "_held", "_is_first", "_is_gap", "_open", "_policy",
+        "_resume_token", "_sequence", "_wanted", "_wants_snapshot",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        wanted: StockAlertFilter,
+        policy: WatchPolicy,
+        draw: Callable[[], float],
+        *,
+        resume_token: str = "",
+        wants_snapshot: bool = False,
+    ) -> None:
+        self._wanted = wanted
+        self._policy = policy
+        self._draw = draw
+        self._resume_token = resume_token
+        self._wants_snapshot = wants_snapshot
+        self._is_gap = False
+        self._sequence = 0
+        self._failed_count = 0
+        self._is_first = True
+        self._open: list[StockAlert] = []
+        self._held: StockAlertProgress | None = None
 
     def begin(self) -> messages.WatchStockAlertsRequest:
         """Return what to ask on the next connection."""
@@ -87,7 +100,7 @@ class AlertWatch:
         self._held = None
         self._is_first = True
         return stock_requests.watch_alerts(
-            self.wanted, self.resume_token, open_alerts_first=self.wants_snapshot
+            self._wanted, self._resume_token, open_alerts_first=self._wants_snapshot
         )
 
     def take(self, message: messages.WatchStockAlertsResponse) -> StockAlertNews | None:
@@ -104,7 +117,7 @@ class AlertWatch:
             return None
         self._failed_count = 0
         self._is_first = False
-        self.resume_token = message.resume_token
+        self._resume_token = message.resume_token
         if message.transition.sequence <= self._sequence:
             return None
         self._sequence = message.transition.sequence
@@ -112,9 +125,9 @@ class AlertWatch:
 
     def _take_progress(self, progress: StockAlertProgress) -> StockAlertNews | None:
         self._failed_count = 0
-        if self.wants_snapshot:
+        if self._wants_snapshot:
             return self._make_snapshot(progress)
-        if self._is_first and self.resume_token:
+        if self._is_first and self._resume_token:
             # It may be the end of the snapshot that comes before RESUME_TOKEN_EXPIRED: its token
             # taken now, and the connection lost, would hide that something was missed.
             self._is_first = False
@@ -146,11 +159,11 @@ class AlertWatch:
             return self._make_snapshot(StockAlertProgress(held.sequence, token))
         if failure.reason == _AHEAD:
             # What it had told is no longer so. Begin with what is open now.
-            self.resume_token, self._sequence = "", 0
-            self.wants_snapshot = self._is_gap = True
+            self._resume_token, self._sequence = "", 0
+            self._wants_snapshot = self._is_gap = True
             return None
-        if failure.reason == _TOO_SLOW and not self.resume_token:
-            self.resume_token = failure.metadata.get("resume_token", "")
+        if failure.reason == _TOO_SLOW and not self._resume_token:
+            self._resume_token = failure.metadata.get("resume_token", "")
         if not is_lost(failure):
             raise failure
         return None
@@ -163,14 +176,14 @@ class AlertWatch:
         ClientError
             The failure, when there were too many in a row.
         """
-        policy = self.policy
+        policy = self._policy
         self._failed_count += 1
         if policy.attempts_max is not None and self._failed_count >= policy.attempts_max:
             raise failure or UnavailableError(
                 "the server ends the stream at once, again and again", code="UNAVAILABLE"
             )
         doubled = policy.pause_s_first * 2.0 ** min(self._failed_count - 1, 30)
-        return self.draw() * min(doubled, policy.pause_s_max)
+        return self._draw() * min(doubled, policy.pause_s_max)
 
     def _make_snapshot(self, progress: StockAlertProgress) -> StockAlertSnapshot:
         snapshot = StockAlertSnapshot(
@@ -178,12 +191,12 @@ class AlertWatch:
         )
         self._open.clear()
         self._pass(progress)
-        self.wants_snapshot = self._is_gap = self._is_first = False
+        self._wants_snapshot = self._is_gap = self._is_first = False
         return snapshot
 
     def _pass(self, progress: StockAlertProgress) -> None:
         self._held = None
-        self.resume_token = progress.resume_token or self.resume_token
+        self._resume_token = progress.resume_token or self._resume_token
         self._sequence = max(self._sequence, progress.sequence)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from instanter.cli.failures import CommandError
@@ -55,9 +55,13 @@ class RejectedLines:
     first_message: str
 
 
-@dataclass(slots=True)
 class Sent:
     """What became of a file.
+
+    Parameters
+    ----------
+    line_count
+        Lines.
 
     Attributes
     ----------
@@ -73,12 +77,17 @@ class Sent:
         From the first to the last answer.
     """
 
-    line_count: int = 0
-    recorded_count: int = 0
-    duplicate_count: int = 0
-    drawn_count: int = 0
-    rejected: dict[tuple[str, bool], RejectedLines] = field(default_factory=dict)
-    took_ns: int = 0
+    __slots__ = (
+        "drawn_count", "duplicate_count", "line_count", "recorded_count", "rejected", "took_ns",
+    )  # fmt: skip
+
+    def __init__(self, line_count: int) -> None:
+        self.line_count = line_count
+        self.recorded_count = 0
+        self.duplicate_count = 0
+        self.drawn_count = 0
+        self.rejected: dict[tuple[str, bool], RejectedLines] = {}
+        self.took_ns = 0
 
     def reject(self, reason: str, line: int, message: str) -> None:
         """Count a line that was refused."""
