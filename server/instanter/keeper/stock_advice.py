@@ -25,7 +25,7 @@ from instanter.store.transaction import Transaction
 
 _MS_NS: Final = 1_000_000
 _DAY_NS: Final = 86_400_000_000_000
-_LACKING: Final = frozenset((Cause.STOCK_OUT, Cause.LOW_COVER, Cause.REORDER, Cause.PLUNGE))
+CAUSES_LACKING: Final = frozenset((Cause.STOCK_OUT, Cause.LOW_COVER, Cause.REORDER, Cause.PLUNGE))
 """Causes that more units help against."""
 
 
@@ -92,26 +92,21 @@ def find_hints(
 def find_actions(
     transaction: Transaction,
     desk: StockDesk,
-    cause: Cause,
     place: NDArray[np.int64],
     view: PositionView,
     record: LogRecord,
 ) -> tuple[StockAction, ...]:
-    """Return what can be done about an alert: an order, a transfer from where most is left.
+    """Return what helps where units lack: an order, a transfer from where most is left.
 
     Parameters
     ----------
     transaction, desk, view
         As for `find_hints`.
-    cause
-        What the alert is about.
     place
         int64[PLACE_COLUMNS], read-only: the position's.
     record
         The record that brings it.
     """
-    if cause not in _LACKING:
-        return ()
     actions: list[StockAction] = []
     if view.figures.order_units > 0:
         actions.append(StockAction(ActionKind.REORDER, view.figures.order_units))

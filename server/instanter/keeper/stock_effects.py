@@ -8,13 +8,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from instanter.catalogue.stock import Cause, StockPlan
+from instanter.catalogue.stock import StockPlan
 from instanter.errors import DamagedError
-from instanter.keeper.stock_advice import find_actions, find_hints
+from instanter.keeper.stock_advice import CAUSES_LACKING, find_actions, find_hints
 from instanter.keeper.stock_alert_book import (
     AlertTransition,
     PositionView,
+    StockAction,
     StockAlert,
+    StockHint,
     find_open_alert,
     pack_alert,
     pack_transition,
@@ -36,6 +38,9 @@ from instanter.store.stock_positions import (
 )
 from instanter.store.stock_shelves import Shelf, update_shelf
 from instanter.store.transaction import Transaction
+
+Advice = tuple[tuple[StockHint, ...], tuple[StockAction, ...]]
+"""What may stand behind alerts, and what can be done about those that units help against."""
 
 MS_NS: Final = 1_000_000
 _S_NS: Final = 1_000_000_000
@@ -122,13 +127,14 @@ class Effects:
     def tell(self, transitions: Sequence[Transition]) -> list[StockAlert]:
         """Write transitions into the log of alerts, and alerts as they are then; return these."""
         views: dict[int, PositionView] = {}
+        advised: dict[tuple[int, bool], Advice] = {}
         alerts: dict[int, StockAlert] = {}
         packed: list[bytes] = []
         for transition in transitions:
             index = transition.position_index
             if index not in views:
                 views[index] = self._view(index)
-            alert = self._advance(transition, alerts, views[index])
+            alert = self._advance(transition, alerts, views[index], advised)
             alerts[transition.number] = alert
             packed.append(
                 pack_transition(
@@ -183,7 +189,11 @@ class Effects:
         )
 
     def _advance(
-        self, transition: Transition, alerts: dict[int, StockAlert], view: PositionView
+        self,
+        transition: Transition,
+        alerts: dict[int, StockAlert],
+        view: PositionView,
+        advised: dict[tuple[int, bool], Advice],
     ) -> StockAlert:
         """Return an alert after one of its transitions."""
         known = alerts.get(transition.number) or self._find_alert(transition, view)
@@ -202,14 +212,20 @@ class Effects:
             if alert.number == transition.number and not alert.is_acknowledged:
                 changed = changed._replace(acknowledged_ns=0, acknowledger="")
         index = transition.position_index
+        lacks = transition.cause in CAUSES_LACKING
+        if (index, lacks) not in advised:
+            advised[index, lacks] = self._advise(index, view, lacks=lacks)
+        hints, actions = advised[index, lacks]
+        return changed._replace(hints=hints, actions=actions)
+
+    def _advise(self, index: int, view: PositionView, *, lacks: bool) -> Advice:
+        """Return what may stand behind alerts of a position, and what helps where units lack."""
         head = self.table.positions.words[index]
         place = self.table.batch.places[index]
-        return changed._replace(
-            hints=find_hints(self.transaction, self.desk, view, head, self.record.time_ns),
-            actions=find_actions(
-                self.transaction, self.desk, Cause(transition.cause), place, view, self.record
-            ),
-        )
+        hints = find_hints(self.transaction, self.desk, view, head, self.record.time_ns)
+        if not lacks:
+            return hints, ()
+        return hints, find_actions(self.transaction, self.desk, place, view, self.record)
 
     def _find_alert(self, transition: Transition, view: PositionView) -> StockAlert:
         """Return an alert as it was before a transition; a new one, or one whose row is damaged."""
