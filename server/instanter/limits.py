@@ -290,8 +290,7 @@ CONNECTION_IDLE_NS_MAX: Final = 900_000_000_000
 """Time without calls after which a connection is closed."""
 
 CONNECTION_AGE_NS_MAX: Final = 3_600_000_000_000
-"""Age at which a connection is asked to move, give or take a tenth, so that clients spread over
-new workers and nodes."""
+"""Age at which a connection is asked to move, give or take a tenth: clients spread over workers."""
 
 CONNECTION_AGE_GRACE_NS_MAX: Final = 60_000_000_000
 """Time that its calls then have to end, on the reference front, which cannot ask streams to."""
@@ -377,16 +376,14 @@ OVERLAY_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
 """Address space of a new overlay; it doubles when it is full."""
 
 FOLD_NS: Final = 5_000_000_000
-"""Time between two folds when little is written: bounds how much of the log is replayed at the next
-start. While one is at work, its own sync and what it reads slow other writes down, so the fewer
-the better."""
+"""Time between two folds when little is written: bounds how much of the log the next start replays.
+The sync of a fold slows those of the log down, so the fewer the better."""
 
 FOLD_ENTRIES: Final = 20_000
 """Entries that are folded without waiting for that time: 0.5 s of replay."""
 
 FOLD_PROCESS_WAIT_NS_MAX: Final = 60_000_000_000
-"""How long the process that folds may say nothing. It gives way to everything else on the machine,
-so a fold of 25 ms may take a second; whoever waits longer folds himself."""
+"""How long the process that folds may say nothing: it gives way to everything else."""
 
 SYNC_ON_LOOP_NS_MAX: Final = 1_000_000
 """A disk that takes longer than this to sync is waited for on a thread, not on the event loop."""
