@@ -1,10 +1,5 @@
 """How subscribers are told of alerts: in order, without a gap, never ahead of the disk."""
 
-import random
-import tracemalloc
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from instanter import limits
@@ -18,31 +13,11 @@ from instanter.errors import (
     PreconditionError,
 )
 from instanter.rpc import alert_hub
-from instanter.rpc.alert_hub import AlertHub
 from instanter.stock.questions import TransitionKind
 from instanter.stock_limits import SUBSCRIBER_LAG_NS_MAX, SUBSCRIBER_STALL_NS_MAX
 from instanter.store.databases import STOCK_ALERT_LOG
 from instanter.v1 import stock_service_pb2 as messages
-from tests.rpc.alert_world import SITES, AlertWorld, Reader, make_alert, make_plan, turn, until
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AlertWorld]:
-    monkeypatch.setattr(alert_hub, "_TICK_S", 0.002)
-    made: list[AlertWorld] = []
-
-    class Lazy:
-        """Made on the test's loop, when it is first used."""
-
-        def __getattr__(self, name: str) -> object:
-            if not made:
-                made.append(AlertWorld(tmp_path / "store"))
-            return getattr(made[0], name)
-
-    yield Lazy()  # type: ignore[misc]
-    for each in made:
-        each.close()
-        assert each.bugs == []
+from tests.rpc.alert_world import AlertWorld, Reader, make_alert, make_plan, turn, until
 
 
 def expect(reader: Reader, kind: type[InstanterError], reason: str) -> dict[str, str]:
@@ -431,85 +406,3 @@ async def test_who_has_gone_is_forgotten(world: AlertWorld) -> None:
     await turn()
     late = world.watch()
     assert late.take()[0].progress.sequence == 6, "nobody followed meanwhile"
-
-
-async def test_a_thousand_who_do_not_read_share_what_waits_for_them(world: AlertWorld) -> None:
-    world.raise_some(1)
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        readers = [world.watch(sites=[SITES[n % 3][0]]) for n in range(1_000)]
-        idle, _ = tracemalloc.get_traced_memory()
-        world.raise_some(300)
-        await until(lambda: world.watch(sites=["koeln"]).take()[0].progress.sequence == 301)
-        await turn()
-        waiting, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert idle - before < 4 << 20, "four kilobytes each"
-    assert waiting - idle < 4 << 20, "a reference a message, and each message once"
-    for reader in readers:
-        reader.take()
-    assert {len(reader.sequences) for reader in readers} == {100}
-
-
-class Wanderer:
-    """A subscriber that reads, stalls, goes and resumes, now here, now there."""
-
-    def __init__(self, world: AlertWorld, draw: random.Random, wanted: dict[str, list[str]]):
-        self.world = world
-        self.draw = draw
-        self.wanted = wanted
-        self.token = world.tokens.format(0)
-        self.seen: list[int] = []
-        self.reader = world.watch(resume=self.token, **wanted)
-
-    def read(self, count: int = 1 << 30) -> None:
-        for message in self.reader.take(count):
-            if message.HasField("transition"):
-                assert not self.seen or message.transition.sequence > self.seen[-1], "in order"
-                self.seen.append(message.transition.sequence)
-            self.token = message.resume_token
-
-    def wander(self, hub: AlertHub) -> None:
-        self.read(self.draw.choice([0, 0, 1, 20, 200]))
-        if self.reader.stream.drained or self.draw.random() < 0.03:
-            self.move(hub)
-
-    def move(self, hub: AlertHub) -> None:
-        self.reader.stream.close()
-        self.reader = self.world.watch(hub, resume=self.token, **self.wanted)
-
-
-@pytest.mark.parametrize("seed", range(6))
-async def test_nobody_ever_misses_anything(world: AlertWorld, seed: int) -> None:
-    draw = random.Random(seed)
-    hubs = [world.hub, world.make_hub()]
-    filters: list[dict[str, list[str]]] = [{}, {"sites": ["bonn"]}, {"categories": ["tea"]}]
-    wanderers = [Wanderer(world, draw, filters[n % 3]) for n in range(6)]
-    for _ in range(300):
-        if draw.random() < 0.5:
-            world.raise_some(draw.choice([1, 1, 5, 90]), synced=False)
-        for hub in hubs:
-            if draw.random() < 0.5:
-                hub.note_synced(max(world.record - draw.randrange(3), 0))
-        await turn(draw.randrange(6))
-        world.clock.now += draw.choice([0, SUBSCRIBER_LAG_NS_MAX // 3])
-        for wanderer in wanderers:
-            wanderer.wander(draw.choice(hubs))
-    for hub in hubs:
-        hub.note_synced(world.record)
-    last = len(world.written)
-    for at, wanderer in enumerate(wanderers):
-        wanderer.move(hubs[at % 2])
-        while world.tokens.parse(wanderer.token, "") < last:
-            await turn()
-            wanderer.read()
-    matching = [
-        [n for n, _ in enumerate(world.written, 1)],
-        [n for n, (site, _) in enumerate(world.written, 1) if site == "bonn"],
-        [n for n, (_, unit) in enumerate(world.written, 1) if unit == "green"],
-    ]
-    assert [wanderer.seen for wanderer in wanderers] == [matching[n % 3] for n in range(6)]
-    assert last > 1_000
-    hubs[1].detach()
