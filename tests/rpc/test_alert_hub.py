@@ -391,6 +391,22 @@ async def test_a_catalogue_without_stock_ends_all_streams(world: AlertWorld) -> 
     expect(reader, PreconditionError, "STOCK_MISSING")
 
 
+async def test_a_catalogue_that_cannot_be_read_ends_all_streams(
+    world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = world.watch()
+
+    def fail(_: object) -> None:
+        raise DamagedError("the catalogue is damaged")
+
+    monkeypatch.setattr(world.published, "load", fail)
+    world.published.plan = make_plan()
+    world.raise_some(1)
+    await until(lambda: reader.stream.ended)
+    expect(reader, DamagedError, "RECORD_DAMAGED")
+    assert reader.sequences == []
+
+
 async def test_who_has_gone_is_forgotten(world: AlertWorld) -> None:
     gone = [world.watch() for _ in range(5)]
     kept = world.watch()

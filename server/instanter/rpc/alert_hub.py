@@ -413,7 +413,7 @@ class AlertHub:
     async def _learn(self) -> None:
         try:
             self._note_plan(await asyncio.to_thread(self._source.load_plan))
-        except InstanterError as error:
+        except Exception as error:  # noqa: BLE001 - each stream's reader is told, or it is a bug
             for subscriber in tuple(self._subscribers):
                 self._end(subscriber, error)
         finally:
