@@ -21,6 +21,7 @@ from instanter.errors import (
     UnavailableError,
 )
 from instanter.keeper import keeper as keeper_module
+from instanter.keeper.commands import ApplyContext
 from instanter.keeper.loading import LoadBlock
 from instanter.keeper.records import RecordKind
 from instanter.store.databases import DATABASES, LAYER_META_KEYS, META
@@ -207,6 +208,21 @@ def test_after_a_failed_sync_nothing_is_acknowledged_any_more(
             desk.put("anna", 3)
     desk.close()
     assert "keeper_failed" in desk.written.getvalue()
+
+
+def test_a_catalogue_that_cannot_be_got_ready_keeps_nobody_waiting(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warm_up(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ApplyContext, "warm_up", warm_up)
+        with pytest.raises(ZeroDivisionError):
+            desk.publish({"shop.yaml": make_shop(7)})
+    desk.put("anna", 1).result(20)
+    assert not desk.keeper.failed.is_set()
+    assert desk.publish({"shop.yaml": make_shop(8)}) == 3, "the one before is in force"
 
 
 def test_times_of_records_never_go_back(folder: Path) -> None:

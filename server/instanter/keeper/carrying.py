@@ -215,9 +215,6 @@ class Carrier:
                 return
             record = self._log.append(waiting.command.kind, now_ns, body)
             self._write_and_wait(record)
-        except InstanterError as error:
-            future.set_exception(error)
-            return
         except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
             future.set_exception(error)
             return
@@ -231,12 +228,16 @@ class Carrier:
                 undo()
             future.set_exception(error)
             return
-        if record.kind == RecordKind.PUBLISH_CATALOGUE:
-            self._warm_up()
         self._hand_over([record])
         self._metrics.writes_count += 1
         self._metrics.write_groups_count += 1
-        future.set_result(result)
+        try:
+            if record.kind == RecordKind.PUBLISH_CATALOGUE:
+                self._warm_up()
+        except Exception as error:  # noqa: BLE001 - it is in force; whoever published is told
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
     def _hand_over(self, records: Sequence[LogRecord]) -> None:
         """Tell whoever follows the log what has been written."""
