@@ -25,6 +25,7 @@ _IDLE_S = 0.002
 _CHUNKS_WAITING_MAX = 20_000
 _SILENT_BUFFER_SIZE_BYTES = 4096
 _START_S_MAX = 60.0
+_SILENCE_S_MAX = 60.0
 
 
 @dataclass(slots=True)
@@ -83,13 +84,19 @@ class Subscribers:
         self._told.clear()
 
     def run(self, expected: int) -> bool:
-        """Read until every reader has so many transitions; False when told to end before."""
+        """Read until every reader has so many transitions; False when told to end before.
+
+        Also when nothing has come for too long.
+        """
         self._epoll.register(sys.stdin.fileno(), select.EPOLLIN)
         is_transition: list[bool] = []
+        silent_s = time.perf_counter() + _SILENCE_S_MAX
         while True:
-            if self._receive(_IDLE_S) and len(self._chunks) < _CHUNKS_WAITING_MAX:
-                continue
-            if self._is_told:
+            if self._receive(_IDLE_S):
+                silent_s = time.perf_counter() + _SILENCE_S_MAX
+                if len(self._chunks) < _CHUNKS_WAITING_MAX:
+                    continue
+            if self._is_told or time.perf_counter() > silent_s:
                 return False
             before = len(self._told)
             self._look()
@@ -128,13 +135,20 @@ class Subscribers:
         for descriptor, _ in ready:
             reader = readers.get(descriptor)
             if reader is None:
-                self._is_told = True
-                return False
+                self._listen()
+                continue
             data = reader.connection.recv(1 << 18)
             chunks.append((descriptor, clock(), data))
             if not data:
                 self._epoll.unregister(descriptor)
         return bool(ready)
+
+    def _listen(self) -> None:
+        """Take a line, or the end of the input: then nobody will say a word any more."""
+        if sys.stdin.readline():
+            self._is_told = True
+        else:
+            self._epoll.unregister(sys.stdin.fileno())
 
     def _look(self) -> None:
         """Take apart what has arrived."""
