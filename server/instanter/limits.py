@@ -311,8 +311,7 @@ WRITES_WAITING_MAX: Final = 4_096
 """Writes that may wait for the disk; more are refused with RESOURCE_EXHAUSTED."""
 
 WRITES_GROUP_MAX: Final = 512
-"""Changes of one transaction, about: bounds how long the first of them waits for the last. A single
-command may be larger."""
+"""Changes of one transaction, or of its one command: how long the first waits for the last."""
 
 WRITES_ON_LOOP_WEIGHT_MAX: Final = 16
 """Changes of one transaction on the event loop, which answers nobody meanwhile: 1 ms at most."""
