@@ -28,6 +28,7 @@ stock:
     - {categories: [tea], reorder_point: 5}
   grants:
     nord: {regions: [east], categories: [coffee]}
+  alerts: {heartbeat: 1s}
 """
 
 
