@@ -18,6 +18,7 @@ from instanter.errors import DamagedError, InstanterError, PreconditionError
 from instanter.frames import Frames, pack
 from instanter.fraud.simulation import RuleRecord, RuleSetFigures, Simulation, SimulationResult
 from instanter.keeper.backtesting import run_backtest
+from instanter.module_path import find_module_path
 from instanter.orphans import end_with_parent
 from instanter.store.log.reading import LogReader
 from instanter.store.log.segments import LOG_FOLDER_NAME
@@ -57,15 +58,11 @@ def run_backtest_apart(
         The log is damaged.
     """
     # What the kernels' cache and the imports go by stands in the environment.
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
     with subprocess.Popen(  # noqa: S603 - our own program, with our own words
         [sys.executable, "-m", "instanter.keeper.backtest_process", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": find_module_path()},
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

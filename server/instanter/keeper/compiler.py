@@ -23,6 +23,7 @@ from instanter.catalogue.changes import Action, Change, FieldChange
 from instanter.catalogue.compilation import compile_catalogue
 from instanter.errors import CatalogueInvalidError, ExhaustedError, Problem
 from instanter.limits import COMPILE_MEMORY_SIZE_BYTES_MAX, COMPILE_NS_MAX
+from instanter.module_path import find_module_path
 from instanter.orphans import end_with_parent
 
 _EXHAUSTED: Final = "exhausted"
@@ -210,7 +211,7 @@ def _make_environment() -> dict[str, str]:
     """Return the environment of the process: what imports need, and one thread for arithmetic."""
     return {
         "PATH": os.environ.get("PATH", ""),
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONPATH": find_module_path(),
         "PYTHONHASHSEED": "0",
         "LANG": "C.UTF-8",
         # Each thread of the linear algebra that nobody here uses reserves address space.

@@ -22,6 +22,7 @@ from typing import Any, Final
 from instanter.errors import ExhaustedError, InstanterError
 from instanter.frames import Frames, pack
 from instanter.limits import FOLD_PROCESS_WAIT_NS_MAX
+from instanter.module_path import find_module_path
 from instanter.orphans import end_with_parent
 from instanter.store.model_states import LearnedStates, LearnedUpTo, put_learned
 from instanter.store.state import State
@@ -66,10 +67,6 @@ class FoldProcess:
         """Start the process unless it is there; the thread that calls this has to outlive it."""
         if self._process is not None:
             return
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        }
         self._process = subprocess.Popen(  # noqa: S603 - our own program, with our own words
             [
                 sys.executable,
@@ -80,7 +77,7 @@ class FoldProcess:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=os.environ | {"PYTHONPATH": find_module_path()},
             pass_fds=(self._lock_descriptor,),
         )
         assert self._process.stdout is not None

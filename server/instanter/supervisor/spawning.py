@@ -6,6 +6,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from instanter.module_path import find_module_path
+
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "instanter.supervisor.child")
 """What a process is started with; the control channel and our process id follow."""
 
@@ -44,8 +46,7 @@ def spawn(command: tuple[str, ...] | None = None) -> Spawned:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            # It finds the same modules as we do, wherever they lie.
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env=os.environ | {"PYTHONPATH": find_module_path()},
         )
     ours.setblocking(False)
     return Spawned(process, ours)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import yaml
 
 from instanter.cli.failures import CommandError
-from instanter.errors import nearest
+from instanter.cli.mapping_files import check_mapped_names, read_mapping_file
 
 _COLUMNS: Final = (
     "transaction_id", "time", "card", "customer", "terminal", "merchant", "mcc", "amount",
@@ -118,20 +117,16 @@ def load_mapping(path: Path) -> ReplayMapping:
     CommandError
         It is none; the message names what is wrong.
     """
-    try:
-        given = msgspec.convert(_keep_text(yaml.safe_load(path.read_text("utf-8"))), _Given)
-    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path}: {' '.join(str(error).split())}") from None
-    for section, names in (
-        (given.columns, _COLUMNS),
-        (given.constants, _COLUMNS),
-        (given.prefixes, _PREFIXED),
-    ):
-        for name in section:
-            if name not in names:
-                near = nearest(name, names)
-                hint = f"did you mean '{near}'?" if near else f"expected {', '.join(names)}"
-                raise CommandError(f"{path}: '{name}' is nothing that a transaction has; {hint}")
+    given = read_mapping_file(path, _Given, _keep_text)
+    check_mapped_names(
+        path,
+        (
+            (given.columns, _COLUMNS),
+            (given.constants, _COLUMNS),
+            (given.prefixes, _PREFIXED),
+        ),
+        "a transaction",
+    )
     _check_required(path, given)
     shift = given.shift
     if isinstance(shift, str) and shift != "weeks":

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import yaml
 
 from instanter.cli.failures import CommandError
+from instanter.cli.mapping_files import check_mapped_names, read_mapping_file
 from instanter.cli.stock_recording import KINDS
 from instanter.client import StockMovementKind
 from instanter.errors import nearest, show
@@ -102,20 +102,16 @@ def load_movement_mapping(path: Path) -> MovementMapping:
     CommandError
         It is none; the message names what is wrong.
     """
-    try:
-        given = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), _Given)
-    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path}: {' '.join(str(error).split())}") from None
-    for section, names in (
-        (given.columns, _COLUMNS),
-        (given.constants, _COLUMNS),
-        (given.prefixes, _PREFIXED),
-    ):
-        for name in section:
-            if name not in names:
-                near = nearest(name, names)
-                hint = f"did you mean '{near}'?" if near else f"expected {', '.join(names)}"
-                raise CommandError(f"{path}: '{name}' is nothing that a movement has; {hint}")
+    given = read_mapping_file(path, _Given)
+    check_mapped_names(
+        path,
+        (
+            (given.columns, _COLUMNS),
+            (given.constants, _COLUMNS),
+            (given.prefixes, _PREFIXED),
+        ),
+        "a movement",
+    )
     missing = [name for name in _REQUIRED if name not in {*given.columns, *given.constants}]
     if missing:
         raise CommandError(
