@@ -13,6 +13,7 @@ from instanter.rpc.attribute_values import PlainValue, read_values
 from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod, Service
 from instanter.rpc.names import parse_customer_name
+from instanter.rpc.request_ids import check_id
 from instanter.rpc.timestamps import read_time_ns
 from instanter.v1.event_service_pb2 import Event, RecordEventsRequest, RecordEventsResponse
 
@@ -94,15 +95,7 @@ def _read_events(request: RecordEventsRequest) -> Sequence[GivenEvent]:
 def _read_event(event: Event) -> GivenEvent:
     """Return one event; its kind and fields are checked by the engine."""
     event_id = event.event_id
-    if not (
-        0 < len(event_id) <= EVENT_ID_SIZE_MAX and event_id.isascii() and event_id.isprintable()
-    ):
-        raise InvalidFieldError(
-            "event_id",
-            event_id,
-            f"1 to {EVENT_ID_SIZE_MAX} printable ASCII characters, a UUID for example",
-            reason="EVENT_ID_INVALID",
-        )
+    check_id(event_id, "event_id", EVENT_ID_SIZE_MAX, reason="EVENT_ID_INVALID")
     fields = event.fields
     if len(fields) > EVENT_FIELDS_MAX:
         raise InvalidFieldError(

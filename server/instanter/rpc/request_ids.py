@@ -1,4 +1,4 @@
-"""Ids that callers give their requests, so that a retry is known as one."""
+"""Ids that callers give their requests and what these bring, so that a retry is known as one."""
 
 import hashlib
 from typing import Any
@@ -10,23 +10,31 @@ from instanter.store.event_ids import ID_KEY_SIZE_BYTES
 
 
 def check_request_id(request_id: str) -> None:
-    """Raise unless the request id has 1 to 64 printable ASCII characters.
+    """Raise unless the request id, if there is one, has 1 to 64 printable ASCII characters.
 
     Raises
     ------
     InvalidFieldError
         It has not.
     """
-    if (
-        len(request_id) > REQUEST_ID_SIZE_MAX
-        or not request_id.isascii()
-        or not request_id.isprintable()
-    ):
+    if request_id:
+        check_id(request_id, "request_id", REQUEST_ID_SIZE_MAX, reason="REQUEST_ID_INVALID")
+
+
+def check_id(text: str, field: str, size_max: int, *, reason: str) -> None:
+    """Raise unless an id has 1 to `size_max` printable ASCII characters.
+
+    Raises
+    ------
+    InvalidFieldError
+        It has not; names the field, with this reason.
+    """
+    if not (0 < len(text) <= size_max and text.isascii() and text.isprintable()):
         raise InvalidFieldError(
-            "request_id",
-            request_id,
-            f"1 to {REQUEST_ID_SIZE_MAX} printable ASCII characters, a UUID for example",
-            reason="REQUEST_ID_INVALID",
+            field,
+            text,
+            f"1 to {size_max} printable ASCII characters, a UUID for example",
+            reason=reason,
         )
 
 

@@ -16,6 +16,7 @@ from instanter.limits import EVENT_ID_SIZE_MAX
 from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod
 from instanter.rpc.names import SITES, parse_plain_name
+from instanter.rpc.request_ids import check_id
 from instanter.rpc.timestamps import read_time_ns
 from instanter.stock_limits import MOVEMENTS_BATCH_MAX
 from instanter.v1 import stock_service_pb2 as messages
@@ -102,17 +103,7 @@ def _read_movements(request: messages.RecordStockMovementsRequest) -> Sequence[G
 def _read_movement(movement: messages.StockMovement) -> GivenMovement:
     """Return one movement; its site, unit and units are checked by the engine. Takes 2 µs."""
     movement_id, site, kind = movement.movement_id, movement.site, movement.kind
-    if not (
-        0 < len(movement_id) <= EVENT_ID_SIZE_MAX
-        and movement_id.isascii()
-        and movement_id.isprintable()
-    ):
-        raise InvalidFieldError(
-            "movement_id",
-            movement_id,
-            f"1 to {EVENT_ID_SIZE_MAX} printable ASCII characters, a UUID for example",
-            reason="MOVEMENT_ID_INVALID",
-        )
+    check_id(movement_id, "movement_id", EVENT_ID_SIZE_MAX, reason="MOVEMENT_ID_INVALID")
     if kind not in _KINDS:
         raise InvalidFieldError(
             "kind", kind, f"one of {_KIND_NAMES}", reason="MOVEMENT_KIND_INVALID"
