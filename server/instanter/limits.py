@@ -384,9 +384,6 @@ FOLD_ENTRIES: Final = 20_000
 FOLD_PROCESS_WAIT_NS_MAX: Final = 60_000_000_000
 """How long the process that folds may say nothing: it gives way to everything else."""
 
-SYNC_ON_LOOP_NS_MAX: Final = 1_000_000
-"""A disk that takes longer than this to sync is waited for on a thread, not on the event loop."""
-
 RELAXED_NS_MAX: Final = 200_000_000
 """Time until a write that was acknowledged before it was on disk is on disk."""
 

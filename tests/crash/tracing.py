@@ -81,9 +81,37 @@ def read_calls(trace: Path) -> list[SystemCall]:
     return calls
 
 
-def count_injected(trace: Path) -> int:
-    """Return how many calls of a trace were made to fail or to wait."""
-    return trace.read_text(errors="replace").count("INJECTED") if trace.exists() else 0
+def count_injected(trace: Path, call: str) -> int:
+    """Return how many calls of a trace were made to fail or to wait, of those with this name."""
+    if not trace.exists():
+        return 0
+    lines = trace.read_text(errors="replace").splitlines()
+    named = re.compile(rf"\d+ +\d*\.?\d* *(<\.\.\. )?{call}\b")
+    hurt = [line for line in lines if "INJECTED" in line or "DELAYED" in line]
+    return sum(named.match(line) is not None for line in hurt)
+
+
+def read_syncs(trace: Path) -> list[SystemCall]:
+    """Return the syncs of a trace, also those that the operating system was asked for.
+
+    Of these, the arguments are those of the asking, and the result is that of the sync itself.
+    """
+    syncs = []
+    asked: dict[str, SystemCall] = {}
+    for call in read_calls(trace):
+        if call.name == "fdatasync":
+            syncs.append(call)
+        elif call.name == "io_submit" and "IOCB_CMD_FDSYNC" in call.arguments:
+            asked[re.findall(r"aio_data=(0x\w+)", call.arguments)[0]] = call
+        elif call.name == "io_getevents":
+            for data, result in re.findall(r"{data=(0x\w+), .*?res=(-?\d+)", call.arguments):
+                begun = asked.pop(data)
+                syncs.append(
+                    SystemCall(
+                        "fdatasync", begun.arguments, begun.begun_at, call.ended_at, int(result)
+                    )
+                )
+    return syncs
 
 
 def kill_traced(process: subprocess.Popen[str]) -> None:

@@ -1,72 +1,105 @@
-"""Who puts the log on disk where an event loop serves: the loop while it is quick, or a thread."""
+"""Who puts the log on disk where an event loop serves: the operating system, beside the loop."""
 
 import asyncio
+import errno
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from instanter import limits
 from instanter.errors import UnavailableError
-from instanter.limits import SYNC_ON_LOOP_NS_MAX
+from instanter.store.log.sync_queue import OnDone, SyncQueue
 from tests.keeper.desk import Desk, open_desk
 
-START_NS = 1_800_000_000_000_000_000
-MANY = 200
-"""More syncs than are left to the thread after a slow one."""
-
-
-class DiskClock:
-    """A clock that a sync moves on by as much as the disk is said to take."""
-
-    def __init__(self) -> None:
-        self.time_ns = START_NS
-
-    def now_ns(self) -> int:
-        return self.time_ns
-
-    def monotonic_ns(self) -> int:
-        return self.time_ns
+MANY = 50
+SMALL_SEGMENT_SIZE_BYTES = 16 << 10
 
 
 class Disk:
-    """The disk under a desk's log: how long it takes, and which threads have waited for it."""
+    """A queue of syncs that end when they are told to, and with what they are told."""
 
-    def __init__(self, desk: Desk, clock: DiskClock, patch: pytest.MonkeyPatch) -> None:
-        self.took_ns = 0
-        self.threads: list[int] = []
-        self.error: Exception | None = None
-        sync = desk.kept.log.sync
+    def __init__(self) -> None:
+        self.descriptor = -1
+        self.begun_count = 0
+        self.takes_none = False
+        self.done: OnDone | None = None
 
-        def watched() -> int:
-            if self.error is not None:
-                raise self.error
-            before, found = desk.kept.log.synced_sequence, sync()
-            if found != before:
-                self.threads.append(threading.get_ident())
-            clock.time_ns += self.took_ns
-            return found
+    @property
+    def is_under_way(self) -> bool:
+        return self.done is not None
 
-        patch.setattr(desk.kept.log, "sync", watched, raising=False)
+    is_ours = True
+
+    def begin(self, descriptor: int, done: OnDone) -> bool:
+        assert self.done is None
+        if self.takes_none:
+            return False
+        self.begun_count += 1
+        self.done = done
+        return True
+
+    def look(self) -> None:
+        raise AssertionError("no descriptor has become readable")
+
+    def wait(self) -> None:
+        while self.done is not None:
+            self.end()
+
+    def end(self, error_number: int = 0) -> None:
+        done, self.done = self.done, None
+        assert done is not None
+        done(error_number)
 
 
-Work = Callable[[Desk, Disk], Awaitable[None]]
+Work = Callable[[Desk], Awaitable[None]]
 
 
-def serve(folder: Path, patch: pytest.MonkeyPatch, work: Work) -> None:
+def serve(folder: Path, work: Work) -> None:
     """Do some work beside a keeper on the running event loop."""
-    clock = DiskClock()
 
     async def run(desk: Desk) -> None:
         desk.keeper.attach()
         try:
-            await work(desk, Disk(desk, clock, patch))
+            await work(desk)
         finally:
             desk.keeper.detach()
 
-    with open_desk(folder, clock) as desk:
+    with open_desk(folder) as desk:
         desk.publish()
         asyncio.run(run(desk))
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """The queue that the keeper opens, and a loop that takes its descriptor."""
+    made = Disk()
+    monkeypatch.setattr(SyncQueue, "open", lambda: made)
+    for name in ("add_reader", "remove_reader"):
+        monkeypatch.setattr(asyncio.SelectorEventLoop, name, lambda *_: None)
+    return made
+
+
+def watch_syncs(desk: Desk, patch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list of the threads that wait for the disk from now on."""
+    threads: list[int] = []
+    sync = desk.kept.log.sync
+
+    def watched() -> int:
+        threads.append(threading.get_ident())
+        return sync()
+
+    patch.setattr(desk.kept.log, "sync", watched, raising=False)
+    return threads
+
+
+async def turn_round(count: int = 5) -> None:
+    """Let the loop do what is due."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def put_many(desk: Desk, count: int) -> None:
@@ -76,62 +109,132 @@ async def put_many(desk: Desk, count: int) -> None:
         assert desk.get("anna") == value
 
 
-def test_a_quick_disk_is_waited_for_on_the_loop(
+def test_the_operating_system_syncs_beside_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def work(desk: Desk, disk: Disk) -> None:
-        disk.took_ns = SYNC_ON_LOOP_NS_MAX
+    async def work(desk: Desk) -> None:
+        await put_many(desk, 1)
+        threads = watch_syncs(desk, monkeypatch)
         await put_many(desk, MANY)
-        disk.threads.clear()
-        await put_many(desk, 20)
-        assert disk.threads == [threading.get_ident()] * 20
+        assert threads == [], "no thread waits for the disk"
 
-    serve(tmp_path / "store", monkeypatch, work)
+    serve(tmp_path / "store", work)
 
 
-def test_a_slow_disk_is_waited_for_on_the_thread_until_it_is_quick_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_loop_goes_on_while_the_disk_works_and_answers_when_it_is_done(
+    tmp_path: Path, disk: Disk
 ) -> None:
-    async def work(desk: Desk, disk: Disk) -> None:
-        here = threading.get_ident()
-        await put_many(desk, MANY)
-        disk.took_ns = SYNC_ON_LOOP_NS_MAX + 1
-        disk.threads.clear()
-        await put_many(desk, MANY)
-        assert disk.threads[0] == here, "the first one was not known to be slow"
-        assert disk.threads.count(here) == 1
-        disk.took_ns = 0
-        disk.threads.clear()
-        await put_many(desk, MANY)
-        assert disk.threads[0] != here
-        assert disk.threads[-1] == here
+    async def work(desk: Desk) -> None:
+        first = desk.put("anna", 1)
+        await turn_round()
+        assert disk.begun_count == 1
+        second = desk.put("bert", 2)
+        await turn_round()
+        assert desk.get("bert") == 2, "it was carried out meanwhile"
+        third = desk.put("carl", 3)
+        await turn_round()
+        assert desk.get("carl") is None, "one group waits for the disk already"
+        assert not first.done()
+        disk.end()
+        assert first.done()
+        assert not second.done(), "its bytes were written after the sync had begun"
+        assert disk.begun_count == 2
+        await turn_round()
+        assert desk.get("carl") == 3
+        disk.end()
+        assert second.done()
+        assert not third.done()
+        disk.end()
+        assert third.done()
+        assert desk.kept.log.synced_sequence == desk.kept.log.written_sequence
 
-    serve(tmp_path / "store", monkeypatch, work)
+    serve(tmp_path / "store", work)
 
 
-def test_after_a_failed_sync_on_the_loop_nothing_is_acknowledged_any_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def work(desk: Desk, disk: Disk) -> None:
-        await put_many(desk, MANY)
-        disk.error = UnavailableError("the disk has failed", reason="LOG_SYNC_FAILED")
-        futures = [desk.put("anna", value) for value in range(3)]
-        for future in futures:
+def test_after_a_failed_sync_nothing_is_acknowledged_any_more(tmp_path: Path, disk: Disk) -> None:
+    async def work(desk: Desk) -> None:
+        futures: list[Future[Any]] = []
+        for value in range(2):
+            futures.append(desk.put("anna", value))
+            await turn_round()
+        futures.append(desk.put("anna", 2))
+        disk.end(errno.EIO)
+        await turn_round()
+        for future in futures[:2]:
             with pytest.raises(UnavailableError, match="not known"):
-                await asyncio.wrap_future(future)
+                future.result(0)
+        with pytest.raises(UnavailableError, match="Input/output error"):
+            futures[2].result(0)
         assert desk.keeper.failed.is_set()
-        with pytest.raises(UnavailableError, match="the disk has failed"):
+        assert not disk.is_under_way, "a sync that is tried again would lie"
+        with pytest.raises(UnavailableError, match="Input/output error"):
             desk.put("anna", 4)
-        disk.error = None
+        with pytest.raises(UnavailableError, match="Input/output error"):
+            desk.kept.log.sync()
 
-    serve(tmp_path / "store", monkeypatch, work)
+    serve(tmp_path / "store", work)
 
 
-def test_who_waits_for_the_disk_elsewhere_is_woken_by_the_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("opens", [True, False])
+def test_where_the_operating_system_takes_no_syncs_the_thread_makes_them(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch, *, opens: bool
 ) -> None:
-    async def work(desk: Desk, disk: Disk) -> None:
+    disk.takes_none = True
+    if not opens:
+        monkeypatch.setattr(SyncQueue, "open", lambda: None)
+
+    async def work(desk: Desk) -> None:
+        threads = watch_syncs(desk, monkeypatch)
         await put_many(desk, MANY)
+        assert len(threads) >= MANY
+        assert threading.get_ident() not in threads
+
+    serve(tmp_path / "store", work)
+
+
+def test_a_file_that_is_full_is_left_after_its_sync(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LOG_SEGMENT_SIZE_BYTES_FIRST", SMALL_SEGMENT_SIZE_BYTES)
+
+    async def work(desk: Desk) -> None:
+        for value in range(10_000):
+            first = desk.put("anna", value)
+            await turn_round()
+            assert disk.is_under_way
+            assert not first.done()
+            size_bytes = desk.kept.log.size_bytes
+            second = desk.put("bert", value)
+            await turn_round()
+            if desk.kept.log.size_bytes != size_bytes:
+                break
+            disk.wait()
+            await turn_round()
+        assert first.done(), "what stands in the file before is on disk"
+        assert not second.done()
+        disk.wait()
+        assert second.done()
+        assert desk.kept.log.synced_sequence == desk.kept.log.written_sequence
+
+    serve(tmp_path / "store", work)
+
+
+def test_what_is_under_way_when_the_loop_is_left_is_answered(tmp_path: Path, disk: Disk) -> None:
+    futures: list[Future[Any]] = []
+
+    async def work(desk: Desk) -> None:
+        for value in range(2):
+            futures.append(desk.put("anna", value))
+            await turn_round()
+        futures.append(desk.put("anna", 2))
+        assert not any(future.done() for future in futures)
+
+    serve(tmp_path / "store", work)
+    assert [future.result(0) is not None for future in futures] == [True] * 3
+
+
+def test_who_waits_for_the_disk_elsewhere_is_woken_by_the_loop(tmp_path: Path) -> None:
+    async def work(desk: Desk) -> None:
         wanted = desk.kept.log.written_sequence + 1
         waiting = asyncio.create_task(asyncio.to_thread(desk.keeper.wait_synced, wanted))
         while not waiting.done():
@@ -139,17 +242,13 @@ def test_who_waits_for_the_disk_elsewhere_is_woken_by_the_loop(
             await asyncio.sleep(0)
         await waiting
 
-    serve(tmp_path / "store", monkeypatch, work)
+    serve(tmp_path / "store", work)
 
 
-def test_relaxed_callers_do_not_make_the_loop_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def work(desk: Desk, disk: Disk) -> None:
-        await put_many(desk, MANY)
-        disk.threads.clear()
+def test_what_nobody_waits_for_is_left_to_the_thread(tmp_path: Path, disk: Disk) -> None:
+    async def work(desk: Desk) -> None:
         for value in range(20):
             await asyncio.wrap_future(desk.put("bert", value, relaxed=True))
-        assert threading.get_ident() not in disk.threads
+        assert disk.begun_count == 0
 
-    serve(tmp_path / "store", monkeypatch, work)
+    serve(tmp_path / "store", work)

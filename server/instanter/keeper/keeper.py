@@ -2,8 +2,8 @@
 
 Commands wait in one queue. Those that wait are carried out as one group: each is checked, its
 record appended to the log and applied to the overlay; then the group's frames are written and the
-overlay's changes become visible. The *sync* thread forces the log to disk, once for all groups
-that were written meanwhile, and only then are those answered who asked for durability. The *fold*
+overlay's changes become visible. Then the log is synced, once for all groups that were written
+meanwhile (see `syncing`), and only then are those answered who asked for durability. The *fold*
 thread brings the base up to date now and then, so that the log's tail stays short.
 
 Who carries a group out: where an event loop serves the callers, that loop itself, at the end of
@@ -195,15 +195,16 @@ class Keeper:
             assert self._loop is None, "one loop at a time"
             self._loop = asyncio.get_running_loop()
             self._loop_thread = threading.get_ident()
-            self._syncer.attach(self._loop_thread)
+            self._syncer.attach(self._loop)
             self._call_turn()
         self._keep_house()
 
     def detach(self) -> None:
         """Leave everything to the threads again; on the loop that was attached."""
+        assert self._loop is not None, "one was attached"
+        self._syncer.detach(self._loop)
         with self._wake:
             self._loop = None
-            self._syncer.attach(0)
             for timer in (self._patience, self._housekeeping):
                 if timer is not None:
                     timer.cancel()
@@ -456,6 +457,9 @@ class Keeper:
         """Answer on the loop, if one is attached: its calls wait there for it."""
         self._deliveries.append(answer)
         loop = self._loop
+        if loop is not None and threading.get_ident() == self._loop_thread and not self._carrying:
+            self._make_deliveries()
+            return
         # Without the lock, which the loop may want: `detach` delivers what is there, too.
         if loop is not None:
             try:

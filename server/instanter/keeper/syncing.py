@@ -1,28 +1,28 @@
 """Puts the log on disk, group after group, and then answers those who asked for durability."""
 
+import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any
 
 from instanter.clock import Clock
 from instanter.errors import InstanterError, UnavailableError
 from instanter.keeper.waiting import Unsynced, make_unknown, resolve
-from instanter.limits import RELAXED_NS_MAX, SYNC_ON_LOOP_NS_MAX
+from instanter.limits import RELAXED_NS_MAX
 from instanter.store.log.log import Log
-
-_SYNCS_APART: Final = 64
-"""After a slow sync so many are the thread's, before the loop tries again."""
+from instanter.store.log.sync_queue import SyncQueue
 
 
 class Syncer:
-    """The *sync* thread: one `fdatasync` for all groups that were written meanwhile.
+    """One `fdatasync` for all groups that were written meanwhile, and then their answers.
 
-    A group that was carried out on an event loop is synced by the loop itself, as long as the disk
-    is quick: nothing is written meanwhile in any case, and waking the thread, the wait for the
-    interpreter's lock and waking the loop again take as long as the sync.
+    An event loop that carries groups out asks the operating system for syncs and goes on (see
+    `store/log/sync_queue`). All others are the *sync* thread's: where the operating system takes
+    none, where there is no loop, and what nobody waits for.
 
     Parameters
     ----------
@@ -65,27 +65,40 @@ class Syncer:
         self._done_count = 0
         self._wanted_sequence = 0
         self._synced = threading.Condition()
-        self._apart_count = _SYNCS_APART
-        self._loop_thread = 0
+        self._queue: SyncQueue | None = None
+        self._queued: deque[Unsynced] = deque()
+        self._begun_sequence = 0
         self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
         self.failure: InstanterError | None = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether the log is being put on disk for somebody who waits.
+        """Whether what is carried out now would wait for two syncs.
 
-        To write into it meanwhile takes as long: the operating system does not change a page that
-        is on its way to the disk.
+        Then it is better gathered: one group of many is cheaper than many groups. Beside a sync of
+        the thread nothing is carried out, because the two would wait for each other's lock.
         """
-        return self._awaited_count != self._done_count
+        if self._awaited_count != self._done_count:
+            return True
+        return bool(self._queued) and self._queued[-1].sequence > self._begun_sequence
 
     def start(self) -> None:
         """Begin to sync."""
         self._thread.start()
 
-    def attach(self, loop_thread: int) -> None:
-        """Sync on this thread what is carried out there, when that is quick; 0 for none."""
-        self._loop_thread = loop_thread
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Sync beside this loop, which is running, what is carried out on it."""
+        queue = self._queue = SyncQueue.open()
+        if queue is not None:
+            loop.add_reader(queue.descriptor, queue.look)
+
+    def detach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Finish what is being synced beside the loop, and leave everything to the thread."""
+        queue = self._queue
+        if queue is not None:
+            loop.remove_reader(queue.descriptor)
+            queue.wait()
+            self._queue = None
 
     def stop(self) -> None:
         """Sync what is written, and end."""
@@ -95,33 +108,54 @@ class Syncer:
 
     def answer(self, answers: Sequence[tuple[Future[Any], Any]], sequence: int) -> None:
         """Answer once the log is on disk up to `sequence`; with no answers, within a time."""
-        if answers and not self._apart_count and threading.get_ident() == self._loop_thread:
-            self._sync_here(answers, sequence)
+        unsynced = Unsynced(sequence, answers)
+        queue = self._queue
+        if answers and queue is not None and queue.is_ours and self.failure is None:
+            self._queued.append(unsynced)
+            self._sync_beside(queue)
             return
         self._awaited_count += bool(answers)
-        self._written.put(Unsynced(sequence, answers))
+        self._written.put(unsynced)
 
-    def _sync_here(self, answers: Sequence[tuple[Future[Any], Any]], sequence: int) -> None:
-        """Put the log on disk and answer, on the loop."""
-        try:
-            self._sync()
-        except InstanterError as error:
-            self._give_up([Unsynced(sequence, answers)], error)
+    def _sync_beside(self, queue: SyncQueue) -> None:
+        """Begin to sync what waits for it, unless a sync is under way."""
+        if queue.is_under_way or not self._queued:
             return
-        self.look_again()
-        for future, outcome in answers:
-            resolve(future, outcome)
-        if self._on_synced is not None:
-            self._on_synced(self._log.synced_sequence)
+        self._begun_sequence = self._log.written_sequence
+        try:
+            begun = self._log.begin_sync(queue, self._end_sync)
+        except InstanterError as error:
+            self._give_up(self._take_queued(), error)
+            return
+        if not begun:
+            # The thread syncs, or has to.
+            self._leave_to_thread()
 
-    def _sync(self) -> None:
-        """Put the log on disk, and remember whether that was quick."""
-        begun_ns = self._clock.monotonic_ns()
-        self._log.sync()
-        if self._clock.monotonic_ns() - begun_ns > SYNC_ON_LOOP_NS_MAX:
-            self._apart_count = _SYNCS_APART
-        elif self._apart_count:
-            self._apart_count -= 1
+    def _leave_to_thread(self) -> None:
+        while self._queued:
+            self._awaited_count += 1
+            self._written.put(self._queued.popleft())
+
+    def _end_sync(self, failure: InstanterError | None) -> None:
+        """Begin to sync what was written meanwhile, and answer those whose records are on disk."""
+        if failure is not None:
+            self._give_up(self._take_queued(), failure)
+            return
+        queue, sequence = self._queue, self._log.synced_sequence
+        ready = []
+        while self._queued and self._queued[0].sequence <= sequence:
+            ready.append(self._queued.popleft())
+        if queue is not None:
+            self._sync_beside(queue)
+        self.look_again()
+        self._deliver(partial(_resolve_all, ready))
+        if self._on_synced is not None:
+            self._deliver(partial(self._on_synced, sequence))
+
+    def _take_queued(self) -> list[Unsynced]:
+        queued = list(self._queued)
+        self._queued.clear()
+        return queued
 
     def wait(self, sequence: int, is_given_up: Callable[[], bool] = lambda: False) -> None:
         """Wait until the log is on disk up to `sequence`, or until `is_given_up`.
@@ -171,7 +205,7 @@ class Syncer:
             if not ready:
                 continue
             try:
-                self._sync()
+                self._log.sync()
             except InstanterError as error:
                 self._give_up(ready, error)
                 return

@@ -34,6 +34,7 @@ from instanter.store.log.segments import (
     zero_range,
 )
 from instanter.store.log.survey import Segment, TornTail
+from instanter.store.log.sync_queue import SyncQueue
 from instanter.store.log.walking import Landmark
 
 __all__ = ["GroupWritten", "Log", "LogMark", "LogPosition", "LogRecord", "TornTail"]
@@ -100,6 +101,7 @@ class Log:
         )
         # One at a time: the kernel reports a failed write to one of two who sync together.
         self._sync_lock = threading.Lock()
+        self._queue: SyncQueue | None = None
         self._failure: UnavailableError | None = None
 
     @classmethod
@@ -234,7 +236,7 @@ class Log:
             The disk failed, now or before: the log has failed for ever (`LOG_SYNC_FAILED`). A
             sync that is tried again succeeds without having written anything.
         """
-        with self._sync_lock:
+        with self._syncing():
             self._check_usable()
             target = self._written
             if target != self._synced:
@@ -244,6 +246,50 @@ class Log:
                     raise self._fail(error) from error
                 self._synced = self._group.synced_sequence = target
             return target
+
+    def begin_sync(
+        self, queue: SyncQueue, on_done: Callable[[UnavailableError | None], None]
+    ) -> bool:
+        """Begin to put on disk what has been written; return whether that could be begun.
+
+        Not while another sync is under way, in whichever thread.
+
+        Parameters
+        ----------
+        queue
+            Of the thread that writes groups, as a rule.
+        on_done
+            Called by the queue, with the error that `sync` would raise, if any.
+
+        Raises
+        ------
+        UnavailableError
+            The log has failed for ever.
+        """
+        if not self._sync_lock.acquire(blocking=False):
+            return False
+        target = self._written
+
+        def note(error_number: int) -> None:
+            failure = None
+            if error_number:
+                failure = self._fail(OSError(error_number, os.strerror(error_number)))
+            else:
+                self._synced = self._group.synced_sequence = target
+            self._queue = None
+            self._sync_lock.release()
+            on_done(failure)
+
+        self._queue = queue
+        begun = False
+        try:
+            self._check_usable()
+            begun = queue.begin(self._descriptor, note)
+        finally:
+            if not begun:
+                self._queue = None
+                self._sync_lock.release()
+        return begun
 
     def read(self, from_sequence: int, to_sequence: int | None = None) -> Iterator[LogRecord]:
         """Yield the records that are written, in order, each one checked.
@@ -354,6 +400,13 @@ class Log:
         except OSError as error:
             raise self._fail(error) from error
 
+    def _syncing(self) -> threading.Lock:
+        """Return what is held while the file is synced, after a sync of this very thread."""
+        queue = self._queue
+        if queue is not None and queue.is_ours:
+            queue.wait()
+        return self._sync_lock
+
     def _check_usable(self) -> None:
         if self._failure is not None:
             raise UnavailableError(self._failure.message, reason=self._failure.reason)
@@ -399,7 +452,7 @@ class Log:
 
         So only the last segment can ever have an interrupted write at its end.
         """
-        with self._sync_lock:
+        with self._syncing():
             self._check_usable()
             try:
                 os.fdatasync(self._descriptor)
@@ -414,7 +467,7 @@ class Log:
         """Undo a group that could not be written whole, and raise what the caller is told."""
         if part is not self._group.parts[0]:
             raise self._fail(error) from error
-        with self._sync_lock:
+        with self._syncing():
             try:
                 zero_range(self._descriptor, part.offset, len(part.buffer))
                 os.fdatasync(self._descriptor)
