@@ -148,9 +148,7 @@ class Syncer:
         if queue is not None:
             self._sync_beside(queue)
         self.look_again()
-        self._deliver(partial(_resolve_all, ready))
-        if self._on_synced is not None:
-            self._deliver(partial(self._on_synced, sequence))
+        self._deliver(partial(self._tell, ready, sequence))
 
     def _take_queued(self) -> list[Unsynced]:
         queued = list(self._queued)
@@ -211,9 +209,13 @@ class Syncer:
                 return
             self._done_count += sum(bool(unsynced.answers) for unsynced in ready)
             self.look_again()
-            self._deliver(partial(_resolve_all, ready))
-            if self._on_synced is not None:
-                self._deliver(partial(self._on_synced, self._log.synced_sequence))
+            self._deliver(partial(self._tell, ready, self._log.synced_sequence))
+
+    def _tell(self, ready: Sequence[Unsynced], sequence: int) -> None:
+        """Answer, where that is to be done, and tell whoever follows."""
+        _resolve_all(ready)
+        if self._on_synced is not None:
+            self._on_synced(sequence)
 
     def _give_up(self, ready: list[Unsynced], error: InstanterError) -> None:
         """Tell everybody whose record is not known to be on disk."""
