@@ -126,18 +126,12 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - the last line of defence of every call
             return self.fail(method_name, error)
 
-    def open_stream(
-        self,
-        method: StreamedMethod,
-        request: Any,
-        context: CallContext,
-        wake: Callable[[], object],
-    ) -> ResponseStream:
-        """Begin to answer a request with a stream, which the front has to close in the end.
+    def open_stream(self, method: StreamedMethod, wake: Callable[[], object]) -> ResponseStream:
+        """Return the stream that a request is answered with; the front has to close it in the end.
 
         Parameters
         ----------
-        method, request, context
+        method
             What is asked.
         wake
             Called on any thread when there is something to send.
@@ -145,11 +139,16 @@ class Dispatcher:
         stream = ResponseStream(wake, partial(self._log_bug, method.name))
         self._metrics.streams_open_count += 1
         stream.call_when_ended(self._count_stream_end)
+        return stream
+
+    def begin_stream(
+        self, method: StreamedMethod, request: Any, context: CallContext, stream: ResponseStream
+    ) -> None:
+        """Begin to answer a request with a stream that the front has opened."""
         try:
             method.function(request, context, stream)
         except Exception as error:  # noqa: BLE001 - the last line of defence of every call
             stream.fail(error)
-        return stream
 
     def take_responses(self, stream: ResponseStream, size_bytes: int) -> list[bytes]:
         """Return the responses that are sent now, about `size_bytes` bytes of them."""
@@ -157,9 +156,9 @@ class Dispatcher:
         self._metrics.stream_responses_count += len(taken)
         return taken
 
-    def count_response(self) -> None:
-        """Count a response of a stream that was sent without waiting."""
-        self._metrics.stream_responses_count += 1
+    def count_responses(self, count: int) -> None:
+        """Count responses of streams that were sent without waiting."""
+        self._metrics.stream_responses_count += count
 
     def fail(self, method_name: str, error: Exception) -> status_pb2.Status:
         """Return the status of an error, count it, and log it when it is a bug."""

@@ -128,12 +128,33 @@ class DeferredMethod:
     lane: Lane | None
 
 
+class SinkGroup(Protocol):
+    """Takes one response for many sinks at once, where that takes less than one after the other."""
+
+    def offer_encoded(self, response: bytes, sinks: Sequence[Any]) -> list[Any]:
+        """Do what `offer_encoded` of each sink does; return those that have not taken it.
+
+        Parameters
+        ----------
+        response
+            The encoded response.
+        sinks
+            Sinks of this group, each of them once.
+        """
+        ...
+
+
 class Sink(Protocol):
     """Takes the responses of one streamed call. May be used on any thread, also after the end.
 
     What has been taken is sent in its order, as fast as the caller reads it; the end comes behind
     it. A caller that goes away, or whose deadline passes, ends the stream at once.
     """
+
+    @property
+    def group(self) -> SinkGroup:
+        """What takes a response for this sink and others with the same group; never changes."""
+        ...
 
     @property
     def ended(self) -> bool:

@@ -190,11 +190,10 @@ class GrpcioFront:
             request, call = await begin(method, raw, context)
             loop = asyncio.get_running_loop()
             woken = asyncio.Event()
-            stream = dispatcher.open_stream(
-                method, request, call, partial(loop.call_soon_threadsafe, woken.set)
-            )
+            stream = dispatcher.open_stream(method, partial(loop.call_soon_threadsafe, woken.set))
             self._streams.add(stream)
             try:
+                dispatcher.begin_stream(method, request, call, stream)
                 if self._stopping:
                     stream.fail(moved())
                 await self._send_responses(stream, context, woken)

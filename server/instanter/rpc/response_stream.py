@@ -7,14 +7,27 @@ waits for a caller unless it asks to, and a caller that does not read costs no m
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from instanter import limits
 from instanter.errors import ExhaustedError
+from instanter.rpc.front import SinkGroup
 
 _ROOM_AGAIN: Final = limits.STREAM_WAITING_MAX // 2
 """Responses that may still wait when whoever waits for room is called: not for each one anew."""
+
+
+class OneByOne:
+    """The group of streams that nothing is gained with by telling them together. A `SinkGroup`."""
+
+    def offer_encoded(self, response: bytes, sinks: Sequence[Any]) -> list[Any]:
+        """See `SinkGroup.offer_encoded`."""
+        return [sink for sink in sinks if not sink.offer_encoded(response)]
+
+
+ONE_BY_ONE: Final = OneByOne()
+"""It has no state."""
 
 
 class ResponseStream:
@@ -32,15 +45,22 @@ class ResponseStream:
     ----------
     error
         What the stream ends with behind the responses that wait; None for success.
+    is_clear
+        Whether nothing waits and the stream goes on: what is sent at once overtakes nothing. Of
+        use on the event loop only.
     send_now
-        Sends a response at once where no other waits, and returns whether it could, on the event
-        loop and nowhere else; None where the front does not have it. A thousand subscribers are
-        told in half the time without a queue, its lock and a turn of the loop for each.
+        Sends a response at once when the stream is clear, and returns whether it could, on the
+        event loop and nowhere else; None where the front does not have it. A thousand subscribers
+        are told in half the time without a queue, its lock and a turn of the loop for each.
+    group
+        Takes a response for this stream and others. Set by the front, before anybody has the sink.
+    call
+        What the front's group knows the stream by.
     """
 
     __slots__ = (
         "_changed", "_closed", "_closing", "_on_bug", "_on_end", "_on_room", "_waiting",
-        "_waiting_size_bytes", "_wake", "_woken", "error", "send_now",
+        "_waiting_size_bytes", "_wake", "_woken", "call", "error", "group", "is_clear", "send_now",
     )  # fmt: skip
 
     def __init__(self, wake: Callable[[], object], on_bug: Callable[[Exception], object]) -> None:
@@ -55,7 +75,10 @@ class ResponseStream:
         self._closing = False
         self._closed = False
         self.error: Exception | None = None
+        self.is_clear = True
         self.send_now: Callable[[bytes], bool] | None = None
+        self.group: SinkGroup = ONE_BY_ONE
+        self.call: Any = None
 
     # --- for the maker, on any thread -----------------------------------------------------------
 
@@ -73,18 +96,12 @@ class ResponseStream:
         if len(raw) > limits.REPLY_SIZE_BYTES_MAX:
             self.fail(reply_too_long(len(raw)))
             return False
-        send_now = self.send_now
-        if (
-            send_now is not None
-            and not self._waiting
-            and not self._closing
-            and not self._closed
-            and send_now(raw)
-        ):
+        if self.is_clear and self.send_now is not None and self.send_now(raw):
             return True
         with self._changed:
             if self._closing or self._closed or not self._has_room():
                 return False
+            self.is_clear = False
             self._waiting.append(raw)
             self._waiting_size_bytes += len(raw)
             waking, self._woken = not self._woken, True
@@ -149,8 +166,13 @@ class ResponseStream:
                     on_room = None
                 else:
                     self._on_room = None
+            if on_room is None:
+                self.is_clear = self._is_clear()
         if on_room is not None:
+            # It is not clear yet: what has been taken is sent before what is offered now.
             self._call(on_room)
+            with self._changed:
+                self.is_clear = self._is_clear()
         return taken
 
     @property
@@ -174,6 +196,7 @@ class ResponseStream:
             if self._closed:
                 return
             self._closed = True
+            self.is_clear = False
             self._waiting.clear()
             self._waiting_size_bytes = 0
             functions, self._on_end = self._on_end, []
@@ -183,6 +206,9 @@ class ResponseStream:
             self._call(function)
 
     cancel = close
+
+    def _is_clear(self) -> bool:
+        return not (self._waiting or self._closing or self._closed)
 
     def _has_room(self) -> bool:
         return (
@@ -195,6 +221,7 @@ class ResponseStream:
             if self._closing or self._closed:
                 return
             self._closing = True
+            self.is_clear = False
             self.error = error
             waking, self._woken = not self._woken, True
             self._changed.notify_all()

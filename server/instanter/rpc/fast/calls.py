@@ -18,7 +18,7 @@ from instanter.errors import ExpiredError
 from instanter.limits import BATCH_TURN_MAX, REPLY_SIZE_BYTES_MAX
 from instanter.rpc.dispatch import Dispatcher, undecodable
 from instanter.rpc.fast.wire import make_status_headers
-from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext
+from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, SinkGroup
 from instanter.rpc.response_stream import reply_too_long
 
 _Status: Final = status_pb2.Status
@@ -30,6 +30,7 @@ class Replies(Protocol):
     peer: str
     unfinished_size_bytes: int
     draining: bool
+    group: SinkGroup
 
     def take_message(self, call: "Call", message: bytes | bytearray) -> None:
         """Take the message of a call that came in pieces and is complete."""

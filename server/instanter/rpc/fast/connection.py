@@ -47,6 +47,7 @@ from instanter.rpc.fast.intake import (
 from instanter.rpc.fast.lifetime import Lifetime
 from instanter.rpc.fast.listening import format_peer
 from instanter.rpc.fast.outbox import Outbox
+from instanter.rpc.fast.streams import StreamGroup
 from instanter.rpc.fast.wire import (
     PREFIX,
     PREFIX_SIZE_BYTES,
@@ -56,6 +57,7 @@ from instanter.rpc.fast.wire import (
     make_status_headers,
     parse_timeout_ns,
 )
+from instanter.rpc.front import SinkGroup
 
 _CONTROL_FRAMES_PER_CALL: Final = 4
 _DRAIN_PING: Final = b"draining"
@@ -76,6 +78,8 @@ class FastConnection(asyncio.Protocol):
         Its calls that have not ended, by stream.
     draining
         The client has been asked to leave.
+    group
+        Takes what several of its calls that stream are told.
     peer
         Who is at the other end, in gRPC's form `ipv4:127.0.0.1:40000`.
     unfinished_size_bytes
@@ -84,8 +88,8 @@ class FastConnection(asyncio.Protocol):
 
     __slots__ = (
         "_after_write", "_closing", "_control_credit", "_exchange", "_http2", "_inbox",
-        "_last_told", "_lifetime", "_marked", "_outbox", "_transport", "calls", "draining", "peer",
-        "unfinished_size_bytes",
+        "_last_told", "_lifetime", "_marked", "_outbox", "_transport", "calls", "draining", "group",
+        "peer", "unfinished_size_bytes",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange) -> None:
@@ -108,6 +112,7 @@ class FastConnection(asyncio.Protocol):
         self._inbox = Inbox(self._transport)
         self._outbox = Outbox(self._http2, self._transport)
         exchange = self._exchange
+        self.group: SinkGroup = StreamGroup(self._http2, self._outbox, self.note_sent, exchange)
         tls = transport.get_extra_info("ssl_object")
         if len(exchange.connections) >= limits.CONNECTIONS_MAX:
             self.abort("too_many_connections")
@@ -205,20 +210,14 @@ class FastConnection(asyncio.Protocol):
         if waiting_bytes and waiting_bytes + len(message) > limits.REPLIES_WAITING_SIZE_BYTES_MAX:
             refuse_unread(call, waiting_bytes, self._exchange)
             return
-        self._outbox.send_message(call.stream_id, message, first=not call.responding)
+        framed = self._exchange.framing.frame(message)
+        self._outbox.send_message(call.stream_id, framed, first=not call.responding)
         call.responding = True
-        self._lifetime.ping_strikes_count = 0
-        self.mark()
+        self.note_sent()
 
     def end(self, call: Call) -> None:
         """End a call that has streamed its responses."""
-        self.drop(call)
-        if call.responding:
-            self._outbox.send_trailers(call.stream_id, RESPONSE_TRAILERS)
-            self.mark()
-        else:
-            headers = (*RESPONSE_HEADERS, *RESPONSE_TRAILERS)
-            self._refuse_stream(call.stream_id, headers, half_closed=call.half_closed)
+        self.refuse(call, (*RESPONSE_HEADERS, *RESPONSE_TRAILERS))
 
     def get_unread_size_bytes(self, call: Call) -> int:
         """Return how much of what a call was sent waits for its reader."""
@@ -239,6 +238,11 @@ class FastConnection(asyncio.Protocol):
             self.unfinished_size_bytes -= len(buffer)
             exchange.unfinished_size_bytes -= len(buffer)
         call.release()
+
+    def note_sent(self) -> None:
+        """Write at the end of the turn what the client is sent; it may ping again."""
+        self._lifetime.ping_strikes_count = 0
+        self.mark()
 
     def mark(self) -> None:
         """Write at the end of the turn."""
@@ -336,7 +340,11 @@ class FastConnection(asyncio.Protocol):
             self._calm(str(error))
         except NGH2Error as error:
             flooded = isinstance(error, DenialOfServiceError)
-            self._fail("flood" if flooded else "protocol", flooded=flooded)
+            # Its state is gone already.
+            self._outbox.write_goaway(
+                ErrorCode.ENHANCE_YOUR_CALM if flooded else ErrorCode.PROTOCOL_ERROR
+            )
+            self._hang_up("flood" if flooded else "protocol")
         except Exception as error:
             self._exchange.log.error("connection_failed_by_bug", exc_info=error)
             self.abort("bug")
@@ -464,8 +472,7 @@ class FastConnection(asyncio.Protocol):
     ) -> None:
         """End a stream with headers only."""
         self._outbox.send_headers(stream_id, headers, half_closed=half_closed)
-        self._lifetime.ping_strikes_count = 0
-        self.mark()
+        self.note_sent()
 
     def _tell_last_stream(self) -> None:
         """Tell a client that leaves which of its calls will be answered; then it may close."""
@@ -481,19 +488,13 @@ class FastConnection(asyncio.Protocol):
 
     def _calm(self, reason: str) -> None:
         """Disconnect a client that behaves as none should, and tell it why."""
-        self._drop_calls()
         self._http2.send_goaway(ErrorCode.ENHANCE_YOUR_CALM, debug_data=reason.encode())
         self._outbox.write()
-        self._closing = True
-        self._exchange.count_closed(reason)
-        self._transport.close()
+        self._hang_up(reason)
 
-    def _fail(self, reason: str, *, flooded: bool) -> None:
-        """Disconnect a client whose frames libnghttp2 refuses; its state is gone already."""
+    def _hang_up(self, reason: str) -> None:
+        """Close the connection of a client that has been told why."""
         self._drop_calls()
-        self._outbox.write_goaway(
-            ErrorCode.ENHANCE_YOUR_CALM if flooded else ErrorCode.PROTOCOL_ERROR
-        )
         self._closing = True
         self._exchange.count_closed(reason)
         self._transport.close()

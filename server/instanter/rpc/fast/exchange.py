@@ -10,6 +10,7 @@ from instanter.clock import Clock
 from instanter.events_log import EventsLog
 from instanter.rpc.dispatch import Dispatcher
 from instanter.rpc.fast.calls import Route, Turn
+from instanter.rpc.fast.wire import Framing
 
 
 class Connected(Protocol):
@@ -48,6 +49,8 @@ class Exchange:
     ----------
     connections
         Connections that are open.
+    framing
+        Frames what many calls are sent.
     handshakes_count
         Connections that are being encrypted.
     calls_count
@@ -60,7 +63,7 @@ class Exchange:
 
     __slots__ = (
         "_closed_logged_count", "_closed_logged_ns", "calls_count", "clock", "closed_counts",
-        "connections", "dispatcher", "handshakes_count", "log", "loop", "routes", "turn",
+        "connections", "dispatcher", "framing", "handshakes_count", "log", "loop", "routes", "turn",
         "unfinished_size_bytes",
     )  # fmt: skip
 
@@ -81,6 +84,7 @@ class Exchange:
         self.clock = clock
         self.log = log
         self.connections: set[Connected] = set()
+        self.framing = Framing()
         self.handshakes_count = 0
         self.calls_count = 0
         self.unfinished_size_bytes = 0

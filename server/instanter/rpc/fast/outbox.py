@@ -50,14 +50,23 @@ class Outbox:
         except NGH2Error:
             return
 
-    def send_message(self, stream_id: int, message: bytes, *, first: bool) -> None:
-        """Send one of several messages of a call."""
+    def send_message(self, stream_id: int, framed: bytes, *, first: bool) -> None:
+        """Send one of several messages of a call, which has its prefix."""
         try:
             if first:
                 self._http2.send_response(stream_id, RESPONSE_HEADERS)
-            self._http2.send_data(stream_id, PREFIX.pack(0, len(message)) + message)
+            self._http2.send_data(stream_id, framed)
         except NGH2Error:
             return
+
+    def send_to_each(self, stream_ids: Sequence[int], framed: bytes) -> None:
+        """Send the same message, which has its prefix, to calls that have been sent others."""
+        send_data = self._http2.send_data
+        for stream_id in stream_ids:
+            try:
+                send_data(stream_id, framed)
+            except NGH2Error:
+                continue
 
     def send_trailers(self, stream_id: int, trailers: Sequence[Header]) -> None:
         """End a stream behind its messages."""

@@ -1,18 +1,25 @@
-"""Calls that stream their responses: sent on as far as their reader reads, and no further."""
+"""Calls that stream their responses: sent on as far as their reader reads, and no further.
+
+What many of them are told at the same time is sent to all of a connection in one pass.
+"""
 
 import asyncio
 import threading
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
+from ngh2 import Connection
 
 from instanter import limits
 from instanter.clock import Clock
 from instanter.rpc.dispatch import Dispatcher, moved, undecodable
 from instanter.rpc.fast.calls import Call, finish, start_timer
-from instanter.rpc.fast.wire import make_status_headers
+from instanter.rpc.fast.exchange import Exchange
+from instanter.rpc.fast.outbox import Outbox
+from instanter.rpc.fast.wire import PREFIX_SIZE_BYTES, make_status_headers
 from instanter.rpc.front import CallContext, StreamedMethod
-from instanter.rpc.response_stream import ResponseStream
+from instanter.rpc.response_stream import ONE_BY_ONE, ResponseStream
 
 
 class StreamedRoute:
@@ -61,10 +68,75 @@ class StreamedRoute:
             loop.call_soon_threadsafe(sending.send_on)
 
         call.work = sending
-        stream = sending.stream = dispatcher.open_stream(self._method, request, context, wake)
-        stream.send_now = sending.send_now
+        stream = sending.stream = dispatcher.open_stream(self._method, wake)
+        stream.send_now, stream.group, stream.call = sending.send_now, call.connection.group, call
+        dispatcher.begin_stream(self._method, request, context, stream)
         if call.connection.draining:
-            sending.stream.fail(moved())
+            stream.fail(moved())
+
+
+class StreamGroup:
+    """The streams of one connection, when all are told the same. A `SinkGroup`.
+
+    What does not depend on the stream is looked at once for all, and the message is framed once
+    for all connections: that takes a third of the time of one after the other.
+
+    Parameters
+    ----------
+    http2, outbox
+        The sending half of the connection.
+    note_sent
+        Told that there is something to write.
+    exchange
+        What connections share.
+    """
+
+    __slots__ = ("_exchange", "_http2", "_note_sent", "_outbox", "_thread")
+
+    def __init__(
+        self,
+        http2: Connection,
+        outbox: Outbox,
+        note_sent: Callable[[], object],
+        exchange: Exchange,
+    ) -> None:
+        self._http2 = http2
+        self._outbox = outbox
+        self._note_sent = note_sent
+        self._exchange = exchange
+        self._thread = threading.get_ident()
+
+    def offer_encoded(self, response: bytes, sinks: Sequence[ResponseStream]) -> list[Any]:
+        """See `SinkGroup.offer_encoded`. A stream whose turn it is not takes the ordinary way."""
+        queued_body_size = self._http2.queued_body_size
+        waiting_bytes = queued_body_size()
+        size_bytes = waiting_bytes + len(sinks) * (len(response) + PREFIX_SIZE_BYTES)
+        if (
+            size_bytes > limits.REPLIES_WAITING_SIZE_BYTES_MAX
+            or len(response) > limits.REPLY_SIZE_BYTES_MAX
+            or threading.get_ident() != self._thread
+        ):
+            return ONE_BY_ONE.offer_encoded(response, sinks)
+        ready: list[int] = []
+        others: list[ResponseStream] = []
+        for stream in sinks:
+            call = stream.call
+            if (
+                stream.is_clear
+                and call.responding
+                and (
+                    not waiting_bytes
+                    or queued_body_size(call.stream_id) < limits.STREAM_AHEAD_SIZE_BYTES
+                )
+            ):
+                ready.append(call.stream_id)
+            else:
+                others.append(stream)
+        if ready:
+            self._outbox.send_to_each(ready, self._exchange.framing.frame(response))
+            self._exchange.dispatcher.count_responses(len(ready))
+            self._note_sent()
+        return ONE_BY_ONE.offer_encoded(response, others) if others else others
 
 
 class _Sending:
@@ -85,12 +157,11 @@ class _Sending:
         connection = call.connection
         if (
             threading.get_ident() != self._thread
-            or not call.open
             or connection.get_unread_size_bytes(call) >= limits.STREAM_AHEAD_SIZE_BYTES
         ):
             return False
         connection.send(call, message)
-        self._dispatcher.count_response()
+        self._dispatcher.count_responses(1)
         return True
 
     def send_on(self) -> None:

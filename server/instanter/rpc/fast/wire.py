@@ -56,6 +56,22 @@ _WINDOW_BITS: Final = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 _MESSAGE_SAFE: Final = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
+class Framing:
+    """Puts the prefix before messages that many are sent: once for all who follow each other."""
+
+    __slots__ = ("_framed", "_message")
+
+    def __init__(self) -> None:
+        self._message = self._framed = b""
+
+    def frame(self, message: bytes) -> bytes:
+        """Return a message with its prefix; the last one is kept."""
+        if message is not self._message:
+            self._message = message
+            self._framed = PREFIX.pack(0, len(message)) + message
+        return self._framed
+
+
 def parse_timeout_ns(raw: bytes) -> int | None:
     """Return what `grpc-timeout` says in nanoseconds, or None when it makes no sense.
 
