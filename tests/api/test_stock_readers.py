@@ -4,6 +4,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import grpc
 import pytest
@@ -117,6 +118,43 @@ def test_who_is_cut_reads_what_waited_and_goes_on_from_there(
         again.read_to(newest)
     sequences = [told.sequence for told in (*slow.transitions, *again.transitions)]
     assert sequences == list(range(1, newest + 1))
+
+
+def test_one_who_does_not_read_hurts_nobody_on_the_same_connection(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_hub, "SUBSCRIBER_LAG_NS_MAX", 300_000_000)
+    options = [("grpc.http2.bdp_probe", 0)]
+    with (
+        grpc.insecure_channel(shop.server.target, options) as channel,
+        ExitStack() as watching,
+        ExitStack() as leaving,
+    ):
+        stub = StockServiceStub(channel)
+        slow, *kept = (watching.enter_context(watch(stub)) for _ in range(5))
+        for each in (slow, leaving.enter_context(watch(stub)), *kept):
+            each.read()
+        fallen = 0
+
+        def is_cut() -> bool:
+            nonlocal fallen
+            fall_and_rise(shop, 20)
+            fallen += 20
+            for each in kept:
+                each.read_transitions(20)
+            if fallen == 40:
+                leaving.close()
+            return shop.hub.subscriber_count == len(kept)
+
+        wait_until(is_cut, "the slow one is cut")
+        for each in kept:
+            assert [told.sequence for told in each.transitions] == list(range(1, fallen + 1))
+        refusal = read_refusal(slow.read_error())
+        assert refusal.reason == "SUBSCRIBER_TOO_SLOW"
+        assert [told.sequence for told in slow.transitions] == list(
+            range(1, len(slow.transitions) + 1)
+        )
+        assert refusal.metadata["resume_token"] == slow.token
 
 
 def test_many_subscribers_come_and_go_while_alerts_come(shop: Shop) -> None:

@@ -30,6 +30,33 @@ async def test_a_thousand_who_do_not_read_share_what_waits_for_them(world: Alert
     assert {len(reader.sequences) for reader in readers} == {100}
 
 
+async def test_others_have_their_turn_while_many_are_told(world: AlertWorld) -> None:
+    readers = [world.watch() for _ in range(200)]
+    gone, *kept = (reader for reader in reversed(readers))
+    for reader in readers:
+        reader.take()
+    world.raise_some(1)
+    told = 0
+    while not told:
+        await turn(1)
+        told = sum(bool(reader.take()) for reader in readers)
+    assert told < 50, "the first are told while the last still wait"
+    # Who leaves meanwhile is left out, and who comes is told of it by where it begins.
+    gone.stream.close()
+    late = world.watch()
+    assert [each.progress.sequence for each in late.take()] == [1]
+    await turn()
+    for reader in kept:
+        reader.take()
+        assert reader.sequences == [1]
+    assert (gone.take(), late.take()) == ([], [])
+    world.raise_some(1)
+    await turn()
+    for reader in (*kept, late):
+        reader.take()
+        assert reader.sequences[-1] == 2
+
+
 class Wanderer:
     """A subscriber that reads, stalls, goes and resumes, now here, now there."""
 

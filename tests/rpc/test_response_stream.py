@@ -145,6 +145,18 @@ def test_what_can_be_sent_at_once_passes_the_queue_and_nothing_else(front: Front
     assert sent == [b"c"]
 
 
+def test_what_is_offered_for_room_does_not_overtake_what_was_taken(front: Front) -> None:
+    sent: list[bytes] = []
+    while front.stream.offer_encoded(b"x"):
+        pass
+    front.stream.send_now = lambda raw: sent.append(raw) is None
+    front.stream.call_when_room(lambda: front.stream.offer_encoded(b"behind"))
+    assert front.stream.take(ALL) == [b"x"] * limits.STREAM_WAITING_MAX
+    assert (sent, front.stream.take(ALL)) == ([], [b"behind"])
+    assert front.stream.offer_encoded(b"now")
+    assert sent == [b"now"]
+
+
 def test_whoever_wants_room_is_called_once_half_of_it_is_free(front: Front) -> None:
     told: list[str] = []
     front.stream.call_when_room(lambda: told.append("at once"))

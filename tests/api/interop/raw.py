@@ -101,6 +101,7 @@ class RawClient:
         self.replies: dict[int, Reply] = {}
         self.goaways: list[Goaway] = []
         self.pongs: list[bytes] = []
+        self.deaf: set[int] = set()
         self.closed = False
         self._unread = b""
         self.flush()
@@ -216,7 +217,8 @@ class RawClient:
             reply.trailers = dict(event.headers)
         elif isinstance(event, h2.events.DataReceived):
             reply.data += event.data
-            if event.flow_controlled_length and self.reads:
+            hears = self.reads and event.stream_id not in self.deaf
+            if event.flow_controlled_length and hears:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.StreamEnded):
             reply.ended = True
