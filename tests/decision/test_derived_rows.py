@@ -16,6 +16,7 @@ from instanter.store.profiles import ProfileState, put_profile
 from instanter.store.records import key_of
 from tests.decision.test_engine import NOW_NS, StoppedClock, ask
 from tests.decision.worlds import make_catalogue, make_score_table
+from tests.events.counting import count_rows
 
 FILES = {
     "shop.yaml": """
@@ -73,7 +74,7 @@ def record(store, customer, *amounts, ago_s=1):
     time_ms = NOW_NS // 1_000_000 - 1000 * ago_s
     head = struct.pack("<q", time_ms)
     rows = [head + events.encode("purchase", {"amount": amount}) for amount in amounts]
-    state = events.apply(b"", rows)
+    state = count_rows(events, b"", rows)
     store.write(lambda transaction: put_activity(transaction, key_of(customer), {DERIVED: state}))
 
 

@@ -16,6 +16,7 @@ from instanter.events.engine import EventEngine
 from instanter.kernels.derived import evaluate_derived
 from instanter.limits import DERIVATIONS_MAX, DERIVED_STATE_SIZE_BYTES_MAX
 from tests.catalogue.worlds import compile_files
+from tests.events.counting import count_rows
 from tests.oracles.derived import recompute
 
 NOW_MS = 1_800_000_000_000
@@ -148,7 +149,7 @@ def row_of(engine, kind, time_ms, fields):
 def fold(engine, events):
     state = b""
     for kind, time_ms, fields in events:
-        state = engine.apply(state, [row_of(engine, kind, time_ms, fields)])
+        state = count_rows(engine, state, [row_of(engine, kind, time_ms, fields)])
     return state
 
 
@@ -200,7 +201,7 @@ def test_any_order_in_any_portions_leaves_the_same_bytes(events, draw, portion):
     draw.shuffle(shuffled)
     state = b""
     for at in range(0, len(shuffled), portion):
-        state = engine.apply(state, shuffled[at : at + portion])
+        state = count_rows(engine, state, shuffled[at : at + portion])
     assert state == wanted
 
 
@@ -217,7 +218,7 @@ def test_a_changed_derivation_begins_anew_and_disturbs_no_other():
     engine.install(after)
     now = read(after, state, NOW_MS)
     assert (now["sum_7h"], now["other_mean"], now["sum_90d"]) == (0, None, 10)
-    state = engine.apply(state, [row_of(engine, "purchase", NOW_MS, {"amount": 1.0})])
+    state = count_rows(engine, state, [row_of(engine, "purchase", NOW_MS, {"amount": 1.0})])
     now = read(after, state, NOW_MS)
     assert (now["sum_7h"], now["other_mean"], now["sum_90d"]) == (1, 1, 11)
     back = compile_files(FILES, previous=after, revision=3).catalogue

@@ -2,19 +2,33 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from instanter.errors import AlreadyExistsError, DamagedError, InvalidFieldError, PreconditionError
+from instanter.errors import (
+    AlreadyExistsError,
+    DamagedError,
+    InstanterError,
+    InvalidFieldError,
+    PreconditionError,
+)
+from instanter.keeper.commands import Answered, ApplyContext
 from instanter.keeper.customers import DeleteCustomer
 from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
+from instanter.keeper.published import PublishedCatalogue
 from instanter.limits import EVENT_AGE_NS_MAX, EVENT_AHEAD_NS_MAX, IDS_KEPT_NS
+from instanter.rpc.events import EventService
+from instanter.rpc.front import CallContext
 from instanter.store.activity import DERIVED, load_activity
 from instanter.store.databases import ACTIVITY, EVENT_ID_EXPIRY, EVENT_IDS
 from instanter.store.expiry import HOUR_NS
 from instanter.store.records import key_of
+from instanter.v1.attribute_value_pb2 import AttributeValue
+from instanter.v1.event_service_pb2 import Event, RecordEventsRequest
 from tests.catalogue.event_worlds import EVENT_FILES
 from tests.keeper.desk import Desk, open_desk
 from tests.keeper.test_keeper import read_all
@@ -245,3 +259,57 @@ def test_the_log_of_events_replayed_gives_the_same_bytes(tmp_path: Path, clock: 
         assert read_all(again.kept.state) == expected
         assert {name for name, _ in expected} >= {"activity", "event_ids", "event_id_expiry"}
         assert count_keys(desk)[1] < 40
+
+
+def prepare(desk: Desk, command: RecordEvents) -> bytes | Answered | str:
+    """Return what a command prepares, or what is said of it when it is refused."""
+    context = ApplyContext(PublishedCatalogue())
+    with desk.kept.state.read() as transaction:
+        try:
+            return command.prepare(transaction, NOW_NS, context)
+        except InstanterError as error:
+            return f"{error.reason} {error.message}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"event_id": "known"},
+        {"event_id": "e0"},
+        {"event_id": "é"},
+        {"customer": "customers/ännä"},
+        {"customer": "customers/a/b"},
+        {"kind": "purchas"},
+        {"event_time": Timestamp(seconds=NOW_NS // S_NS - 5)},
+        {"event_time": Timestamp(seconds=5)},
+        {"fields": {}},
+        {"fields": {"amount": AttributeValue(number_value=1e9)}},
+        {"fields": {"amount": AttributeValue()}},
+        {"fields": {"amount": AttributeValue(number_value=1.0), "online": AttributeValue()}},
+        {"fields": {"amount": AttributeValue(category_value="much")}},
+    ],
+)
+def test_a_request_means_the_same_whichever_way_it_is_read(
+    desk: Desk, changes: Mapping[str, Any]
+) -> None:
+    """The usual way, which takes little time, and the one that knows whatever may be wrong."""
+    amount = {"amount": AttributeValue(number_value=20.0)}
+    given: dict[str, Any] = {
+        "event_id": "e1", "customer": "customers/anna", "kind": "purchase", "fields": amount
+    }  # fmt: skip
+    known = Event(**{**given, "event_id": "known"})
+    commands: list[RecordEvents] = []
+
+    def submit(command: RecordEvents, *_: Any, **__: Any) -> Future[EventCounts]:
+        commands.append(command)
+        return Future()
+
+    service = EventService(submit=submit)
+    first = Event(**{**given, "event_id": "e0"})
+    for events in ([known], [first, Event(**{**given, **changes})]):
+        service.record_events(RecordEventsRequest(events=events), CallContext(None, "test"))
+    desk.keeper.submit(commands[0]).result(20)
+    usual = commands[1]
+    found = prepare(desk, usual)
+    assert found == prepare(desk, RecordEvents(usual.read_events))

@@ -5,22 +5,19 @@ state and the event itself.
 """
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from instanter.catalogue.compiled import CompiledCatalogue
-from instanter.catalogue.derivation_plan import DerivationPlan, make_derivation_plan
+from instanter.catalogue.derivation_plan import make_derivation_plan
 from instanter.catalogue.events import EventKind, as_attribute
 from instanter.catalogue.schema import MISSING_CODE, Attribute
 from instanter.catalogue.values import AttributeValue, encode_value
 from instanter.errors import InvalidFieldError, nearest
-from instanter.kernels.derived_state import apply_events
-from instanter.limits import DERIVED_STATE_SIZE_BYTES_MAX, EVENT_FIELDS_MAX
+from instanter.events.counting import EventCounter, IndexedEvents
+from instanter.limits import EVENT_FIELDS_MAX
 
 FieldValues = Mapping[str, AttributeValue | datetime]
 """An event's fields by name, as its sender gave them."""
@@ -30,7 +27,6 @@ _ROWS: Final = tuple(
     struct.Struct(f"<II{count}I{4 * (count & 1)}x") for count in range(EVENT_FIELDS_MAX + 1)
 )
 """Layouts of an encoded event, by its number of fields."""
-_NO_STATE: Final = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,42 +57,36 @@ class _Tables:
 
     Attributes
     ----------
-    catalogue, plan
-        The catalogue, and its derivations for the kernel.
+    catalogue
+        The catalogue.
     kinds
         By their names.
-    followed
-        Codes, as encoded events begin with them, of the kinds that something is derived from.
+    counter
+        Counts the events of records.
     """
 
     catalogue: CompiledCatalogue
     kinds: dict[str, _Kind]
-    plan: DerivationPlan
-    followed: frozenset[bytes]
+    counter: EventCounter
 
 
 class EventEngine:
     """Checks events and counts them, by the catalogue installed last. Belongs to one thread."""
 
-    __slots__ = ("_out", "_tables")
+    __slots__ = ("_tables",)
 
     def __init__(self) -> None:
         self._tables: _Tables | None = None
-        self._out: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def install(self, catalogue: CompiledCatalogue) -> None:
         """Use a catalogue from now on; costs nothing when it is the one in use."""
         if self._tables is not None and self._tables.catalogue is catalogue:
             return
-        plan = make_derivation_plan(catalogue)
         self._tables = _Tables(
             catalogue,
             {kind.name: _make_kind(kind) for kind in catalogue.events if not kind.withdrawn},
-            plan,
-            frozenset(code.to_bytes(4, "little") for code in plan.kind_codes),
+            EventCounter(make_derivation_plan(catalogue), _list_plain(catalogue)),
         )
-        self._out = np.zeros(plan.state_words_max, np.int64)
-        assert self._out.nbytes <= DERIVED_STATE_SIZE_BYTES_MAX
 
     def encode(self, kind: str, fields: FieldValues) -> bytes:
         """Check an event's kind and fields, and return them as the log keeps them.
@@ -150,44 +140,27 @@ class EventEngine:
                 )
         return _ROWS[count].pack(found.code, count, *patterns[:count])
 
-    def is_followed(self, encoded: bytes) -> bool:
-        """Return whether any attribute is derived from events of an encoded one's kind."""
-        return encoded[:4] in self._in_use().followed
+    def read(self, request: bytes, event_count: int, now_ns: int) -> bytes | None:
+        """Return the body of a request's record, or None; `EventCounter.read` tells the rest."""
+        return self._in_use().counter.read(request, event_count, now_ns)
 
-    def apply(self, state: bytes, rows: Iterable[bytes]) -> bytes:
-        """Return the state of one customer after further events.
+    def index(self, body: bytes) -> IndexedEvents:
+        """Find the events in a record's body; `EventCounter.index` tells the rest."""
+        return self._in_use().counter.index(body)
 
-        The order of events makes no difference to the bytes, however they are spread over calls.
-        What the state holds of derivations that are no longer declared is dropped.
-
-        Parameters
-        ----------
-        state
-            The state before; empty for none.
-        rows
-            Of each event its time in milliseconds since 1970, int64, and what `encode` returned.
-
-        Returns
-        -------
-        bytes
-            At most `limits.DERIVED_STATE_SIZE_BYTES_MAX`; empty when nothing follows from it.
-        """
-        plan = self._in_use().plan
-        size = apply_events(
-            np.frombuffer(state, np.int64) if state else _NO_STATE,
-            np.frombuffer(b"".join(rows), np.int64),
-            plan.plan,
-            plan.f64,
-            plan.i32,
-            plan.u8,
-            plan.program_cut,
-            self._out,
-        )
-        return self._out[:size].tobytes()
+    def count(self, records: bytes, ends: Sequence[int]) -> list[memoryview | None]:
+        """Count the events that were indexed last; `EventCounter.count` tells the rest."""
+        return self._in_use().counter.count(records, ends)
 
     def _in_use(self) -> _Tables:
         assert self._tables is not None, "a catalogue is installed first"
         return self._tables
+
+
+def _list_plain(catalogue: CompiledCatalogue) -> list[EventKind]:
+    """Return the kinds that are no purchase: from those, stock follows."""
+    bought = catalogue.stock.purchases if catalogue.stock is not None else {}
+    return [kind for kind in catalogue.events if not kind.withdrawn and kind.name not in bought]
 
 
 def _make_kind(kind: EventKind) -> _Kind:

@@ -4,7 +4,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.instants import format_instant
@@ -27,16 +27,17 @@ from instanter.limits import (
     EXPIRED_KEYS_PER_RECORD,
     IDS_KEPT_NS,
 )
-from instanter.store.activity import DAMAGED_ACTIVITY, DERIVED, copy_activity, put_activity
+from instanter.store.activity import join_activities, put_activities
 from instanter.store.event_ids import (
     EVENT_ID_QUEUE,
     event_id_key,
     find_event_digest,
-    put_event_ids,
+    is_any_remembered,
+    put_sealed_event_ids,
+    seal_event_ids,
 )
 from instanter.store.expiry import drop_expired
 from instanter.store.log.frames import LogRecord
-from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
 
 _TIME: Final = struct.Struct("<q")
@@ -96,9 +97,16 @@ class RecordEvents:
     read_events
         Returns the events, 1 to `limits.EVENTS_BATCH_MAX`; raises an `InstanterError` when one
         of them cannot be read.
+    wire
+        Returns the `RecordEventsRequest` that they are of as bytes, and is given where all that
+        is usual about it can be read from those; None where there is none.
+    event_count
+        How many events `wire` has.
     """
 
     read_events: Callable[[], Sequence[GivenEvent]]
+    wire: Callable[[], bytes] | None = None
+    event_count: int = 0
 
     @property
     def kind(self) -> RecordKind:
@@ -123,6 +131,9 @@ class RecordEvents:
             What is remembered of an event's id is damaged.
         """
         catalogue, engine = _install(transaction, context)
+        body = self._prepare_usual(transaction, now_ns, engine)
+        if body is not None:
+            return body
         bought = catalogue.stock.purchases if catalogue.stock is not None else {}
         purchases: list[Purchase] = []
         events = self.read_events()
@@ -148,14 +159,31 @@ class RecordEvents:
             fresh.append((event.event_id, id_key, digest, event.customer_id, row))
         if not fresh:
             return Answered(EventCounts(0, len(events)))
-        body = {"events": fresh, "duplicates": len(events) - len(fresh)}
+        content = {"events": fresh, "duplicates": len(events) - len(fresh)}
         desk = context.stock
         found = purchases and find_purchased(transaction, desk, catalogue, purchases)
         if not found:
-            return context.pack(body)
-        packed = context.pack({**body, "stock": found.body})
+            return context.pack(content)
+        packed = context.pack({**content, "stock": found.body})
         desk.prepared = Prepared(packed, found.table, found.ids)
         return packed
+
+    def _prepare_usual(
+        self, transaction: Transaction, now_ns: int, engine: EventEngine
+    ) -> bytes | None:
+        """Return what `prepare` does when nothing is wrong and no event was recorded before.
+
+        None says nothing of the request: it may be right all the same.
+        """
+        if self.wire is None:
+            return None
+        body = engine.read(self.wire(), self.event_count, now_ns)
+        if body is None:
+            return None
+        keys = [key for key, _ in engine.index(body).ids]
+        if len(set(keys)) < len(keys) or is_any_remembered(transaction, keys):
+            return None
+        return body
 
 
 def apply_events(transaction: Transaction, record: LogRecord, context: ApplyContext) -> EventCounts:
@@ -164,19 +192,16 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
     A customer whose activity record is damaged stays as it is, damaged: nothing wrong is read from
     it, and the log has the events for the day it is rebuilt.
     """
-    body = context.unpack(record)
     _, engine = _install(transaction, context)
-    events: Sequence[Sequence[Any]] = body["events"]
-    by_customer: dict[str, list[bytes]] = {}
-    for _, _, _, customer_id, row in events:
-        if engine.is_followed(row[_TIME.size :]):
-            by_customer.setdefault(customer_id, []).append(row)
-    for customer_id, rows in by_customer.items():
-        _count_rows(transaction, engine, key_of(customer_id), rows)
-    ids = [(id_key, digest) for _, id_key, digest, _, _ in events]
-    if "stock" in body:
-        ids += apply_moves(transaction, record, context, body["stock"])
-    put_event_ids(
+    indexed = engine.index(record.body)
+    keys = indexed.customer_keys
+    if keys:
+        put_activities(transaction, keys, engine.count(*join_activities(transaction, keys)))
+    ids = indexed.ids
+    if not indexed.is_whole:
+        body = context.unpack(record)
+        ids = [*ids, *seal_event_ids(apply_moves(transaction, record, context, body["stock"]))]
+    put_sealed_event_ids(
         transaction,
         ids,
         sequence=record.sequence,
@@ -185,22 +210,7 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
     # Twice as many as came keep up with the busiest hour of yesterday.
     limit = max(EXPIRED_KEYS_PER_RECORD, 2 * len(ids))
     drop_expired(transaction, EVENT_ID_QUEUE, record.time_ns, limit)
-    return EventCounts(len(events), body["duplicates"])
-
-
-def _count_rows(
-    transaction: Transaction, engine: EventEngine, key: bytes, rows: Sequence[bytes]
-) -> None:
-    """Count the events of one customer."""
-    sections = copy_activity(transaction, key)
-    if sections is DAMAGED_ACTIVITY:
-        return
-    before = sections.get(DERIVED, b"")
-    state = engine.apply(before, rows)
-    if state == before:
-        return
-    kept = {number: section for number, section in sections.items() if number != DERIVED}
-    put_activity(transaction, key, {**kept, DERIVED: state} if state else kept)
+    return EventCounts(indexed.event_count, indexed.duplicate_count)
 
 
 def _install(

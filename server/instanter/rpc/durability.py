@@ -1,7 +1,12 @@
 """How durable a write must be before it is acknowledged."""
 
+from typing import Final
+
 from instanter.errors import InvalidFieldError
 from instanter.v1.durability_pb2 import Durability
+
+_KNOWN: Final = frozenset(Durability.values())
+_RELAXED: Final = Durability.DURABILITY_RELAXED
 
 
 def read_relaxed(durability: "Durability.ValueType") -> bool:
@@ -12,11 +17,11 @@ def read_relaxed(durability: "Durability.ValueType") -> bool:
     InvalidFieldError
         It is none of the contract's.
     """
-    if durability not in Durability.values():
+    if durability not in _KNOWN:
         raise InvalidFieldError(
             "durability",
             durability,
             f"one of {', '.join(Durability.keys())}",
             reason="DURABILITY_INVALID",
         )
-    return durability == Durability.DURABILITY_RELAXED
+    return durability == _RELAXED

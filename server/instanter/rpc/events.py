@@ -71,7 +71,7 @@ class EventService:
                 reason="EVENT_COUNT_INVALID",
             )
         relaxed = read_relaxed(request.durability)
-        command = RecordEvents(partial(_read_events, request))
+        command = RecordEvents(partial(_read_events, request), request.SerializeToString, count)
         return self._submit(command, context.deadline_ns, relaxed=relaxed, weight=count)
 
 

@@ -20,7 +20,8 @@ offset    type   meaning
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Final
 
@@ -142,6 +143,43 @@ def put_activity(transaction: Transaction, key: bytes, sections: Mapping[int, by
     body = b"".join(parts)
     checksum = google_crc32c.extend(google_crc32c.value(key), body)
     transaction.put(ACTIVITY, key, body + checksum.to_bytes(4, "little"))
+
+
+def join_activities(transaction: Transaction, keys: Sequence[bytes]) -> tuple[bytes, list[int]]:
+    """Return the records of customers end to end, unchecked, and where each ends.
+
+    Parameters
+    ----------
+    transaction
+        An open read or write transaction.
+    keys
+        The customers' keys; nothing stands there for one without a record.
+    """
+    views = transaction.get_each(ACTIVITY, keys)
+    return b"".join(views), list(accumulate(map(len, views)))
+
+
+def put_activities(
+    transaction: Transaction, keys: Sequence[bytes], records: Iterable[memoryview | None]
+) -> None:
+    """Write the records of customers, as laid out in this module, checksums included.
+
+    Parameters
+    ----------
+    transaction
+        An open write transaction.
+    keys
+        The customers' keys, all different.
+    records
+        An empty one says that the customer has none any more, None that it stays as it is.
+    """
+    rows = []
+    for key, record in zip(keys, records, strict=True):
+        if record:
+            rows.append((key, record))
+        elif record is not None:
+            transaction.delete(ACTIVITY, key)
+    transaction.put_each(ACTIVITY, rows)
 
 
 def delete_activity(transaction: Transaction, key: bytes) -> bool:

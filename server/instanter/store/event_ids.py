@@ -6,7 +6,7 @@ one record are forgotten together: one entry of expiry for up to 1,000 of them.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from instanter.errors import DamagedError
@@ -48,6 +48,11 @@ def find_event_digest(transaction: Transaction, key: bytes) -> bytes | None:
     return None if found is None else unseal(key, found)
 
 
+def is_any_remembered(transaction: Transaction, keys: Sequence[bytes]) -> bool:
+    """Return whether anything, damaged or not, is remembered of one of these ids."""
+    return any(transaction.get_each(EVENT_IDS, keys))
+
+
 def put_event_ids(
     transaction: Transaction,
     ids: Iterable[tuple[bytes, bytes]],
@@ -68,12 +73,27 @@ def put_event_ids(
     until_ns
         Nanoseconds since 1970 until which they are remembered.
     """
-    keys = []
-    for key, digest in ids:
-        transaction.put(EVENT_IDS, key, seal(key, digest))
-        keys.append(key)
+    put_sealed_event_ids(
+        transaction, list(seal_event_ids(ids)), sequence=sequence, until_ns=until_ns
+    )
+
+
+def seal_event_ids(ids: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield key and sealed digest for key and digest of each event."""
+    return ((key, seal(key, digest)) for key, digest in ids)
+
+
+def put_sealed_event_ids(
+    transaction: Transaction,
+    ids: Sequence[tuple[bytes, bytes]],
+    *,
+    sequence: int,
+    until_ns: int,
+) -> None:
+    """Do what `put_event_ids` does with digests that are sealed already."""
+    transaction.put_each(EVENT_IDS, ids)
     entry = entry_key(expiry_hour(until_ns), sequence.to_bytes(8, "big"))
-    transaction.put(EVENT_ID_EXPIRY, entry, seal(entry, b"".join(keys)))
+    transaction.put(EVENT_ID_EXPIRY, entry, seal(entry, b"".join([key for key, _ in ids])))
 
 
 def _list_ids(entry: bytes, value: memoryview) -> list[tuple[Database, bytes]]:

@@ -7,6 +7,7 @@ the key is deleted. What is written goes to the topmost layer.
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from operator import itemgetter
 from typing import Any, Protocol
 
 from instanter.store.databases import META, META_KEY_APPLIED, Database
@@ -16,6 +17,7 @@ Handles = tuple[Any, ...]
 """LMDB's handles of `databases.DATABASES`, in that order."""
 
 _SEQUENCE_SIZE_BYTES = 8
+_key_of_row = itemgetter(0)
 
 
 class Readable(Protocol):
@@ -86,6 +88,43 @@ class Transaction:
         else:
             assert len(value), "an empty value says that the key is deleted"
             self._write(index, key, value)
+
+    def get_each(self, database: Database, keys: Sequence[bytes]) -> list[memoryview | bytes]:
+        """Return views of the values under keys, in their order, empty ones where there is none."""
+        index = database.index
+        base, base_handle = self._base.get, self._base_handles[index]
+        if self._overlay is None:
+            return [base(key, b"", base_handle) for key in keys]
+        overlay, handle = self._overlay.get, self._overlay_handles[index]
+        found: list[memoryview | bytes | None] = [overlay(key, None, handle) for key in keys]
+        return [
+            base(key, b"", base_handle) if value is None else value
+            for key, value in zip(keys, found, strict=True)
+        ]
+
+    def put_each(
+        self, database: Database, rows: Sequence[tuple[bytes, bytes | memoryview]]
+    ) -> None:
+        """Write values, none of them empty, under keys; of one that comes twice the last counts."""
+        index = database.index
+        # In the order of the keys LMDB's pages are found, and written out, with less effort.
+        rows = sorted(rows, key=_key_of_row)
+        if self._overlay is None:
+            raw, handle = self._base, self._base_handles[index]
+        else:
+            assert all(len(value) for _, value in rows), "an empty value is a deletion"
+            assert self._changed is not None, "this transaction only reads"
+            raw, handle = self._overlay, self._overlay_handles[index]
+            self._changed.update([(index, key) for key, _ in rows])
+        if len(rows) == 1:
+            # Without the cursor, which takes longer to make than one value to write.
+            raw.put(*rows[0], db=handle)
+            return
+        cursor = raw.cursor(handle)
+        try:
+            cursor.putmulti(rows)
+        finally:
+            cursor.close()
 
     def put_many(self, database: Database, rows: Sequence[tuple[bytes, memoryview]]) -> None:
         """Write many values to the base, keys in ascending order, in one call."""

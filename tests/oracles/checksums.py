@@ -1,0 +1,14 @@
+"""Checksums by the libraries that everything else takes them from."""
+
+import hashlib
+
+import google_crc32c
+
+
+def extend_crc32c(data, start, end, crc):
+    return google_crc32c.extend(int(crc), bytes(data[start:end]))
+
+
+def digest_blake2b(words, size, out, at):
+    digest = hashlib.blake2b(words.tobytes()[:size], digest_size=16).digest()
+    out[at : at + 16] = list(digest)
