@@ -457,17 +457,13 @@ class Keeper:
         """Answer on the loop, if one is attached: its calls wait there for it."""
         self._deliveries.append(answer)
         loop = self._loop
-        if loop is not None and threading.get_ident() == self._loop_thread and not self._carrying:
-            self._make_deliveries()
-            return
-        # Without the lock, which the loop may want: `detach` delivers what is there, too.
-        if loop is not None:
-            try:
+        is_here = threading.get_ident() == self._loop_thread and not self._carrying
+        if loop is not None and not is_here:
+            # Without the lock, which the loop may want: `detach` delivers what is there, too.
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._make_deliveries)
-            except RuntimeError:
-                loop = None
-        if loop is None:
-            self._make_deliveries()
+                return
+        self._make_deliveries()
 
     def _tell_synced(self, sequence: int) -> None:
         """Tell whoever follows; a bug there must not keep anybody from being answered."""
