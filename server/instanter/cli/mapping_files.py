@@ -1,8 +1,8 @@
 """What the mapping files of all replays have in common: how they are read, and which names fit."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import yaml
@@ -11,6 +11,25 @@ from instanter.cli.failures import CommandError
 from instanter.errors import nearest
 
 T = TypeVar("T")
+
+
+class Mapped(Protocol):
+    """A mapping file's sections of names."""
+
+    @property
+    def columns(self) -> Collection[str]:
+        """What columns stand for."""
+        ...
+
+    @property
+    def constants(self) -> Collection[str]:
+        """What is the same in all lines."""
+        ...
+
+    @property
+    def prefixes(self) -> Collection[str]:
+        """What a prefix is put before."""
+        ...
 
 
 def read_mapping_file(
@@ -39,16 +58,18 @@ def read_mapping_file(
 
 
 def check_mapped_names(
-    path: Path, sections: Iterable[tuple[Collection[str], Collection[str]]], what: str
+    path: Path, given: Mapped, columns: Collection[str], prefixed: Collection[str], what: str
 ) -> None:
     """Raise unless all names of a mapping file are among the known ones.
 
     Parameters
     ----------
-    path
-        The file.
-    sections
-        The names of each section, and those known there.
+    path, given
+        The file, and what stands in it.
+    columns
+        The names that are known as columns and constants.
+    prefixed
+        Those of them that may have a prefix.
     what
         What a line stands for: "a transaction".
 
@@ -57,7 +78,11 @@ def check_mapped_names(
     CommandError
         One is not.
     """
-    for section, names in sections:
+    for section, names in (
+        (given.columns, columns),
+        (given.constants, columns),
+        (given.prefixes, prefixed),
+    ):
         for name in section:
             if name not in names:
                 near = nearest(name, names)

@@ -118,15 +118,7 @@ def load_mapping(path: Path) -> ReplayMapping:
         It is none; the message names what is wrong.
     """
     given = read_mapping_file(path, _Given, _keep_text)
-    check_mapped_names(
-        path,
-        (
-            (given.columns, _COLUMNS),
-            (given.constants, _COLUMNS),
-            (given.prefixes, _PREFIXED),
-        ),
-        "a transaction",
-    )
+    check_mapped_names(path, given, _COLUMNS, _PREFIXED, "a transaction")
     _check_required(path, given)
     shift = given.shift
     if isinstance(shift, str) and shift != "weeks":

@@ -103,15 +103,7 @@ def load_movement_mapping(path: Path) -> MovementMapping:
         It is none; the message names what is wrong.
     """
     given = read_mapping_file(path, _Given)
-    check_mapped_names(
-        path,
-        (
-            (given.columns, _COLUMNS),
-            (given.constants, _COLUMNS),
-            (given.prefixes, _PREFIXED),
-        ),
-        "a movement",
-    )
+    check_mapped_names(path, given, _COLUMNS, _PREFIXED, "a movement")
     missing = [name for name in _REQUIRED if name not in {*given.columns, *given.constants}]
     if missing:
         raise CommandError(
