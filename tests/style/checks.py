@@ -10,6 +10,7 @@ import re
 import tokenize
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 MODULE_LINES_MAX = 500
@@ -36,9 +37,12 @@ TYPELESS = {f"# type: ignore[{code}]" for code in ("no-untyped-def", "no-any-ret
 DTYPE = re.compile(r"\b(u?int(8|16|32|64)|float(32|64)|bool)\b")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Module:
-    """One Python module: its path below the project's root, its text, its tree."""
+    """One Python module: its path below the project's root, its text, its tree.
+
+    What many checks look at is found once.
+    """
 
     path: str
     text: str
@@ -47,6 +51,19 @@ class Module:
     @classmethod
     def parse(cls, path: str, text: str) -> "Module":
         return cls(path, text, ast.parse(text))
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
+    def comments(self) -> tuple[tuple[int, str], ...]:
+        """Return line and text of each comment."""
+        return tuple(
+            (token.start[0], token.string)
+            for token in tokenize.generate_tokens(io.StringIO(self.text).readline)
+            if token.type == tokenize.COMMENT
+        )
 
     @property
     def in_product(self) -> bool:
@@ -93,7 +110,7 @@ def check_names_say_something(module: Module) -> Iterator[Complaint]:
     stem = PurePosixPath(module.path).stem
     words = {stem: 1} | {
         re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node.name): node.lineno
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.ClassDef)
     }
     for name, line in words.items():
@@ -111,8 +128,10 @@ def check_significant_word_first(module: Module) -> Iterator[Complaint]:
 
 
 def check_no_machine_in_text(module: Module) -> Iterator[Complaint]:
-    for line, text in enumerate(module.text.splitlines(), 1):
-        for word in (*REGISTRY_HOSTS, *MACHINE_PATHS):
+    # Most modules have none of them: lines are looked at only for those that stand somewhere.
+    words = [word for word in (*REGISTRY_HOSTS, *MACHINE_PATHS) if word in module.text]
+    for line, text in enumerate(module.text.splitlines() if words else [], 1):
+        for word in words:
             # Inside a longer path such a word can be a placement's name; at its beginning not.
             if re.search(rf"(?<![\w.]){re.escape(word)}", text):
                 yield Complaint(module.path, line, f"{word} belongs to one machine")
@@ -120,7 +139,7 @@ def check_no_machine_in_text(module: Module) -> Iterator[Complaint]:
 
 def check_no_open_ends(module: Module) -> Iterator[Complaint]:
     marks = "TO" + "DO|FIX" + "ME|XX" + "X|HA" + "CK"
-    for line, text in _comments(module):
+    for line, text in module.comments:
         if re.search(rf"\b({marks})\b(?!\(#\d+\))", text):
             yield Complaint(module.path, line, "an open end without an issue's number")
 
@@ -128,7 +147,7 @@ def check_no_open_ends(module: Module) -> Iterator[Complaint]:
 def check_exceptions_have_reasons(module: Module) -> Iterator[Complaint]:
     """A rule that is switched off needs a reason behind it, or in the comment above."""
     lines = module.text.splitlines()
-    for line, text in _comments(module):
+    for line, text in module.comments:
         found = re.match(r"#\s*(noqa|type:\s*ignore)", text)
         # Types of the tests are not checked.
         if not found or (found[1] != "noqa" and module.path.startswith("tests/")):
@@ -151,7 +170,7 @@ def check_no_print(module: Module) -> Iterator[Complaint]:
 def check_time_is_given(module: Module) -> Iterator[Complaint]:
     if not module.path.startswith("server/") or module.path.endswith("/clock.py"):
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.ImportFrom) and node.module == "time":
             names = {alias.name for alias in node.names} & CLOCKS
             if names:
@@ -176,7 +195,7 @@ def check_no_salted_hash(module: Module) -> Iterator[Complaint]:
 
 
 def check_nothing_global(module: Module) -> Iterator[Complaint]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Global):
             yield Complaint(module.path, node.lineno, "nothing is global: give it to a constructor")
 
@@ -184,7 +203,7 @@ def check_nothing_global(module: Module) -> Iterator[Complaint]:
 def check_no_inheritance(module: Module) -> Iterator[Complaint]:
     if not module.in_product:
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if not isinstance(node, ast.ClassDef):
             continue
         for parent in node.bases:
@@ -198,7 +217,7 @@ def check_no_inheritance(module: Module) -> Iterator[Complaint]:
 def check_values_are_frozen(module: Module) -> Iterator[Complaint]:
     if not module.in_product:
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         for decorator in node.decorator_list if isinstance(node, ast.ClassDef) else []:
             call = decorator.func if isinstance(decorator, ast.Call) else decorator
             if _dotted(call).rpartition(".")[2] != "dataclass":
@@ -259,19 +278,13 @@ def _mentions_array(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
 
 
 def _functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
 
-def _comments(module: Module) -> Iterator[tuple[int, str]]:
-    for token in tokenize.generate_tokens(io.StringIO(module.text).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string
-
-
 def _calls(module: Module) -> Iterator[ast.Call]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Call):
             yield node
 
@@ -279,7 +292,7 @@ def _calls(module: Module) -> Iterator[ast.Call]:
 def _defined_names(module: Module) -> Iterator[tuple[str, int]]:
     """Names of constants and fields that we define; arguments are often somebody else's words."""
     bodies = [module.tree.body]
-    bodies += [node.body for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)]
+    bodies += [node.body for node in module.nodes if isinstance(node, ast.ClassDef)]
     for body in bodies:
         for node in body:
             targets = node.targets if isinstance(node, ast.Assign) else []
