@@ -122,12 +122,12 @@ def read_terminal(*arguments: str, **variables: str) -> bytes:
     return text
 
 
-def test_colours_are_for_terminals_that_want_them() -> None:
+def test_colours_are_for_terminals_that_want_them(toy: ToyServer) -> None:
     Path("shop").mkdir()
     Path("shop/shop.yaml").write_text("attributes:\n  - {name: age, kind: number}\n")
-    apply = ("apply", "-f", "shop", "--data", "store", "--dry-run")
+    apply = ("apply", "-f", "shop", "--server", toy.address, "--dry-run")
     green = b"\x1b[32m"
-    assert green + b"+ attributes/age" in read_terminal(*apply)
+    assert green + b"+ offers/shop.yaml" in read_terminal(*apply)
     assert green not in read_terminal(*apply, NO_COLOR="1")
     assert "\x1b" not in spawn(*apply).stdout
 

@@ -1,17 +1,17 @@
-"""Publishes a catalogue through a server or into a store, and shows what that changed."""
+"""Publishes a catalogue through a server or into a store, and shows what that changed.
+
+Only what publishes by itself imports the compiler and the kernels: asking a server needs neither.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from instanter.catalogue.changes import Change
-from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.cli.configuration import Configuration
 from instanter.cli.failures import CommandError
 from instanter.cli.output import make_console, print_note
 from instanter.cli.server_connection import connect
-from instanter.cli.store_access import open_to_write
 from instanter.client import (
     Catalogue,
     CatalogueAction,
@@ -21,9 +21,10 @@ from instanter.client import (
     Publication,
 )
 from instanter.clock import SystemClock
-from instanter.keeper.compiler import LocalCompiler
-from instanter.keeper.published import PublishedCatalogue
-from instanter.keeper.publishing import CataloguePublisher
+
+if TYPE_CHECKING:
+    from instanter.catalogue.changes import Change
+    from instanter.catalogue.compiled import CompiledCatalogue
 
 _SIGNS: Final = {
     CatalogueAction.CREATE: ("+", "green"),
@@ -66,6 +67,8 @@ def publish_to_server(
             # A server's answer has room for about ten mistakes (it travels in HTTP/2 trailers),
             # and not for their parts: find them again here. Only a mistake against the catalogue
             # in force, a changed kind for example, is not found without that one.
+            from instanter.keeper.compiler import LocalCompiler
+
             LocalCompiler().compile(files, None, revision=1, publish_time_ns=0)
             raise CommandError(_join_violations(error)) from error
 
@@ -88,6 +91,11 @@ def publish_to_store(
         CatalogueInvalidError with every mistake, ConflictError when another revision than the
         expected one is in force, and what the store refuses.
     """
+    from instanter.cli.store_access import open_to_write
+    from instanter.keeper.compiler import LocalCompiler
+    from instanter.keeper.published import PublishedCatalogue
+    from instanter.keeper.publishing import CataloguePublisher
+
     clock = SystemClock()
     if dry_run and not folder.exists():
         # Trying leaves nothing behind, not even an empty store.
@@ -111,7 +119,7 @@ def publish_to_store(
 
 
 def _describe(
-    catalogue: CompiledCatalogue | None, changes: Iterable[Change], warnings: tuple[str, ...]
+    catalogue: "CompiledCatalogue | None", changes: "Iterable[Change]", warnings: tuple[str, ...]
 ) -> Publication:
     return Publication(
         catalogue=_describe_catalogue(catalogue),
@@ -130,7 +138,7 @@ def _describe(
     )
 
 
-def _describe_catalogue(catalogue: CompiledCatalogue | None) -> Catalogue:
+def _describe_catalogue(catalogue: "CompiledCatalogue | None") -> Catalogue:
     if catalogue is None:
         return Catalogue(0, None, 0, 0, 0, {})
     return Catalogue(
