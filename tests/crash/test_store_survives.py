@@ -21,6 +21,7 @@ from instanter.clock import SystemClock
 from instanter.errors import ExhaustedError
 from instanter.store import profiles, records
 from instanter.store.environment import Environment
+from tests.crash.batches import put_batch, whole_batches
 from tests.crash.disks import (
     MIB,
     cut_power,
@@ -30,37 +31,15 @@ from tests.crash.disks import (
     written_back_out_of_order,
 )
 
-BATCH_ROWS = 20
-
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-
-
-def put_batch(environment: Environment, batch: int) -> None:
-    """Write one batch: customers that all hold the batch's number in all slots."""
-    keys = [records.key_of(f"{batch:06d}-{row:03d}") for row in range(BATCH_ROWS)]
-    slots = np.full((BATCH_ROWS, 1000), batch, np.uint32)
-    environment.write(lambda t: profiles.put_block(t, keys, slots, schema_revision=1, now_ms=1))
-
-
-def whole_batches(environment: Environment) -> set[int]:
-    """Return the batches that are there, after checking each for being whole and undamaged."""
-    with environment.read() as transaction:
-        listed = profiles.list_profiles(transaction, b"", limits.LIST_ROWS_MAX, 1000)
-    rows_of_batch: dict[int, int] = {}
-    for row in listed:
-        assert row.profile is not None, f"{row.customer_id} is damaged"
-        batch = int(row.customer_id.split("-")[0])
-        assert (row.profile.slots == batch).all()
-        rows_of_batch[batch] = rows_of_batch.get(batch, 0) + 1
-    assert set(rows_of_batch.values()) <= {BATCH_ROWS}, "a batch is there in part"
-    return set(rows_of_batch)
 
 
 WRITE_BATCHES = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from tests.crash.test_store_survives import Environment, put_batch
+from instanter.store.environment import Environment
+from tests.crash.batches import put_batch
 with Environment.open(Path(sys.argv[1]), map_size_bytes=1 << 20) as environment:
     for batch in range(100_000):
         put_batch(environment, batch)
@@ -239,7 +218,9 @@ WRITE_AND_FAIL = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from tests.crash.test_store_survives import Environment, ExhaustedError, put_batch, whole_batches
+from instanter.errors import ExhaustedError
+from instanter.store.environment import Environment
+from tests.crash.batches import put_batch, whole_batches
 failed = 0
 acknowledged = set()
 with Environment.open(Path(sys.argv[1])) as environment:
