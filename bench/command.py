@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.measurement import Figure, report
+from bench.server_process import use_lone_servers
 
 Sizes = TypeVar("Sizes", bound=Any)
 """A dataclass of sizes."""
@@ -40,6 +41,8 @@ def run_benchmark(
     """
     is_small = make_parser(description).parse_args().small
     sizes = small if is_small else full
+    if is_small:
+        use_lone_servers()
     with tempfile.TemporaryDirectory(prefix="instanter-bench-") as path:
         folder = Path(path)
         reason = check_room(folder, sizes)

@@ -18,8 +18,24 @@ from bench.measurement import REPOSITORY, read_cpu_s
 _STARTED_EVENT = "front_started"
 _STANDBY_EVENT = "process_stands_by"
 _SERVES_EVENT = "process_serves"
+_SMALL_NAME = "BENCH_SMALL"
+_LONE_MODULE = "bench.lone_server"
 _START_S_MAX = 180.0
 _STOP_S_MAX = 20.0
+
+
+def use_lone_servers() -> None:
+    """Let the servers from now on, those of processes started by this one too, have no standbys.
+
+    The small size measures nothing, and getting standbys warm would take most of its time.
+    """
+    os.environ[_SMALL_NAME] = "1"
+
+
+def make_serve_command() -> list[str]:
+    """Return the words of `instanter serve` for a server of which no process is killed."""
+    module = _LONE_MODULE if os.environ.get(_SMALL_NAME) else "instanter.cli"
+    return [sys.executable, "-m", module, "serve"]
 
 
 class ServerFailedError(Exception):
@@ -39,6 +55,7 @@ class ServerProcess:
 
     def __init__(self, command: Sequence[str], *, pinned: bool = True) -> None:
         self._words: list[str] = []
+        self._is_lone = _LONE_MODULE in command
         self._started = threading.Event()
         self._port = 0
         self.begun_s = time.perf_counter()
@@ -58,7 +75,7 @@ class ServerProcess:
     @classmethod
     def serve(cls, folder: Path) -> Self:
         """Start `instanter serve` on a store, with the reference front."""
-        command = [sys.executable, "-m", "instanter.cli", "serve", "--transport", "grpcio"]
+        command = [*make_serve_command(), "--transport", "grpcio"]
         return cls([*command, "--data", str(folder), "--listen", "127.0.0.1:0"])
 
     @classmethod
@@ -92,6 +109,8 @@ class ServerProcess:
         standby_count
             How many it has: one alone, two where it has workers.
         """
+        if self._is_lone:
+            standby_count = 0
         end_s = time.perf_counter() + _START_S_MAX
         while sum(_STANDBY_EVENT in line for line in list(self._words)) < standby_count:
             if time.perf_counter() > end_s or self._process.poll() is not None:

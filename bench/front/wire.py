@@ -21,7 +21,7 @@ from bench.echo_server import METHOD as ECHO_METHOD
 from bench.front.attacks import run_attacks
 from bench.front.sizes import Sizes
 from bench.measurement import Figure, Percentiles, summarise
-from bench.server_process import ServerProcess
+from bench.server_process import ServerProcess, make_serve_command
 from instanter.v1 import decision_service_pb2 as messages
 
 _OFFER_COUNT = 3
@@ -141,7 +141,7 @@ def serve_decide(
     folder: Path, sizes: Sizes, choice: workload.Choice, certificate: Path | None = None
 ) -> Iterator[Target]:
     """Serve decisions on the fast front, and look at one of them."""
-    command = [sys.executable, "-m", "instanter.cli", "serve", "--transport", "fast"]
+    command = [*make_serve_command(), "--transport", "fast"]
     command += ["--data", str(folder), "--listen", "127.0.0.1:0"]
     if certificate is not None:
         files = f"INSTANTER_TLS_CERTIFICATE={certificate}", f"INSTANTER_TLS_KEY={certificate}"

@@ -1,7 +1,6 @@
 """What durable writes do to decisions, and how soon an outcome changes them."""
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 from itertools import cycle, islice
@@ -16,7 +15,7 @@ from bench.front.wire import Target, make_request
 from bench.keeper.sizes import Sizes
 from bench.keeper.writes import make_singles
 from bench.measurement import Figure, summarise
-from bench.server_process import ServerProcess
+from bench.server_process import ServerProcess, make_serve_command
 from instanter.v1 import decision_service_pb2 as messages
 from instanter.v1 import decision_service_pb2_grpc as services
 
@@ -26,7 +25,7 @@ _CHANNELS_PER_WORKER = 8
 @contextlib.contextmanager
 def serve(folder: Path, *, workers: int = 0, pinned: bool = True) -> Iterator[ServerProcess]:
     """Serve a store on the fast front."""
-    command = [sys.executable, "-m", "instanter.cli", "serve", "--transport", "fast"]
+    command = [*make_serve_command(), "--transport", "fast"]
     command += ["--data", str(folder), "--listen", "127.0.0.1:0", "--workers", str(workers)]
     with ServerProcess(command, pinned=pinned) as server:
         server.wait_settled(min(1 + workers, 2))

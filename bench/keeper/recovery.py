@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.decide.wire import check_answer
 from bench.keeper.sizes import Sizes
 from bench.measurement import REPOSITORY, Figure
-from bench.server_process import ServerProcess
+from bench.server_process import ServerProcess, make_serve_command
 
 _FILL = """
 import os, sys, threading
@@ -53,7 +53,7 @@ def measure_recovery(folder: Path, sizes: Sizes) -> Figure:
     assert done.returncode == 0, done.stderr
     for path in (folder / "overlay").glob("*"):
         path.unlink()
-    command = [sys.executable, "-m", "instanter.cli", "serve", "--transport", "fast"]
+    command = [*make_serve_command(), "--transport", "fast"]
     command += ["--data", str(folder), "--listen", "127.0.0.1:0"]
     with ServerProcess(command) as server:
         check_answer(server.port)

@@ -21,6 +21,7 @@ from bench.rivals.line_up import TITLES, LineUp, line_up
 from bench.rivals.redis_process import RedisFailedError
 from bench.rivals.sizes import FULL, SMALL, Sizes
 from bench.rivals.turns import Row, measure
+from bench.server_process import use_lone_servers
 
 KEYS = ("rival_a_ratio", "rival_b_ratio", "rival_c_ratio", "rival_d_ratio")
 """The figures, in the order in which they are printed."""
@@ -119,6 +120,8 @@ def main() -> int:
     )
     given = parser.parse_args()
     sizes = SMALL if given.small else FULL
+    if given.small:
+        use_lone_servers()
     with tempfile.TemporaryDirectory(prefix="instanter-rivals-") as name:
         try:
             figures, details = run(sizes, Path(name), given.rivals, given.transport)

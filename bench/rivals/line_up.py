@@ -18,7 +18,7 @@ from bench.rivals.numpy_decision import NumpyDecision
 from bench.rivals.redis_process import MISSING_REASON, Redis, run_redis
 from bench.rivals.redis_process import is_available as redis_is_available
 from bench.rivals.sizes import Sizes
-from bench.server_process import ServerFailedError, ServerProcess
+from bench.server_process import ServerFailedError, ServerProcess, make_serve_command
 
 ENVIRONMENT = REPOSITORY / ".venv-rivals"
 """Where `make bench-rivals` installs what the rivals (b) and (c) are made of."""
@@ -138,7 +138,7 @@ def _start_instanter(
         # A store has one server at a time; so the second front gets a copy.
         own = folder.parent / f"store-{transport}"
         subprocess.run(["cp", "--recursive", "--sparse=always", str(folder), str(own)], check=True)
-    command = [sys.executable, "-m", "instanter.cli", "serve", "--transport", transport]
+    command = [*make_serve_command(), "--transport", transport]
     command += ["--data", str(own), "--listen", "127.0.0.1:0"]
     server = stack.enter_context(ServerProcess(command))
     key = f"instanter_{transport}"

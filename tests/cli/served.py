@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.conftest import REPOSITORY
+
 START_S_MAX = 90
+LONE = "bench.lone_server"
 
 
 @dataclass
@@ -23,9 +26,13 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Served]:
-    """Serve on a free port; whatever happens, the process ends with the block."""
-    command = [sys.executable, "-m", "instanter.cli", "serve", "--data", str(folder), "--json"]
+def serving(folder: Path, *arguments: str, module: str = "instanter.cli") -> Iterator[Served]:
+    """Serve on a free port; whatever happens, the process ends with the block.
+
+    With `LONE` as its module it has no standbys: each takes a core for seconds, and where no
+    process is killed none is needed.
+    """
+    command = [sys.executable, "-m", module, "serve", "--data", str(folder), "--json"]
     with (
         Path(f"{folder}.log").open("w") as log,
         subprocess.Popen(
@@ -33,6 +40,8 @@ def serving(folder: Path, *arguments: str) -> Iterator[Served]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            # From anywhere else, `bench` is not found.
+            cwd=REPOSITORY if module == LONE else None,
         ) as process,
     ):
         try:

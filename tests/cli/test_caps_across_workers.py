@@ -1,12 +1,13 @@
 """Caps, explanations and reports of a server with several workers."""
 
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
 from instanter.client import Client, DecisionRequest, Timeouts
-from tests.cli.served import serving
+from tests.cli.served import LONE, serving
 from tests.client.test_readme import retry_until
 
 SHOP = """\
@@ -24,7 +25,7 @@ def test_decisions_of_several_workers_never_hand_out_more_than_the_cap(tmp_path:
     slow = Timeouts(decision_s=30.0, batch_s=30.0, read_s=30.0)
     # Channels of their own: grpcio would let clients of one process share a connection.
     alone = [("grpc.use_local_subchannel_pool", 1)]
-    with serving(tmp_path / "store", "--workers", "2") as served:
+    with serving(tmp_path / "store", "--workers", "2", module=LONE) as served:
         clients = [Client(served.address, timeouts=slow, options=alone) for _ in range(8)]
         clients[0].apply_catalogue({"shop.yaml": SHOP})
         for client in clients:
@@ -57,5 +58,8 @@ def test_decisions_of_several_workers_never_hand_out_more_than_the_cap(tmp_path:
             _, decision, count = found[-1]
             explanation = client.explain_decision(decision)
             assert (explanation.offers[0].rank == 1) == bool(count)
-            assert sum(a.decision_count for a in client.report_uplift().arms) >= len(found)
+            # Nobody waits for what is only counted: a busy machine may be behind with it.
+            end = time.monotonic() + 30
+            while sum(a.decision_count for a in client.report_uplift().arms) < len(found):
+                assert time.monotonic() < end
             client.close()

@@ -17,7 +17,7 @@ from instanter.client import (
     Timeouts,
 )
 from tests.api.till import TILL
-from tests.cli.served import serving
+from tests.cli.served import LONE, serving
 
 CARD_NUMBER = "4539578763621486"
 
@@ -31,7 +31,7 @@ def test_limits_and_hotlists_hold_on_every_worker(tmp_path: Path) -> None:
     # Channels of their own: grpcio would let clients of one process share a connection.
     alone = [("grpc.use_local_subchannel_pool", 1)]
     folder = tmp_path / "store"
-    with serving(folder, "--workers", "2") as served:
+    with serving(folder, "--workers", "2", module=LONE) as served:
         clients = [Client(served.address, timeouts=slow, options=alone) for _ in range(8)]
         clients[0].apply_catalogue(TILL)
 

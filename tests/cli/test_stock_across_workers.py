@@ -4,7 +4,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from instanter.client import Client, DecisionRequest, StockMovement, StockMovementKind, Timeouts
-from tests.cli.served import serving
+from tests.cli.served import LONE, serving
 from tests.client.test_readme import retry_until
 
 SHOP = """\
@@ -25,7 +25,7 @@ def test_a_movement_changes_the_very_next_decision_of_every_worker(tmp_path: Pat
     slow = Timeouts(decision_s=30.0, batch_s=30.0, read_s=30.0)
     # Channels of their own: grpcio would let clients of one process share a connection.
     alone = [("grpc.use_local_subchannel_pool", 1)]
-    with serving(tmp_path / "store", "--workers", "2") as served:
+    with serving(tmp_path / "store", "--workers", "2", module=LONE) as served:
         clients = [Client(served.address, timeouts=slow, options=alone) for _ in range(6)]
         clients[0].apply_catalogue({"shop.yaml": SHOP})
         for client in clients:

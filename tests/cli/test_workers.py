@@ -11,7 +11,7 @@ import pytest
 
 from instanter.client import Client, ClientError, RetryPolicy, Timeouts
 from tests.cli.outcomes import Command
-from tests.cli.served import Served, serving
+from tests.cli.served import LONE, Served, serving
 from tests.cli.test_serve import SHOP
 
 PATIENT = Timeouts(decision_s=10.0, read_s=10.0, write_s=10.0)
@@ -23,7 +23,7 @@ def served(
 ) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("workers")
     arguments = ("--workers", "2", "--metrics", "127.0.0.1:0", "--transport", request.param)
-    with serving(folder / "store", *arguments) as running:
+    with serving(folder / "store", *arguments, module=LONE) as running:
         with connect(running) as client:
             client.apply_catalogue({"shop.yaml": SHOP})
         wait_for_catalogue(running)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from instanter.client import Client, ClientError, RetryPolicy, Timeouts
+from tests.cli.served import LONE
+from tests.conftest import REPOSITORY
 
 START_S_MAX = 120
 SHOP = """\
@@ -59,6 +61,8 @@ class Server:
         Where its standard error goes; beside the folder by default.
     before
         Words before the command, of a program that runs it.
+    module
+        The command; with `LONE` nothing stands by, for tests that kill no single process.
     """
 
     def __init__(
@@ -67,12 +71,14 @@ class Server:
         workers: int,
         log: Path | None = None,
         before: Sequence[str] = (),
+        module: str = "instanter.cli",
     ) -> None:
         self.folder = folder
         self.port = find_port()
         self.workers = workers
         self.log = log or Path(f"{folder}.log")
         self.before = before
+        self.module = module
         self.process: subprocess.Popen[str] | None = None
         self.ready: dict[str, Any] = {}
 
@@ -90,13 +96,15 @@ class Server:
             self.process = subprocess.Popen(
                 [
                     *self.before,
-                    *(sys.executable, "-m", "instanter.cli", "serve", "--json"),
+                    *(sys.executable, "-m", self.module, "serve", "--json"),
                     *("--data", str(self.folder), "--listen", self.address),
                     *("--workers", str(self.workers), "--metrics", "127.0.0.1:0"),
                 ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                # From anywhere else, `bench` is not found.
+                cwd=REPOSITORY if self.module == LONE else None,
             )
 
     def wait_ready(self) -> None:
@@ -172,9 +180,10 @@ class Server:
 def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        # It may be buried between the two.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @dataclass

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.served import LONE
 from tests.conftest import REPOSITORY
 from tests.crash.flips import describe
 from tests.crash.killable import Server
@@ -32,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + 10 * FLIPS)]
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The folder of a killed server and of a stopped one, and what they have to serve."""
     root = tmp_path_factory.mktemp("flips")
-    server = Server(root / "store", 0)
+    server = Server(root / "store", 0, module=LONE)
     server.start()
     ledger = Ledger(server.address, 4)
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.served import LONE
 from tests.crash.disks import (
     MIB,
     cut_power,
@@ -46,7 +47,7 @@ class CutServer:
         self.mount = folder / "mount"
         make_image(self.image, DISK_SIZE_BYTES)
         # What it says goes elsewhere: it must be there after the cut.
-        self.server = Server(self.mount / "store", 0, log=folder / "server.log")
+        self.server = Server(self.mount / "store", 0, log=folder / "server.log", module=LONE)
         self.choose = random.Random(11)
 
     @contextmanager
