@@ -1,6 +1,7 @@
 """The kernels that read requests of events, and count the records that these become."""
 
 import hashlib
+import zlib
 
 import google_crc32c
 import msgpack
@@ -137,6 +138,8 @@ def test_checksums_are_those_of_the_libraries(size):
     half = checksums.extend_crc32c(data, 0, size // 3, 0)
     for module in (checksums, checksums_oracle):
         assert module.extend_crc32c(data, size // 3, size, half) == whole
+        half_crc32 = module.extend_crc32(data, 0, size // 3, 0)
+        assert module.extend_crc32(data, size // 3, size, half_crc32) == zlib.crc32(data)
     padded = data.tobytes() + b"\0" * (-size % 128 or 128 * (not size))
     for module in (checksums, checksums_oracle):
         out = np.zeros(20, np.uint8)

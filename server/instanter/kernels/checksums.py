@@ -1,6 +1,6 @@
-"""CRC-32C and BLAKE2b over bytes that a kernel has in hand, so that it need not give them back.
+"""CRC-32C, CRC-32 and BLAKE2b over bytes that a kernel has in hand, so that they stay there.
 
-Both give what `google_crc32c` and `hashlib` give; CRC-32C by tables for eight bytes a step.
+They give what `google_crc32c`, `zlib` and `hashlib` give; CRC-32C by tables for eight bytes a step.
 """
 
 import numpy as np
@@ -12,24 +12,26 @@ from instanter.kernels.compilation import Kernel, kernel
 RESIDUE = 0x48674BC7
 """CRC-32C of any bytes that end with their own CRC-32C, little-endian."""
 
-_POLYNOMIAL = 0x82F63B78
+_CASTAGNOLI = 0x82F63B78
+_IEEE = 0xEDB88320
 _MASK = 0xFFFF_FFFF
 
 
-def _make_tables() -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
+def _make_tables(polynomial: int) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
     """Return int64[8, 256]: row k is the effect of a byte that k bytes follow."""
     tables = np.zeros((8, 256), np.int64)
     for byte in range(256):
         crc = byte
         for _ in range(8):
-            crc = crc >> 1 ^ (_POLYNOMIAL if crc & 1 else 0)
+            crc = crc >> 1 ^ (polynomial if crc & 1 else 0)
         tables[0, byte] = crc
     for k in range(1, 8):
         tables[k] = tables[k - 1] >> 8 ^ tables[0][tables[k - 1] & 0xFF]
     return tables
 
 
-_CRC = _make_tables().astype(np.uint32)
+_CRC = _make_tables(_CASTAGNOLI).astype(np.uint32)
+_CRC32 = _make_tables(_IEEE)[0]
 
 _IV = np.array(
     [
@@ -92,6 +94,23 @@ def extend_crc32c(data, start, end, crc):
     while at < end:
         crc = crc >> 8 ^ np.int64(_CRC[0, (crc ^ np.int64(data[at])) & 0xFF])
         at += 1
+    return crc ^ _MASK
+
+
+@kernel(int64(READ_U8, int64, int64, int64))
+def extend_crc32(data, start, end, crc):
+    """Return the CRC-32 of what `crc` is of, then bytes [start, end); for names, byte by byte.
+
+    Parameters
+    ----------
+    data, start, end
+        uint8[n], read-only; which of it.
+    crc
+        Of the bytes before; 0 when there are none.
+    """
+    crc ^= _MASK
+    for i in range(start, end):
+        crc = crc >> 8 ^ _CRC32[(crc ^ np.int64(data[i])) & 0xFF]
     return crc ^ _MASK
 
 
@@ -164,5 +183,6 @@ def digest_blake2b(words, size, out, at):
 
 KERNELS = (
     Kernel("extend_crc32c", extend_crc32c, ()),
+    Kernel("extend_crc32", extend_crc32, ()),
     Kernel("digest_blake2b", digest_blake2b, ("out",)),
 )

@@ -12,6 +12,7 @@ from instanter.kernels.array_types import (
 )
 from instanter.kernels.checksums import digest_blake2b
 from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.packing import write_head, write_text
 
 PART_ID = 0
 PART_ID_END = 1
@@ -27,45 +28,6 @@ PARTS = 9
 
 MESSAGE_WORDS = 64
 """Of the longest message that is digested, 16 + 208 + 256 bytes, in whole blocks of 128."""
-
-
-@kernel(int64(WRITE_U8, int64, int64, int64))
-def write_head(body, at, size, is_text):
-    """Write what msgpack has before text, or bytes, of a size below 65,536; return what follows.
-
-    Parameters
-    ----------
-    body, at, size, is_text
-        uint8[n], written from `at` on; the size; whether it is text.
-    """
-    if is_text and size <= 31:
-        body[at] = np.uint8(0xA0 | size)
-        return at + 1
-    if size <= 0xFF:
-        body[at] = np.uint8(0xD9 if is_text else 0xC4)
-        body[at + 1] = np.uint8(size)
-        return at + 2
-    body[at] = np.uint8(0xDA if is_text else 0xC5)
-    body[at + 1] = np.uint8(size >> 8)
-    body[at + 2] = np.uint8(size & 0xFF)
-    return at + 3
-
-
-@kernel(int64(READ_U8, int64, int64, WRITE_U8, int64))
-def write_text(data, start, end, body, at):
-    """Write [start, end) of the data as msgpack text; return what follows.
-
-    Parameters
-    ----------
-    data, start, end
-        uint8[n], read-only; which of it.
-    body, at
-        uint8[m], written from `at` on.
-    """
-    at = write_head(body, at, end - start, 1)
-    for i in range(start, end):
-        body[at + i - start] = data[i]
-    return at + end - start
 
 
 @kernel(void(WRITE_U8, int64, int64, int64))

@@ -60,6 +60,7 @@ from instanter.kernels.event_tables import (
     VALUE_NAME,
     VALUE_NAME_END,
 )
+from instanter.kernels.wire import find_sized, read_varint
 
 BODY_SIZE_BYTES = 64
 """Bytes of a body beside its events, and more than what one event has beside what was sent."""
@@ -82,30 +83,6 @@ _CUSTOMERS = np.frombuffer(b"customers/", np.uint8)
 _HEAD = np.frombuffer(b"\x82\xa6events", np.uint8)
 _TAIL = np.frombuffer(b"\xaaduplicates\0", np.uint8)
 _PAIR = types.UniTuple(int64, 2)
-
-
-@kernel(_PAIR(READ_U8, int64, int64))
-def read_varint(data, at, end):
-    """Return a number of the wire and what follows it; −1 twice when there is none."""
-    number = np.int64(0)
-    shift = 0
-    while at < end and shift < 64:
-        byte = np.int64(data[at])
-        number |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            return number, at
-        shift += 7
-    return -1, -1
-
-
-@kernel(_PAIR(READ_U8, int64, int64))
-def find_part(data, at, end):
-    """Return where a text or message of the wire begins and ends, −1 twice when it does not."""
-    size, start = read_varint(data, at, end)
-    if start < 0 or size < 0 or size > end - start:
-        return -1, -1
-    return start, start + size
 
 
 @kernel(int64(READ_U8, int64, int64, READ_U8, int64, int64))
@@ -160,7 +137,7 @@ def find_parts(data, start, end, parts):
     at = start
     while at < end:
         tag = np.int64(data[at])
-        part, at = find_part(data, at + 1, end)
+        part, at = find_sized(data, at + 1, end)
         if part < 0:
             return 0
         if tag == 0x2A:
@@ -221,7 +198,7 @@ def encode_field(data, at, end, tables, text, row, patterns):
     if member == FLAG_MEMBER:
         flag, after = read_varint(data, at + 1, end)
         return flag if after == end and data[at] == 0x18 and 0 <= flag <= 1 else -1
-    part, part_end = find_part(data, at + 1, end)
+    part, part_end = find_sized(data, at + 1, end)
     if part_end != end or data[at] & 7 != 2:
         return -1
     if member == INSTANT_MEMBER:
@@ -258,10 +235,10 @@ def read_field(data, start, end, tables, text, kind, patterns):
     """
     if start >= end or data[start] != 0x0A:
         return -1
-    name, name_end = find_part(data, start + 1, end)
+    name, name_end = find_sized(data, start + 1, end)
     if name < 0 or name_end >= end or data[name_end] != 0x12:
         return -1
-    value, value_end = find_part(data, name_end + 1, end)
+    value, value_end = find_sized(data, name_end + 1, end)
     if value_end != end:
         return -1
     fields_end = tables[kind + KIND_FIELDS_END]
@@ -295,7 +272,7 @@ def read_fields(data, start, end, tables, text, kind, patterns):
     at = start
     while at < end:
         tag = data[at]
-        part, at = find_part(data, at + 1, end)
+        part, at = find_sized(data, at + 1, end)
         if tag == 0x2A:
             found = read_field(data, part, at, tables, text, kind, patterns)
             if found < 0:
@@ -337,7 +314,7 @@ def count_parts(data):
     while at < len(data):
         tag = data[at]
         if tag == 0x0A:
-            _, at = find_part(data, at + 1, len(data))
+            _, at = find_sized(data, at + 1, len(data))
             count += 1
         elif tag == 0x10:
             _, at = read_varint(data, at + 1, len(data))
@@ -397,7 +374,7 @@ def read_events(data, tables, text, now_ns, followed, body, head, places, ids, k
         if data[at] == 0x10:
             _, at = read_varint(data, at + 1, len(data))
             continue
-        start, at = find_part(data, at + 1, len(data))
+        start, at = find_sized(data, at + 1, len(data))
         if not find_parts(data, start, at, parts):
             return -1
         kind = find_kind(data, parts, tables, text)

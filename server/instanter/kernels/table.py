@@ -21,6 +21,7 @@ from instanter.kernels import (
     fraud_scoring,
     holdout,
     learning,
+    packing,
     propensity,
     responses,
     stock_alerts,
@@ -34,6 +35,7 @@ from instanter.kernels import (
     travel,
     turns,
     velocities,
+    wire,
 )
 from instanter.kernels.compilation import Kernel
 
@@ -51,6 +53,8 @@ KERNELS: tuple[Kernel, ...] = (
     *derived_state.KERNELS,
     *derived.KERNELS,
     *checksums.KERNELS,
+    *wire.KERNELS,
+    *packing.KERNELS,
     *event_bodies.KERNELS,
     *event_records.KERNELS,
     *event_requests.KERNELS,
