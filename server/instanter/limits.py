@@ -369,10 +369,10 @@ after which a server without workers ends: whoever runs it has more to try than 
 # --- The store ----------------------------------------------------------------------------------
 
 STORE_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
-"""Address space of a new store; it doubles when it is full."""
+"""Address space of a new store and of a new overlay; it doubles when it is full."""
 
-OVERLAY_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
-"""Address space of a new overlay; it doubles when it is full."""
+OVERLAY_RESERVED_SIZE_BYTES_INITIAL: Final = 8 << 20
+"""The same of an overlay that is written through its map, which takes as much disk."""
 
 FOLD_NS: Final = 5_000_000_000
 """Time between two folds when little is written: bounds how much of the log the next start replays.
@@ -431,7 +431,7 @@ LOG_SEGMENT_SIZE_BYTES_MIN: Final = 1 << 20
 """Bytes of a file of the log on a disk that is nearly full."""
 
 LOG_DISK_DIVISOR: Final = 8
-"""A new file of the log takes at most this part of the free disk: an eighth."""
+"""A new file of the log, or what the overlay takes at once: at most an eighth of the free disk."""
 
 LOG_RECORD_SIZE_BYTES_MAX: Final = MODELS_SIZE_BYTES_MAX + (16 << 20)
 """Bytes of one record's body: a publication of models is one."""

@@ -115,6 +115,7 @@ class KeptStore:
         log: Log | None = None
         try:
             state = State.open(folder, writable=True, fresh_overlay=fresh_overlay)
+            _tell_how_written(state, events_log)
             make_secret(state.base)
             log = Log.open(
                 folder / LOG_FOLDER_NAME,
@@ -199,6 +200,12 @@ def _make_report(events_log: EventsLog) -> Callable[[Exception], None]:
         events_log.error("assessment_failed", correlation_id=correlation_id, exc_info=error)
 
     return report
+
+
+def _tell_how_written(state: State, events_log: EventsLog) -> None:
+    """Say when writes take the longer way, for whoever wonders why this machine is slower."""
+    if not state.is_written_through_map:
+        events_log.info("overlay_written_by_calls", folder=str(state.folder))
 
 
 def _begin_learning(learner: Learner, keeper: Keeper, state: State, log: Log) -> None:

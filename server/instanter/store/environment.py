@@ -6,10 +6,16 @@ never wait for writes. Writes of all processes follow one another.
 Durability: data is synced in each commit, and the page that makes the commit valid is synced
 right after it (`sync(force)`; without it a power cut can undo the last commit). An environment
 that is thrown away after a power cut is opened without: a commit then costs a few microseconds,
-and survives the death of processes, nothing else. The map is never written through (WRITEMAP
-turns a full disk into SIGBUS) nor synced asynchronously.
+and survives the death of processes, nothing else.
+
+Such a one may also be written through its map, which spares a system call and a copy for each
+page. A store through the map that finds no room on the disk is a signal that ends the process,
+so the disk for all of the map is taken beforehand, each time it grows, and where that cannot be
+done pages are written by calls (`store/reserved_space`). What must survive is never written
+through the map, and nothing is synced asynchronously.
 """
 
+import errno
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +26,12 @@ from typing import Any, Self, TypeVar
 import lmdb
 
 from instanter import limits
-from instanter.errors import ExhaustedError
-from instanter.store.databases import DATABASES, PROFILES
+from instanter.errors import ExhaustedError, InstanterError
+from instanter.store.databases import DATA_FILE_NAME, DATABASES, PROFILES
 from instanter.store.gate import ReadGate
 from instanter.store.lmdb_errors import translated
-from instanter.store.opening import open_lmdb
+from instanter.store.opening import open_lmdb, reserve_map
+from instanter.store.reserved_space import Reserve, next_size_bytes
 from instanter.store.server_lock import ServerLock
 from instanter.store.transaction import Handles, Transaction
 
@@ -42,7 +49,8 @@ class StoreFigures:
     map_size_bytes
         Address space reserved; not disk.
     size_bytes
-        Bytes of the data file.
+        Bytes of the data file that have been taken into use; one that is written through its map
+        is as long as the map.
     used_size_bytes
         Of these, bytes that hold data; the rest is free for reuse.
     reader_count
@@ -94,23 +102,40 @@ class Environment:
     seen_id
         Number of the last transaction that a reader of two layers has met here, see
         `store/layered_reading`.
+    is_written_through_map
+        Whether writes go through the memory map, and not by system calls.
     """
 
     __slots__ = (
         "_durable",
         "_map_size_bytes",
         "_raw",
+        "_reserve",
+        "_reserved_size_bytes",
         "_writable",
         "_writing",
         "folder",
         "gate",
         "handles",
+        "is_written_through_map",
         "seen_id",
     )
 
-    def __init__(self, folder: Path, *, writable: bool, durable: bool, map_size_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        writable: bool,
+        durable: bool,
+        map_size_bytes: int,
+        reserve: Reserve | None,
+        reserved_size_bytes: int,
+    ) -> None:
         self.folder = folder
         self._durable = durable
+        self._reserve = reserve
+        self._reserved_size_bytes = min(reserved_size_bytes, map_size_bytes)
+        self.is_written_through_map = False
         self.gate = ReadGate()
         self.seen_id = -1
         self._writable = writable
@@ -126,6 +151,8 @@ class Environment:
         writable: bool = True,
         durable: bool = True,
         map_size_bytes: int = limits.STORE_MAP_SIZE_BYTES_INITIAL,
+        reserve: Reserve | None = None,
+        reserved_size_bytes: int = limits.OVERLAY_RESERVED_SIZE_BYTES_INITIAL,
     ) -> Self:
         """Open the store in `folder`; a writable one is made when the folder is new or empty.
 
@@ -141,6 +168,12 @@ class Environment:
             whole environment: only for what can be made anew.
         map_size_bytes
             Address space to begin with; it doubles when it is full.
+        reserve
+            Takes the disk for the map beforehand, so that writes go through it where that can be
+            done; None to write by calls. Only for one that is not durable, has one writing
+            process, and whose disk need not be given back: the file never gets shorter.
+        reserved_size_bytes
+            Disk to take at first, at most; it doubles when it is full.
 
         Raises
         ------
@@ -152,7 +185,15 @@ class Environment:
         ExhaustedError
             The disk is full.
         """
-        return cls(folder, writable=writable, durable=durable, map_size_bytes=map_size_bytes)
+        assert reserve is None or not durable, "what must survive is never written through the map"
+        return cls(
+            folder,
+            writable=writable,
+            durable=durable,
+            map_size_bytes=map_size_bytes,
+            reserve=reserve,
+            reserved_size_bytes=reserved_size_bytes,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -298,17 +339,43 @@ class Environment:
 
     def _adopt_map_size(self) -> None:
         """Take over the map size that another process has made larger."""
+        if self.is_written_through_map:
+            self._grow_reserved()
+            return
         with self.gate.shut():
             self._raw.set_mapsize(0)
 
     def _grow(self) -> None:
         """Double the map, unless another process has already made it larger."""
+        if self.is_written_through_map:
+            self._grow_reserved()
+            return
         with self.gate.shut():
             before = self._raw.info()["map_size"]
             self._raw.set_mapsize(0)
             if self._raw.info()["map_size"] <= before:
                 self._raw.set_mapsize(2 * before)
             self._map_size_bytes = self._raw.info()["map_size"]
+
+    def _grow_reserved(self) -> None:
+        """Make the map larger, once there is disk for all of it.
+
+        Raises
+        ------
+        ExhaustedError
+            There is none; the map is as before.
+        """
+        assert self._reserve is not None, "a map that is written through has its disk"
+        try:
+            # Never 0, by which LMDB takes the size that is written in the file: an overlay that
+            # was written by calls says more there than it has disk for.
+            size = next_size_bytes(self.folder, self._raw.info()["map_size"])
+            if not self._reserve(self.folder / DATA_FILE_NAME, size):
+                raise OSError(errno.ENOSPC, "the file system no longer keeps what is allocated")
+        except OSError as error:
+            raise translated(error, self.folder) from error
+        with self.gate.shut():
+            self._raw.set_mapsize(size)
 
     def _reopen(self) -> None:
         """Open LMDB anew: after a failed write of its meta page it refuses everything else."""
@@ -320,9 +387,35 @@ class Environment:
                 self._raw, self.handles = self._opened()
 
     def _opened(self) -> tuple[Any, Handles]:
+        """Open LMDB, for writes through the map where that is wanted and can be done."""
+        self.is_written_through_map = False
+        raw, handles = self._opened_with(self._map_size_bytes)
+        if self._reserve is None:
+            return raw, handles
+        try:
+            size = reserve_map(
+                raw, self.folder, reserve=self._reserve, size_bytes=self._reserved_size_bytes
+            )
+        except BaseException:
+            raw.close()
+            raise
+        if not size:
+            return raw, handles
+        raw.close()
+        try:
+            opened = self._opened_with(size, through_map=True)
+        except InstanterError:
+            return self._opened_with(self._map_size_bytes)
+        self.is_written_through_map = True
+        return opened
+
+    def _opened_with(
+        self, map_size_bytes: int, *, through_map: bool = False
+    ) -> tuple[Any, Handles]:
         return open_lmdb(
             self.folder,
             writable=self._writable,
             durable=self._durable,
-            map_size_bytes=self._map_size_bytes,
+            map_size_bytes=map_size_bytes,
+            through_map=through_map,
         )

@@ -18,6 +18,7 @@ from instanter.store.databases import (
     STORE_FORMAT,
 )
 from instanter.store.lmdb_errors import translated
+from instanter.store.reserved_space import Reserve, first_size_bytes
 from instanter.store.transaction import Handles
 
 _OWN_FILES = frozenset(
@@ -44,7 +45,7 @@ _FILE_MODE = 0o600
 
 
 def open_lmdb(
-    folder: Path, *, writable: bool, durable: bool, map_size_bytes: int
+    folder: Path, *, writable: bool, durable: bool, map_size_bytes: int, through_map: bool = False
 ) -> tuple[Any, Handles]:
     """Open LMDB and its databases in a folder; make them in a new one.
 
@@ -52,6 +53,9 @@ def open_lmdb(
     ----------
     folder, writable, durable, map_size_bytes
         As for `Environment.open`.
+    through_map
+        Whether to write through the map: only into a store that is there, whose file has disk for
+        the whole of the map.
 
     Returns
     -------
@@ -76,6 +80,7 @@ def open_lmdb(
             mode=_FILE_MODE,
             sync=durable,
             metasync=False,  # `write` syncs it itself, after the commit
+            writemap=through_map,
             max_readers=limits.STORE_READERS_MAX,
             max_dbs=len(DATABASES),
             # A kept transaction holds a reader slot, and cannot be renewed once another process
@@ -94,6 +99,47 @@ def open_lmdb(
     except BaseException:
         raw.close()
         raise
+
+
+def reserve_map(raw: Any, folder: Path, *, reserve: Reserve, size_bytes: int) -> int:
+    """Take disk for the map of a store that is open, so that it can be written through it.
+
+    LMDB takes a file of zeros for a damaged one. So it makes the file itself, by calls; then the
+    disk is taken, and the store opened anew. What dies in between leaves a store that is whole.
+
+    Parameters
+    ----------
+    raw
+        The LMDB environment, as it was opened.
+    folder
+        Where it lives.
+    reserve
+        Takes the disk.
+    size_bytes
+        Size of the map wanted; the disk's part for it is less where little is free.
+
+    Returns
+    -------
+    int
+        Size of the map that was taken, bytes; 0 when none was: the file system does not keep what
+        is taken, or has no room.
+    """
+    try:
+        # LMDB makes a map larger that ends before what it has taken into use, on disk or not yet;
+        # and beneath readers of other processes the file must not get shorter.
+        size_bytes = max(
+            first_size_bytes(folder, size_bytes),
+            _needed_size_bytes(raw),
+            (folder / DATA_FILE_NAME).stat().st_size,
+        )
+        return size_bytes if reserve(folder / DATA_FILE_NAME, size_bytes) else 0
+    except OSError:
+        return 0
+
+
+def _needed_size_bytes(raw: Any) -> int:
+    """Return the bytes up to the last page that LMDB has taken into use."""
+    return int(raw.info()["last_pgno"] + 1) * int(raw.stat()["psize"])
 
 
 def check_folder(folder: Path, *, writable: bool) -> None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Final, Self
 
+from instanter import limits
 from instanter.errors import DamagedError, PreconditionError, UnavailableError
 from instanter.store.databases import (
     DATA_FILE_NAME,
@@ -22,11 +23,16 @@ from instanter.store.databases import (
 )
 from instanter.store.environment import Environment
 from instanter.store.records import seal, unseal
+from instanter.store.reserved_space import reserve_space
 from instanter.store.transaction import Handles
 
 OVERLAY_FOLDER_NAME: Final = "overlay"
 _LOCK_FILE_NAME = "overlay.lock"
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+
+_RESERVED_SIZE_BYTES_KEPT_MAX: Final = 64 << 20
+"""An overlay begins as large as the one before it was, up to this: a start replays about what was
+in that, and applies it anew each time the map grows."""
 
 _ATTEMPT_INTERVAL_S = 0.002
 _ATTEMPTS_MAX = 2_500
@@ -71,11 +77,19 @@ class OverlayUse:
         _lock_shared(descriptor, folder)
         return cls(folder, descriptor, is_alone=False)
 
-    def delete_files(self) -> None:
-        """Throw the overlay away. The folder stays: it may be a link to another file system."""
+    def delete_files(self) -> int:
+        """Throw the overlay away, and return how many bytes its file had.
+
+        The folder stays: it may be a link to another file system.
+        """
         assert self.is_alone, "nobody deletes what others have open"
+        try:
+            size_bytes = (self.folder / DATA_FILE_NAME).stat().st_size
+        except FileNotFoundError:
+            size_bytes = 0
         for name in (DATA_FILE_NAME, READERS_FILE_NAME):
             (self.folder / name).unlink(missing_ok=True)
+        return size_bytes
 
     def share(self) -> None:
         """Let others in: the overlay is ready."""
@@ -126,10 +140,9 @@ def open_for_writing(use: OverlayUse, *, fresh: bool, size: int) -> Environment:
     UnavailableError
         It cannot be trusted, and another process has it open.
     """
-    if fresh and use.is_alone:
-        use.delete_files()
+    before = use.delete_files() if fresh and use.is_alone else 0
     try:
-        overlay = Environment.open(use.folder, durable=False, map_size_bytes=size)
+        overlay = _opened_for_writing(use, size, before)
     except (PreconditionError, DamagedError) as error:
         if error.reason == "STORE_NOT_ALLOWED":
             raise
@@ -145,8 +158,19 @@ def open_for_writing(use: OverlayUse, *, fresh: bool, size: int) -> Environment:
             "it open; stop that, then retry",
             reason="STORE_BUSY",
         ) from problem
-    use.delete_files()
-    return Environment.open(use.folder, durable=False, map_size_bytes=size)
+    return _opened_for_writing(use, size, use.delete_files())
+
+
+def _opened_for_writing(use: OverlayUse, size: int, before: int) -> Environment:
+    """Open it, with as much disk at first as the file had that was there before."""
+    reserved = max(before, limits.OVERLAY_RESERVED_SIZE_BYTES_INITIAL)
+    return Environment.open(
+        use.folder,
+        durable=False,
+        map_size_bytes=size,
+        reserve=reserve_space,
+        reserved_size_bytes=min(reserved, _RESERVED_SIZE_BYTES_KEPT_MAX),
+    )
 
 
 def open_for_reading(use: OverlayUse) -> Environment | None:

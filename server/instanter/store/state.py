@@ -98,7 +98,7 @@ class State:
         writable: bool,
         fresh_overlay: bool = False,
         map_size_bytes: int = limits.STORE_MAP_SIZE_BYTES_INITIAL,
-        overlay_map_size_bytes: int = limits.OVERLAY_MAP_SIZE_BYTES_INITIAL,
+        overlay_map_size_bytes: int = limits.STORE_MAP_SIZE_BYTES_INITIAL,
     ) -> Self:
         """Open the state in `folder`.
 
@@ -183,6 +183,11 @@ class State:
     def changed_count(self) -> int:
         """How many entries of the overlay are not known to be in the base; for the writer."""
         return len(self._changed)
+
+    @property
+    def is_written_through_map(self) -> bool:
+        """Whether the overlay is written through its map, and not by system calls."""
+        return self._overlay is not None and self._overlay.is_written_through_map
 
     def read(self) -> AbstractContextManager[Transaction]:
         """Return a context manager that yields a read transaction: one snapshot, no waiting.
