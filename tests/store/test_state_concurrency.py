@@ -37,6 +37,7 @@ def test_a_fold_between_the_two_snapshots_of_a_reader_is_not_seen_in_part(
     def go_on_and_fold() -> None:
         state.write(lambda transaction: put(transaction, [b"a", b"b"], b"2"))
         fold = state.fold()
+        state.write(lambda transaction: put(transaction, [b"c"], b"3"))
         # Both ways in which the reader could come to a mixture: one key is purged, one is not.
         assert not state.purge(fold, 1)
 

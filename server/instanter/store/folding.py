@@ -11,6 +11,7 @@ from instanter.store.databases import (
     META_KEY_FOLDED,
     Database,
 )
+from instanter.store.purging import PurgePlace
 from instanter.store.records import seal, unseal
 from instanter.store.transaction import Transaction
 
@@ -29,8 +30,8 @@ class FoldResult(Generic[T]):
         Entries of the overlay that were folded.
     snapshot
         Number of the overlay's transaction they were read at.
-    unpurged
-        Pairs of database index and key that may still be in the overlay; `purge` takes from it.
+    purged
+        How far what was folded has been taken out of the overlay; `purge` moves it on.
     heavy_result
         What the heavy change returned, None without one.
     """
@@ -38,7 +39,7 @@ class FoldResult(Generic[T]):
     folded_sequence: int
     entry_count: int
     snapshot: int
-    unpurged: list[tuple[int, bytes]]
+    purged: PurgePlace
     heavy_result: T
 
 
@@ -61,26 +62,21 @@ class FoldedRows:
     deleted: list[bytes]
 
 
-def collect_rows(overlay: Transaction) -> tuple[list[FoldedRows], list[tuple[int, bytes]]]:
-    """Return what a fold takes to the base, and the database index and key of all of it.
-
-    The views end with the transaction.
-    """
+def collect_rows(overlay: Transaction) -> list[FoldedRows]:
+    """Return what a fold takes to the base; the views end with the transaction."""
     collected: list[FoldedRows] = []
-    entries: list[tuple[int, bytes]] = []
     for database in DATABASES:
         rows = FoldedRows(database, [], [])
         for row in overlay.scan(database):
             key, value = row
             if database is META and key in LAYER_META_KEYS:
                 continue
-            entries.append((database.index, key))
             if len(value):
                 rows.written.append(row)
             else:
                 rows.deleted.append(key)
         collected.append(rows)
-    return collected, entries
+    return collected
 
 
 def write_rows(base: Transaction, collected: Sequence[FoldedRows], sequence: int) -> None:

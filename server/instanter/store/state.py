@@ -10,6 +10,7 @@ the folded sequence on.
 """
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from instanter.store.overlay import (
     open_for_reading,
     open_for_writing,
 )
+from instanter.store.purging import ChangedEntries, PurgePlace, purge_step
 from instanter.store.transaction import Handles, Transaction
 from instanter.store.verification import StoreReport, verify_database
 
@@ -81,14 +83,13 @@ class State:
         The lower layer.
     """
 
-    __slots__ = ("_changed", "_opened_at", "_overlay", "_use", "base")
+    __slots__ = ("_changed", "_overlay", "_use", "base")
 
     def __init__(self, base: Environment) -> None:
         self.base = base
         self._overlay: Environment | None = None
         self._use: OverlayUse | None = None
-        self._changed: dict[tuple[int, bytes], int] = {}
-        self._opened_at = 0
+        self._changed = ChangedEntries(0)
 
     @classmethod
     def open(
@@ -306,7 +307,8 @@ class State:
             return found
 
         heavy_result = self.base.write(write_heavy)
-        return FoldResult(heavy_sequence, result.entry_count, result.snapshot, [], heavy_result)
+        place = PurgePlace.end()
+        return FoldResult(heavy_sequence, result.entry_count, result.snapshot, place, heavy_result)
 
     def note_folded(self, sequence: int, entry_count: int, snapshot: int) -> FoldResult[None]:
         """Return the result of a fold that another process has made, for `purge`.
@@ -316,7 +318,7 @@ class State:
         sequence, entry_count, snapshot
             As in the `FoldResult` that it got.
         """
-        return FoldResult(sequence, entry_count, snapshot, list(self._changed), None)
+        return FoldResult(sequence, entry_count, snapshot, PurgePlace(), None)
 
     def purge(self, fold: FoldResult[Any], limit: int) -> bool:
         """Take out of the overlay what a fold has put into the base and nobody has changed since.
@@ -328,28 +330,18 @@ class State:
         fold
             The result of the last fold.
         limit
-            At most this many entries: bounds how long a write waits.
+            At most this many entries are looked at: bounds how long a write waits.
 
         Returns
         -------
         bool
             Whether nothing of that fold is left to do.
         """
-        overlay = self._writable_overlay()
-        step = fold.unpurged[-limit:]
-        changed, opened_at = self._changed, self._opened_at
-        step_purged = [e for e in step if changed.get(e, opened_at) <= fold.snapshot]
-
-        def delete(raw: Any, handles: Handles) -> None:
-            for index, key in step_purged:
-                raw.delete(key, db=handles[index])
-
-        if step_purged:
-            overlay.write_raw(delete)
-            for entry in step_purged:
-                changed.pop(entry, None)
-        del fold.unpurged[-limit:]
-        return not fold.unpurged
+        place = fold.purged
+        if not place.is_end:
+            write = self._writable_overlay().write_raw
+            purge_step(write, self._changed, fold.snapshot, place, limit)
+        return place.is_end
 
     def folded_sequence(self) -> int:
         """Return the sequence up to which the base holds the log, 0 when it holds nothing of it.
@@ -411,14 +403,14 @@ class State:
     def _write(self, change: Callable[[Transaction], T], sequence: int | None, *, clear: bool) -> T:
         overlay, base = self._writable_overlay(), self.base
         thread = threading.get_ident()
-        written: list[tuple[set[tuple[int, bytes]], int]] = []
+        written: list[tuple[dict[int, set[bytes]], int]] = []
 
         def run(raw: Any, handles: Handles) -> T:
             if clear:
                 clear_overlay(raw, handles)
             base_raw = base.begin_read(thread)
             try:
-                changed: set[tuple[int, bytes]] = set()
+                changed: dict[int, set[bytes]] = defaultdict(set)
                 transaction = Transaction(base_raw, base.handles, raw, handles, changed)
                 result = change(transaction)
                 if sequence is not None:
@@ -433,8 +425,8 @@ class State:
         result = overlay.write_raw(run)
         keys, number = written[-1]
         if clear:
-            self._changed = {}
-        self._changed.update(dict.fromkeys(keys, number))
+            self._changed = ChangedEntries(0)
+        self._changed.note(keys, number)
         return result
 
     def _fold_overlay(
@@ -450,10 +442,11 @@ class State:
             snapshot = Transaction(raw, overlay.handles)
             applied = sequence_of(META_KEY_APPLIED, snapshot.get(META, META_KEY_APPLIED))
             sequence = max(applied, folded)
-            rows, entries = collect_rows(snapshot)
+            rows = collect_rows(snapshot)
+            entry_count = sum(len(each.written) + len(each.deleted) for each in rows)
             if wait_durable is not None:
                 wait_durable(sequence)
-            if entries or sequence > folded:
+            if entry_count or sequence > folded:
                 add = None if collect is None else collect(sequence)
 
                 def write(base: Transaction) -> None:
@@ -462,7 +455,7 @@ class State:
                         add(base)
 
                 self.base.write(write)
-            return FoldResult(sequence, len(entries), raw.id(), entries, None)
+            return FoldResult(sequence, entry_count, raw.id(), PurgePlace(), None)
         finally:
             overlay.end_read(raw, thread)
 
@@ -492,5 +485,5 @@ class State:
             mark_overlay(raw, handles)
             return int(raw.id())
 
-        self._opened_at = overlay.write_raw(adopt)
+        self._changed = ChangedEntries(overlay.write_raw(adopt))
         use.share()

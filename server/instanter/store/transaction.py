@@ -41,8 +41,8 @@ class Transaction:
     overlay, overlay_handles
         The same of the layer on top, or None.
     changed
-        Takes the pairs of database index and key that are written to the overlay; None when
-        nothing is.
+        Takes the keys that are written to the overlay, in a set for each database's index, which
+        it makes itself; None when nothing is written.
     """
 
     __slots__ = ("_base", "_base_handles", "_changed", "_overlay", "_overlay_handles")
@@ -53,7 +53,7 @@ class Transaction:
         base_handles: Handles,
         overlay: Any = None,
         overlay_handles: Handles = (),
-        changed: set[tuple[int, bytes]] | None = None,
+        changed: dict[int, set[bytes]] | None = None,
     ) -> None:
         self._base = base
         self._base_handles = base_handles
@@ -115,7 +115,7 @@ class Transaction:
             assert all(len(value) for _, value in rows), "an empty value is a deletion"
             assert self._changed is not None, "this transaction only reads"
             raw, handle = self._overlay, self._overlay_handles[index]
-            self._changed.update([(index, key) for key, _ in rows])
+            self._changed[index].update(map(_key_of_row, rows))
         if len(rows) == 1:
             # Without the cursor, which takes longer to make than one value to write.
             raw.put(*rows[0], db=handle)
@@ -206,7 +206,7 @@ class Transaction:
     def _write(self, index: int, key: bytes, value: bytes | memoryview) -> None:
         assert self._changed is not None, "this transaction only reads"
         self._overlay.put(key, value, db=self._overlay_handles[index])
-        self._changed.add((index, key))
+        self._changed[index].add(key)
 
     def set_applied(self, sequence: int) -> None:
         """Write down that the overlay now holds the effect of the log up to `sequence`."""
