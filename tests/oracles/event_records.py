@@ -14,6 +14,10 @@ FORM = 0x0001_4149
 DERIVED = 2
 
 
+def write_little(data, at, number):
+    data[at : at + 4] = np.frombuffer((number & 0xFFFF_FFFF).to_bytes(4, "little"), np.uint8)
+
+
 def index_events(body, followed, head, places, ids, keys):
     data = bytes(body)
     try:

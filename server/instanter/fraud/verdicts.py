@@ -18,7 +18,7 @@ _FIRST: Final = 10_000.0
 _SECOND: Final = 5_000.0
 """Weights of reasons: hotlists, then the stand-in, then rules as in `fraud/tables`."""
 
-_MODEL_POINTS_MIN: Final = 1.0
+MODEL_POINTS_MIN: Final = 1.0
 """A part of the model below this is no reason."""
 
 
@@ -174,7 +174,7 @@ def list_reasons(
     if scored is not None:
         reasons = tables.reasons
         weighed += [reasons[index] for index in scored.fired]
-        if scored.model_points >= _MODEL_POINTS_MIN:
+        if scored.model_points >= MODEL_POINTS_MIN:
             weighed.append((-scored.model_points, MODEL_REASON))
     weighed.sort()
     return tuple(dict.fromkeys([code for _, code in weighed]))[:FRAUD_REASONS_MAX]

@@ -89,7 +89,7 @@ def read_little(data, at):
 
 @kernel(void(WRITE_U8, int64, int64))
 def write_little(data, at, number):
-    """Write a number as 4 bytes, little-endian.
+    """Write the low 32 bits of a number, little-endian.
 
     Parameters
     ----------
@@ -490,6 +490,7 @@ def count_events(
 
 
 KERNELS = (
+    Kernel("write_little", write_little, ("data",)),
     Kernel("index_events", index_events, ("head", "places", "ids", "keys")),
     Kernel("count_events", count_events, ("state", "out", "size")),
 )
