@@ -84,11 +84,11 @@ _PREFIXES = np.frombuffer(b"customers/terminals/merchants/", np.uint8)
 
 _CARD_DIGITS_MIN = 13
 _CODE_WORDS = np.frombuffer(
-    b"cvv\0\0\0\0cvc\0\0\0\0cvd\0\0\0\0cvn\0\0\0\0csv\0\0\0\0csc\0\0\0\0csd\0\0\0\0csn\0\0\0\0"
-    b"cav\0\0\0\0cac\0\0\0\0cad\0\0\0\0can\0\0\0\0cid\0\0\0\0code\0\0\0value\0\0number\0",
+    b"cvv\0\0\0\0cvc\0\0\0\0cvd\0\0\0\0cvn\0\0\0\0csc\0\0\0\0cav\0\0\0\0cid\0\0\0\0"
+    b"code\0\0\0value\0\0number\0",
     np.uint8,
 ).reshape(-1, 7)
-"""Words that verification codes stand behind, in lower case, and what else is spelled alike."""
+"""Words that verification codes stand behind, in lower case."""
 _MCC_MAX = 9_999
 _AMOUNT_MINOR_END = 1_000_000_000_000
 """An amount as large as allowed takes a closer look, because it has the digits of a card number."""

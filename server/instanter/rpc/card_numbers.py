@@ -58,7 +58,7 @@ _CODE_TEXT: Final = re.compile(
     r"[\s:=#\"']{0,4}(?:(?:is|was|code|no)[\s:=#.]{1,3})?\d{3,4}(?!\d)",
     re.IGNORECASE,
 )
-_CODE_SUSPECT: Final = re.compile("c(?:[vsa][vcdn]|id|ode)|value|number")
+_CODE_SUSPECT: Final = re.compile("c(?:v[vcdn]|sc|av|id|ode)|value|number")
 _CODE_VALUE: Final = re.compile(r"\D*\d{3,4}\D*", re.DOTALL)
 _CODE_MAX: Final = 9_999
 
