@@ -90,6 +90,7 @@ USUAL = f"""\
     - {{amount_minor_from: 50000, refer: 30.0, decline: 30.1}}
     - {{refer: 31, decline: 90}}
   clock: {{ahead_max: 10m, behind_max: 1h}}
+  stand_in: {{place_missing: refer}}
 {PLACED}"""
 BEFORE_NS = NOW_NS - 1_000
 """A millionth of a second before one of the rules begins to be valid."""

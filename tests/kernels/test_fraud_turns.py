@@ -89,14 +89,15 @@ def test_own_figures_and_event_are_those_of_the_twins(numbers, names, has_place,
 
 @given(
     NUMBERS, NAMES, st.booleans(), st.booleans(), st.floats(0, 100), st.integers(0, 40),
-    st.sampled_from((1, 130, 2**33)),
+    st.sampled_from((1, 130, 2**33)), st.booleans(),
 )  # fmt: skip
 def test_a_record_and_its_row_are_those_of_the_twin(
-    numbers, names, has_place, has_reason, risk, feature_count, code
+    numbers, names, has_place, has_reason, risk, feature_count, code, lacks_place
 ):  # fmt: skip
     numbers, (texts, data) = np.array(numbers, np.int64), lay_out_texts(names)
     said = np.zeros(fraud_bodies.SAID, np.int64)
-    said[:2], said[6:] = (code, numbers[4]), (has_place, has_reason, 0 if code == 1 else 300, code)
+    said[:2] = code, numbers[4]
+    said[6:] = has_place, has_reason, 0 if code == 1 else 300, code, lacks_place
     said[2:6].view(np.float64)[:] = risk, math.nan if code == 1 else risk / 100, 50.5, -8.25
     chance = np.random.default_rng(feature_count)
     event = np.arange(10 + feature_count % 2, dtype=np.int64)

@@ -39,12 +39,13 @@ def assess_transaction(
     t = unpack(f64, i32, u8, i64, cut)
     (
         behind_ns, ahead_ns, half_life_ms, travel_slot, fraud_slot, _, _, values, truths, _, _,
-        model_id, code,
+        model_id, code, needs_place,
     ) = t.i64.settings.tolist()  # fmt: skip
     distance_min, speed_max, points, reason_min = t.f64.settings.tolist()
     amount_minor, given_ns, present = int(numbers[0]), int(numbers[4]), bool(numbers[5])
     has_place = present and not any(map(math.isnan, place))
-    if not now_ns - behind_ns <= given_ns <= now_ns + ahead_ns or (present and not has_place):
+    lacks_place = present and not has_place
+    if not now_ns - behind_ns <= given_ns <= now_ns + ahead_ns or (lacks_place and needs_place):
         return 0
     latitude, longitude = place.tolist() if has_place else (math.nan, math.nan)
     time_ns = min(given_ns, now_ns)
@@ -79,5 +80,6 @@ def assess_transaction(
         return 0
     fraud_events.make_event(figures, moment_ms, code, event)
     said[1], said[6], said[7] = time_ns, has_place, risk >= reason_min
+    said[10] = lacks_place
     said[2:6].view(np.float64)[:] = risk, probability, latitude, longitude
     return 1

@@ -12,11 +12,11 @@ def write_assessment(
     out, at, ends,
 ):  # fmt: skip
     key, own_digest = (ids[first : first + 16].tobytes() for first in (own_key, digest))
-    sequence, time_ns, _, _, _, _, has_place, has_reason, model_id, revision = said.tolist()
+    sequence, time_ns, _, _, _, _, has_place, has_reason, model_id, revision, lacks = said.tolist()
     risk, probability, latitude, longitude = said[2:6].view(np.float64).tolist()
     reasons = ["MODEL"] if has_reason else []
     names = [data[first:last].tobytes().decode() for first, last in texts]
-    verdict = msgpack.packb([1, 1, risk, probability, reasons, [], [], [], [], revision])
+    verdict = msgpack.packb([1, 1, risk, probability, reasons, [], [], [4] * lacks, [], revision])
     count = int(event[1]) >> 32
     counted = msgpack.packb(
         [

@@ -33,8 +33,8 @@ def assess_turn(
         laid = np.concatenate(sections)
         laid_cut = np.cumsum([0, *map(len, sections)])
         known = np.array([entity >= 0 for entity in entities[i]], np.uint8)
-        said = np.zeros(10, np.int64)
-        said[0], said[8:] = first_sequence + done, (whole[11], whole[10])
+        said = np.zeros(11, np.int64)
+        said[0], said[8:10] = first_sequence + done, (whole[11], whole[10])
         profile = profiles[rows[i]] if rows[i] >= 0 else np.zeros(0, np.uint32)
         if not fraud_assessing.assess_transaction(
             now_ns, numbers[i], places[i], texts[i], limits[i], laid, laid_cut, known, profile,
@@ -60,7 +60,7 @@ def assess_turn(
                 own = [made[made_cut[s] : made_cut[s + 1]] for s in KEPT[e]]
                 states[entity] = own + [nothing] * (3 - len(own))
                 changed.append(entity)
-        told[done, 2:] = said[7], said[2], said[3]
+        told[done, 2:] = said[7], said[2], said[3], said[10]
         at = told[done, 1]
         done += 1
     for place, entity in enumerate(sorted(set(changed))):

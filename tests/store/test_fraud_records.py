@@ -73,11 +73,11 @@ def test_sections_are_read_as_they_were_written(state: State) -> None:
     card, customer = entity_key(1, "anna"), entity_key(2, "anna")
     assert card != customer
     for sections in (SECTIONS, SECTIONS[::-1], (b"x" * 8, b"", b"", b"")):
-        state.write(lambda t, s=sections: put_sections(t, card, s))  # type: ignore[misc]
+        state.write(lambda t, s=sections: put_sections(t, {card: s}))  # type: ignore[misc]
         with state.read() as transaction:
             assert find_sections(transaction, card) == sections
             assert find_sections(transaction, customer) is None
-    state.write(lambda t: put_sections(t, card, (b"", b"", b"", b"")))
+    state.write(lambda t: put_sections(t, {card: (b"", b"", b"", b"")}))
     with state.read() as transaction:
         assert find_sections(transaction, card) is None
         assert transaction.count(FRAUD_STATES) == 0
@@ -93,7 +93,7 @@ def test_every_name_has_a_key_of_its_own(name: str) -> None:
 
 def test_no_flipped_bit_of_a_state_goes_unseen(state: State) -> None:
     key = entity_key(1, "anna")
-    state.write(lambda t: put_sections(t, key, SECTIONS))
+    state.write(lambda t: put_sections(t, {key: SECTIONS}))
     with state.read() as transaction:
         whole = bytes(transaction.get(FRAUD_STATES, key) or b"")
     for bit in range(0, 8 * len(whole), 5):
@@ -109,7 +109,7 @@ def test_a_state_that_was_cut_or_moved_is_damaged(state: State, size: int) -> No
     key, other = entity_key(1, "anna"), entity_key(1, "bert")
 
     def change(transaction: Transaction) -> None:
-        put_sections(transaction, key, SECTIONS)
+        put_sections(transaction, {key: SECTIONS})
         whole = bytes(transaction.get(FRAUD_STATES, key) or b"")
         transaction.put(FRAUD_STATES, key, whole[:size])
         transaction.put(FRAUD_STATES, other, whole)
@@ -123,7 +123,7 @@ def test_a_state_that_was_cut_or_moved_is_damaged(state: State, size: int) -> No
 def test_a_state_is_sealed_as_everything_else_is(state: State) -> None:
     import google_crc32c
 
-    state.write(lambda t: put_sections(t, entity_key(1, "anna"), SECTIONS))
+    state.write(lambda t: put_sections(t, {entity_key(1, "anna"): SECTIONS}))
     with state.read() as transaction:
         ((key, value),) = transaction.scan(FRAUD_STATES)
         assert google_crc32c.value(key + bytes(value)) == RESIDUE

@@ -7,8 +7,10 @@ approval that nobody declared.
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.fraud_plan import ATTEMPT, LABEL
@@ -38,6 +40,8 @@ from instanter.fraud.verdicts import (
     list_reasons,
 )
 from instanter.fraud.withdrawal import withdraw_label
+
+_NO_MODEL: Final = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,8 +75,8 @@ class FraudEngine:
         self._report = report
         self._installed: _Installed | None = None
 
-    def install(self, catalogue: CompiledCatalogue) -> None:
-        """Use a catalogue from now on; costs nothing when it is the one in use.
+    def install(self, catalogue: CompiledCatalogue) -> bool:
+        """Use a catalogue from now on; return False, soon, when it is the one in use already.
 
         Raises
         ------
@@ -80,11 +84,29 @@ class FraudEngine:
             It declares no check at the till; reason FRAUD_NOT_DECLARED.
         """
         installed = self._installed
-        if installed is None or installed.tables.catalogue is not catalogue:
-            tables = make_tables(catalogue)
-            states = EntityStates(tables)
-            learner = FraudLearner(tables) if tables.policy.model is not None else None
-            self._installed = _Installed(tables, states, Scorer(tables, states), learner)
+        if installed is not None and installed.tables.catalogue is catalogue:
+            return False
+        tables = make_tables(catalogue)
+        states = EntityStates(tables)
+        learner = FraudLearner(tables) if tables.policy.model is not None else None
+        self._installed = _Installed(tables, states, Scorer(tables, states), learner)
+        return True
+
+    @property
+    def tables(self) -> FraudTables:
+        """The catalogue in use, as the engine uses it."""
+        return self._in_use().tables
+
+    def find_model(self, book: Book) -> NDArray[np.float32]:
+        """Return the state of the model, float32[n], empty when it has learned nothing.
+
+        Raises
+        ------
+        DamagedError
+            It is not what was written.
+        """
+        learner = self._in_use().learner
+        return _NO_MODEL if learner is None else learner.read(book)
 
     def assess(
         self, transaction: Transaction, book: Book, *, now_ns: int, deadline_short: bool = False

@@ -53,7 +53,7 @@ class FraudLearner:
         """
         plan = self._plan
         try:
-            state = self._read(book)
+            state = self.read(book)
         except DamagedError:
             if StandInCause.STATE_DAMAGED not in causes:
                 causes.append(StandInCause.STATE_DAMAGED)
@@ -69,7 +69,7 @@ class FraudLearner:
         features = np.frombuffer(counted.features, np.float32)
         assert len(features) == len(plan.feature_slot), "a model's id stands for its features"
         try:
-            known = self._read(book)
+            known = self.read(book)
         except DamagedError:
             # What is damaged is never read again; the model begins anew, from this label on.
             known = self._none
@@ -79,7 +79,14 @@ class FraudLearner:
         learn_fraud(features, plan.feature_pairs, label, plan.model_settings, state)
         book.put_model(self._model_id, state.tobytes())
 
-    def _read(self, book: Book) -> NDArray[np.float32]:
+    def read(self, book: Book) -> NDArray[np.float32]:
+        """Return the state of the model, float32[n], empty when it has learned nothing.
+
+        Raises
+        ------
+        DamagedError
+            It is not what was written.
+        """
         state = book.find_model(self._model_id)
         if not state:
             return self._none

@@ -30,6 +30,7 @@ from instanter.kernels.fraud_turn_tables import (
     TOLD,
     TOLD_BODY_END,
     TOLD_HAS_REASON,
+    TOLD_LACKS_PLACE,
     TOLD_PROBABILITY,
     TOLD_RISK,
     TOLD_ROW_END,
@@ -111,6 +112,8 @@ class AssessedTurn(NamedTuple):
         As in `Assessment`.
     has_model_reason
         Whether the model's part of the risk is a reason.
+    lacks_place
+        Whether it is told, as a cause of the stand-in that lets it pass, that the place is missing.
     """
 
     done: int
@@ -120,6 +123,7 @@ class AssessedTurn(NamedTuple):
     risks: list[float]
     probabilities: list[float]
     has_model_reason: list[bool]
+    lacks_place: list[bool]
 
 
 class TurnAssessor:
@@ -204,6 +208,7 @@ class TurnAssessor:
             real[TOLD_RISK::TOLD],
             real[TOLD_PROBABILITY::TOLD],
             list(map(bool, whole[TOLD_HAS_REASON::TOLD])),
+            list(map(bool, whole[TOLD_LACKS_PLACE::TOLD])),
         )
 
     def _make_room(self, turn: Turn, states_size_bytes: int) -> None:
@@ -354,6 +359,7 @@ def _list_settings(tables: FraudTables) -> tuple[list[float], list[int]]:
         places.REVISION: tables.catalogue.revision,
         places.MODEL_ID: 0 if model is None else model.model_id,
         places.ATTEMPT_CODE: ATTEMPT,
+        places.PLACE_IS_NEEDED: settings.stand_in.place_missing,
     }
     return (
         [real[place] for place in range(places.FLOAT_SETTINGS)],

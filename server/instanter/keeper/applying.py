@@ -1,11 +1,17 @@
-"""The one table from kinds of records to their effects."""
+"""The table from kinds of records to their effects, and what is carried out together.
 
+Both are pure functions of state and record; what is carried out together has the effects that its
+records have.
+"""
+
+from collections.abc import Mapping
 from typing import Any, Final
 
 from instanter.errors import PreconditionError
 from instanter.keeper.assessing import apply_assessment
+from instanter.keeper.assessing_together import AssessEncoded, assess_together
 from instanter.keeper.cases import apply_case_change
-from instanter.keeper.commands import Apply, ApplyContext
+from instanter.keeper.commands import Apply, ApplyContext, CarryTogether, Command
 from instanter.keeper.customers import apply_delete, apply_update
 from instanter.keeper.decisions import apply_decisions
 from instanter.keeper.events import apply_events
@@ -45,6 +51,9 @@ APPLY: Final[dict[int, Apply]] = {
     RecordKind.STOCK_ALERT_CHANGES: apply_alert_change,
     RecordKind.STOCK_TICK: apply_stock_tick,
 }
+
+TOGETHER: Final[Mapping[type[Command[Any]], CarryTogether]] = {AssessEncoded: assess_together}
+"""By the form of a command, what carries out several of them at once."""
 
 
 def apply_record(transaction: Transaction, record: LogRecord, context: ApplyContext) -> Any:

@@ -81,7 +81,7 @@ class AssessTransaction:
         """
         given = self.transaction
         packed = pack_transaction(given)
-        digest = hashlib.blake2b(packed, digest_size=16).digest()
+        digest = digest_transaction(packed)
         key = transaction_key(given.transaction_id)
         known = find_transaction(transaction, key)
         if known is not None:
@@ -146,10 +146,28 @@ def apply_assessment(
         case=case,
         until_ns=record.time_ns + TRANSACTION_KEPT_NS,
     ):
-        drop_expired(transaction, TRANSACTION_QUEUE, record.time_ns, _EXPIRED_KEYS)
-        drop_expired_entries(transaction, record.time_ns, _DEAD_ENTRIES)
-        drop_dead(transaction, _DEAD_ENTRIES)
+        drop_what_is_over(transaction, record.time_ns)
     return verdict._replace(case=case, paused=paused) if case else verdict
+
+
+def digest_transaction(packed: bytes) -> bytes:
+    """Return 16 bytes that stand for a transaction, from what `pack_transaction` has made."""
+    return hashlib.blake2b(packed, digest_size=16).digest()
+
+
+def drop_what_is_over(transaction: store.Transaction, now_ns: int) -> None:
+    """Drop what has had its time of transactions, cases and hotlists; after each new entry.
+
+    Parameters
+    ----------
+    transaction
+        An open write transaction.
+    now_ns
+        The time of the record that began the entry.
+    """
+    drop_expired(transaction, TRANSACTION_QUEUE, now_ns, _EXPIRED_KEYS)
+    drop_expired_entries(transaction, now_ns, _DEAD_ENTRIES)
+    drop_dead(transaction, _DEAD_ENTRIES)
 
 
 def _find_prepared(record: LogRecord, desk: FraudDesk) -> Prepared:

@@ -7,7 +7,7 @@ from typing import Any
 
 from instanter.clock import Clock
 from instanter.errors import ExhaustedError, ExpiredError, InstanterError
-from instanter.keeper.applying import apply_record
+from instanter.keeper.applying import TOGETHER, apply_record
 from instanter.keeper.commands import Answered, ApplyContext, Command
 from instanter.keeper.folding import Folder
 from instanter.keeper.records import HEAVY_KINDS, RecordKind
@@ -123,7 +123,7 @@ class Carrier:
             # It may run again, when the map has to grow: what the last try appended is dropped.
             self._log.rollback(mark)
             self._fresh = []
-            found = [self._carry_out_one(w.command, transaction, now_ns) for w in group]
+            found = self._carry_out_each([w.command for w in group], transaction, now_ns)
             if self._fresh:
                 transaction.set_applied(self._fresh[-1].sequence)
             return found
@@ -165,6 +165,38 @@ class Carrier:
         self._answer(group, outcomes, self._log.written_sequence)
         return None
 
+    def _carry_out_each(
+        self, commands: Sequence[Command[Any]], transaction: Transaction, now_ns: int
+    ) -> list[Any]:
+        """Return the results of commands, or the errors that they are refused with.
+
+        Commands of one form, one behind the other, are first tried together. The first that is
+        left over is carried out by itself.
+        """
+        outcomes: list[Any] = []
+        count = len(commands)
+        while len(outcomes) < count:
+            at = len(outcomes)
+            form = type(commands[at])
+            together = TOGETHER.get(form)
+            if together is not None:
+                end = at + 1
+                while end < count and type(commands[end]) is form:
+                    end += 1
+                outcomes += together(
+                    commands[at:end],
+                    transaction,
+                    now_ns,
+                    self._context,
+                    self._log.next_sequence,
+                    partial(self._append, now_ns),
+                )
+                at = len(outcomes)
+                if at == end:
+                    continue
+            outcomes.append(self._carry_out_one(commands[at], transaction, now_ns))
+        return outcomes
+
     def _carry_out_one(self, command: Command[Any], transaction: Transaction, now_ns: int) -> Any:
         """Return the command's result, or the error that it is refused with."""
         try:
@@ -173,9 +205,14 @@ class Carrier:
             return error
         if isinstance(body, Answered):
             return body.result
-        record = self._log.append(command.kind, now_ns, body)
-        self._fresh.append(record)
+        record = self._append(now_ns, command.kind, body)
         return apply_record(transaction, record, self._context)
+
+    def _append(self, now_ns: int, kind: int, body: bytes) -> LogRecord:
+        """Append a record to the group's."""
+        record = self._log.append(kind, now_ns, body)
+        self._fresh.append(record)
+        return record
 
     def _undo(self, group: Sequence[Waiting[Any]], error: ExhaustedError) -> None:
         """Take the group's changes back out of the overlay: the log has no room for them."""

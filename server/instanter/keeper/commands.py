@@ -5,7 +5,7 @@ done before. The record's effect is then a pure function of state and record, th
 record is read out of the log again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -133,6 +133,44 @@ class Submit(Protocol):
         weight: int = 1,
     ) -> Future[Any]:
         """Queue a command; the future has its result once that is acknowledged."""
+        ...
+
+
+Append = Callable[[int, bytes], LogRecord]
+"""Appends a record of a kind, with a body, to the log."""
+
+
+class CarryTogether(Protocol):
+    """Carries out commands of one form together, as far as they are usual."""
+
+    def __call__(
+        self,
+        commands: Sequence[Any],
+        transaction: Transaction,
+        now_ns: int,
+        context: ApplyContext,
+        first_sequence: int,
+        append: Append,
+    ) -> list[Any]:
+        """Do what preparing, logging and applying each of the first commands would do.
+
+        Parameters
+        ----------
+        commands
+            In their order, at least one.
+        transaction, now_ns, context
+            As for `Command.prepare`.
+        first_sequence
+            Of the record to be appended next.
+        append
+            Appends each command's record, after all that may refuse it.
+
+        Returns
+        -------
+        list
+            The results of the first commands; shorter than these, or empty, where one is unusual:
+            of that one, and of all behind it, nothing has happened.
+        """
         ...
 
 

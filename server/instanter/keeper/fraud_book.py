@@ -5,6 +5,7 @@ long as the same transaction of the store lasts. A group that is undone and carr
 another transaction, and with that an empty memory.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from instanter.store.hotlists import (
     NO_HEAD,
     NO_HEADS,
     Heads,
+    find_present,
     is_listed,
     listed_key,
     load_heads,
@@ -39,16 +41,6 @@ _BIN_SIZE_MIN: Final = 6
 _NOTHING: Final = np.zeros(0, np.uint32)
 
 
-class _Kept:
-    """The state of one entity as it is now, and its key in the store."""
-
-    __slots__ = ("key", "state")
-
-    def __init__(self, key: bytes, state: EntityState) -> None:
-        self.key = key
-        self.state = state
-
-
 class StoreBook:
     """Implements `fraud.book.Book`. Belongs to the thread that carries out commands.
 
@@ -62,7 +54,6 @@ class StoreBook:
         "_heads_known",
         "_heads_stored",
         "_kept",
-        "_kept_count",
         "_model",
         "_models",
         "_now_ns",
@@ -77,8 +68,7 @@ class StoreBook:
         self._transaction: Transaction | None = None
         self._catalogue: CompiledCatalogue | None = None
         self._now_ns = 0
-        self._kept: list[dict[str, _Kept]] = []
-        self._kept_count = 0
+        self._kept: dict[bytes, EntityState] = {}
         self._unwritten: dict[bytes, EntityState] = {}
         self._models = ModelStates()
         self._model: tuple[int, bytes] | None = None
@@ -96,9 +86,9 @@ class StoreBook:
             self._transaction = transaction
             self._unwritten = {}
             self._model = None
-            self._forget()
-        elif self._kept_count > _STATES_KEPT:
-            self._forget()
+            self._kept = {}
+        elif len(self._kept) > _STATES_KEPT:
+            self._kept = {}
         assert not self._unwritten, "what was written was flushed"
         self._catalogue = catalogue
         self._now_ns = now_ns
@@ -107,8 +97,7 @@ class StoreBook:
     def flush(self) -> None:
         """Write to the store what was put since `begin`."""
         transaction = self._in_use()
-        for key, state in self._unwritten.items():
-            put_sections(transaction, key, state)
+        put_sections(transaction, self._unwritten)
         self._unwritten = {}
         if self._model is not None:
             put_model_state(transaction, *self._model)
@@ -116,13 +105,14 @@ class StoreBook:
 
     def forget(self, transaction: Transaction, kind: EntityKind, name: str) -> None:
         """Delete what is kept of an entity, a damaged state too; without `begin` before."""
-        delete_sections(transaction, entity_key(kind, name))
+        key = entity_key(kind, name)
+        delete_sections(transaction, key)
         if transaction is self._transaction:
-            self._kept[kind].pop(name, None)
+            self._kept.pop(key, None)
 
     def find_state(self, kind: EntityKind, name: str) -> EntityState:
         """Return what is kept of an entity, see `Book`."""
-        return self._find(kind, name).state
+        return self.find_state_at(entity_key(kind, name))
 
     def put_state(self, kind: EntityKind, name: str, state: EntityState) -> None:
         """Keep the state of an entity, see `Book`.
@@ -130,9 +120,25 @@ class StoreBook:
         A damaged one stays as it is: counted anew from nothing it would let pass what a limit
         forbids. The log has everything for the day the store is rebuilt.
         """
-        kept = self._find(kind, name)
-        if kept.state is not DAMAGED_STATE:
-            kept.state = self._unwritten[kept.key] = state
+        self.put_state_at(entity_key(kind, name), state)
+
+    def find_state_at(self, key: bytes) -> EntityState:
+        """Do what `find_state` does, by the entity's key in the store."""
+        known = self._kept.get(key)
+        if known is not None:
+            return known
+        try:
+            sections = find_sections(self._in_use(), key)
+            state = EMPTY_STATE if sections is None else EntityState(*sections)
+        except DamagedError:
+            state = DAMAGED_STATE
+        self._kept[key] = state
+        return state
+
+    def put_state_at(self, key: bytes, state: EntityState) -> None:
+        """Do what `put_state` does, by the entity's key in the store."""
+        if self.find_state_at(key) is not DAMAGED_STATE:
+            self._kept[key] = self._unwritten[key] = state
 
     def find_model(self, model_id: int) -> bytes:
         """Return the state of the model, see `Book`."""
@@ -168,6 +174,37 @@ class StoreBook:
             for size in range(_BIN_SIZE_MIN, len(entry) + 1)
         )
 
+    def has_entries(self, kind: ListKind) -> bool:
+        """Return whether a list is to be looked at: it may have entries.
+
+        Raises
+        ------
+        DamagedError
+            As `is_hotlisted`.
+        """
+        self._read_heads()
+        return self._prefixes[kind] != b""
+
+    def count_unlisted(self, kind: ListKind, entries: Sequence[str]) -> int:
+        """Return how many of the first entries are surely on no list; empty ones are.
+
+        One that is found ends the count, whether it counts still or is damaged.
+        """
+        assert self.has_entries(kind), "the caller has looked"
+        prefix = self._prefixes[kind]
+        sizes = (
+            [range(_BIN_SIZE_MIN, len(entry) + 1) for entry in entries]
+            if kind is ListKind.BINS
+            else [(len(entry),) if entry else () for entry in entries]
+        )
+        keys = [
+            (at, prefix + key_of(entry[:size]))
+            for at, (entry, each) in enumerate(zip(entries, sizes, strict=True))
+            for size in each
+        ]
+        listed = find_present(self._in_use(), [key for _, key in keys])
+        return len(entries) if listed is None else keys[listed][0]
+
     def find_hotlist_time_ns(self, kind: ListKind) -> int:
         """Return when a list was last loaded or changed, see `Book`.
 
@@ -202,26 +239,6 @@ class StoreBook:
         sections = copy_activity(transaction, key)
         self._derived.write(catalogue, sections, time_ns, profile.slots)
         return profile.slots
-
-    def _find(self, kind: EntityKind, name: str) -> _Kept:
-        """Return the state of an entity as it is now."""
-        known = self._kept[kind].get(name)
-        if known is not None:
-            return known
-        key = entity_key(kind, name)
-        try:
-            sections = find_sections(self._in_use(), key)
-            state = EMPTY_STATE if sections is None else EntityState(*sections)
-        except DamagedError:
-            state = DAMAGED_STATE
-        kept = self._kept[kind][name] = _Kept(key, state)
-        self._kept_count += 1
-        return kept
-
-    def _forget(self) -> None:
-        """Forget all states that were read."""
-        self._kept = [{} for _ in range(max(EntityKind) + 1)]
-        self._kept_count = 0
 
     def _is_listed(self, key: bytes) -> bool:
         try:

@@ -8,6 +8,8 @@ from instanter.catalogue.fraud import FraudPolicy
 from instanter.errors import CatalogueMissingError, PreconditionError
 from instanter.fraud.engine import FraudEngine
 from instanter.fraud.questions import CountedTransaction
+from instanter.fraud.requests import RequestReader
+from instanter.fraud.turns import TurnAssessor
 from instanter.keeper.fraud_book import StoreBook
 from instanter.keeper.fraud_guard import FraudGuard
 from instanter.keeper.verdicts import Verdict
@@ -47,24 +49,32 @@ class FraudDesk:
 
     Attributes
     ----------
+    report
+        As given.
     engine, guard, book
         The parts, ready after `open`.
+    requests, assessor
+        Read and assess transactions together; the latter likewise.
     prepared
         The assessment that was prepared last. Its record says the same, and is what counts.
     """
 
-    __slots__ = ("book", "engine", "guard", "prepared")
+    __slots__ = ("assessor", "book", "engine", "guard", "prepared", "report", "requests")
 
     def __init__(self, report: Callable[[Exception], None] = _take_note) -> None:
+        self.report = report
         self.engine = FraudEngine(report)
         self.guard = FraudGuard()
         self.book = StoreBook()
+        self.requests = RequestReader()
+        self.assessor: TurnAssessor
         self.prepared: Prepared | None = None
 
     def install(self, catalogue: CompiledCatalogue) -> None:
         """Use a catalogue from now on; costs nothing when it is the one in use."""
         if catalogue.fraud is not None:
-            self.engine.install(catalogue)
+            if self.engine.install(catalogue):
+                self.assessor = TurnAssessor(self.engine.tables)
             self.guard.install(catalogue)
 
     def open(

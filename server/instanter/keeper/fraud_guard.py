@@ -87,7 +87,7 @@ class FraudGuard:
         shadowed
             Rules that would have fired.
         """
-        totals = self._count(transaction, time_ns)
+        totals = self._count(transaction, (time_ns,))
         if not fired and not shadowed:
             return ()
         wild = []
@@ -112,12 +112,25 @@ class FraudGuard:
             put_paused(transaction, read_paused(find_paused(transaction)).union(wild))
         return tuple(wild)
 
-    def _count(self, transaction: Transaction, time_ns: int) -> Totals:
-        """Count one more assessment, and return the totals."""
+    def count_quiet(self, transaction: Transaction, times_ns: Sequence[int]) -> None:
+        """Do what `count` does for assessments without any rule, in the order of their records.
+
+        Parameters
+        ----------
+        transaction
+            An open write transaction.
+        times_ns
+            When each counts.
+        """
+        self._count(transaction, times_ns)
+
+    def _count(self, transaction: Transaction, times_ns: Sequence[int]) -> Totals:
+        """Count more assessments, and return the totals."""
         # What was packed here last is right, so equal bytes need not be read again.
         if view_totals(transaction) != self._packed:
             self._totals = load_totals(transaction)
-        self._totals = count_one(self._totals, self._lengths_ns, time_ns)
+        for time_ns in times_ns:
+            self._totals = count_one(self._totals, self._lengths_ns, time_ns)
         self._packed = pack_totals(self._totals)
         put_totals(transaction, self._packed)
         return self._totals

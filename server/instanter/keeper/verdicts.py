@@ -41,6 +41,26 @@ class Verdict(NamedTuple):
     paused: tuple[str, ...] = ()
 
 
+class Approval(NamedTuple):
+    """The verdict of a usual transaction: approved, by rules of which none fired.
+
+    Attributes
+    ----------
+    risk, probability, catalogue_revision
+        As in `Verdict`.
+    names_model
+        Whether the model's part is a reason.
+    lacks_place
+        Whether a cause of the stand-in is told: that the place is missing, which lets it pass.
+    """
+
+    risk: float
+    probability: float
+    names_model: bool
+    lacks_place: bool
+    catalogue_revision: int
+
+
 def pack_verdict(assessment: Assessment) -> bytes:
     """Return a verdict as it is logged and kept."""
     packed: bytes = msgpack.packb(

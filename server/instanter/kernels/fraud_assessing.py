@@ -23,6 +23,7 @@ from instanter.kernels.derived_state import PLAN_COUNT
 from instanter.kernels.fraud_bodies import (
     SAID_HAS_PLACE,
     SAID_HAS_REASON,
+    SAID_LACKS_PLACE,
     SAID_LATITUDE,
     SAID_LONGITUDE,
     SAID_PROBABILITY,
@@ -50,6 +51,7 @@ from instanter.kernels.fraud_turn_tables import (
     MODEL_ID,
     MODEL_POINTS,
     MODEL_SETTINGS,
+    PLACE_IS_NEEDED,
     PLAN,
     PLAN_CUT,
     REASON_POINTS_MIN,
@@ -78,7 +80,7 @@ _NS_PER_MS = 1_000_000
 
 @kernel(int64(READ_I64, READ_F64, int64, READ_I64, WRITE_I64))
 def find_time_and_place(numbers, place, now_ns, settings, said):
-    """Note when and where a transaction counts, and return whether both are known.
+    """Note when and where a transaction counts, and return whether that is known as it must be.
 
     Parameters
     ----------
@@ -98,8 +100,10 @@ def find_time_and_place(numbers, place, now_ns, settings, said):
     here[SAID_LONGITUDE] = place[1] if has_place else np.nan
     said[SAID_HAS_PLACE] = np.int64(has_place)
     said[SAID_TIME_NS] = min(given_ns, now_ns)
+    lacks_place = is_present and not has_place
+    said[SAID_LACKS_PLACE] = np.int64(lacks_place)
     is_near = now_ns - settings[BEHIND_NS] <= given_ns <= now_ns + settings[AHEAD_NS]
-    return np.int64(is_near and has_place == is_present)
+    return np.int64(is_near and not (lacks_place and settings[PLACE_IS_NEEDED] != 0))
 
 
 @kernel(int64(READ_I64, READ_I64, int64))

@@ -1,7 +1,7 @@
 """An approved card transaction written as the log and the store have it.
 
-For the ordinary one only: no rule fired, no list, no stand-in. A record's body is what
-`keeper/assessing` makes, a msgpack map; the row is the sealed value of `store/transactions`.
+For the ordinary one only: no rule fired, no list, no stand-in that stops it. A record's body is
+what `keeper/assessing` makes, a msgpack map; the row is the sealed value of `store/transactions`.
 """
 
 import numpy as np
@@ -42,7 +42,9 @@ SAID_HAS_REASON = 7
 SAID_MODEL_ID = 8
 SAID_REVISION = 9
 """Of the catalogue."""
-SAID = 10
+SAID_LACKS_PLACE = 10
+"""Whether the card was present and nobody knows where; the stand-in lets it pass, and is told."""
+SAID = 11
 
 KEY_SIZE_BYTES = 16
 """Of a transaction's key, and of its digest."""
@@ -51,6 +53,8 @@ RECORD_SIZE_BYTES = 512
 
 _APPROVE = 1
 _RULES = 1
+_PLACE_MISSING = 4
+"""Number of the stand-in's cause."""
 _EVENT_AT = 16
 """Where the patterns begin in an event's row."""
 _COUNTED_SIZE_BYTES = 128
@@ -96,10 +100,18 @@ def _write_verdict(said, out):
     if said[SAID_HAS_REASON]:
         out[at] = 0x91
         at = write_text(_MODEL, 0, len(_MODEL), out, at + 1) - 1
-    for i in range(1, 5):
-        # No rule fired, none that is silent, no cause of the stand-in, no list.
-        out[at + i] = 0x90
-    return write_whole(out, at + 5, said[SAID_REVISION])
+    # No rule fired, and none that is silent.
+    out[at + 1] = 0x90
+    out[at + 2] = 0x90
+    at += 3
+    out[at] = 0x90
+    if said[SAID_LACKS_PLACE]:
+        out[at] = 0x91
+        out[at + 1] = _PLACE_MISSING
+        at += 1
+    # No list.
+    out[at + 1] = 0x90
+    return write_whole(out, at + 2, said[SAID_REVISION])
 
 
 @kernel(int64(READ_I64, READ_I64_2D, READ_U8, READ_I64, READ_I64, READ_F32, WRITE_U8, int64))

@@ -44,7 +44,9 @@ REVISION = 10
 MODEL_ID = 11
 """0 without a model."""
 ATTEMPT_CODE = 12
-WHOLE_SETTINGS = 13
+PLACE_IS_NEEDED = 13
+"""Whether a card that is present at an unknown place is left to others: to their stand-in."""
+WHOLE_SETTINGS = 14
 
 LIMIT_UNKNOWN = -2
 """In the place of the index of a thresholds' entry: the amount alone decides."""
@@ -65,4 +67,5 @@ TOLD_HAS_REASON = 2
 TOLD_RISK = 3
 TOLD_PROBABILITY = 4
 """As bits of a float64, as is the risk."""
-TOLD = 5
+TOLD_LACKS_PLACE = 5
+TOLD = 6

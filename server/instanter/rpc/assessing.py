@@ -1,22 +1,30 @@
 """`FraudService.AssessTransaction`: check the transaction, hand it to the keeper, translate."""
 
+import struct
 from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import datetime
+from functools import lru_cache
 from math import isnan
 from typing import Final, cast
 
+from google.protobuf.message import DecodeError
+
+from instanter.catalogue.fraud_words import Disposition, Source
 from instanter.clock import Clock
 from instanter.errors import InvalidFieldError
 from instanter.events_log import EventsLog
 from instanter.fraud.questions import FieldValue, Transaction
+from instanter.fraud.verdicts import MODEL_REASON
 from instanter.fraud_limits import FRAUD_FIELDS_MAX, FRAUD_ID_SIZE_MAX, TRANSACTION_ID_SIZE_MAX
 from instanter.keeper.assessing import AssessTransaction
+from instanter.keeper.assessing_together import AssessEncoded
 from instanter.keeper.commands import Submit
-from instanter.keeper.verdicts import Verdict
+from instanter.keeper.verdicts import Approval, Verdict
 from instanter.metrics import Metrics
 from instanter.rpc.attribute_values import read_values
 from instanter.rpc.card_numbers import check_message, may_hold_card_data
+from instanter.rpc.dispatch import undecodable
 from instanter.rpc.front import CallContext, DeferredMethod
 from instanter.rpc.names import (
     FRAUD_RULES,
@@ -33,6 +41,14 @@ from instanter.store.transactions import NO_CASE
 from instanter.v1 import fraud_service_pb2 as messages
 from instanter.v1.attribute_value_pb2 import AttributeValue
 from instanter.v1.durability_pb2 import DURABILITY_DURABLE
+
+_APPROVED: Final = messages.AssessTransactionResponse(
+    disposition=messages.DISPOSITION_APPROVE
+).SerializeToString()
+_RISK: Final = struct.Struct("<Bd")
+"""Tag and value of a double on the wire."""
+_RISK_TAG: Final = 2 << 3 | 1
+_PROBABILITY_TAG: Final = 3 << 3 | 1
 
 _NO_FIELDS: Final[Mapping[str, FieldValue]] = {}
 _PRESENT: Final = {
@@ -69,6 +85,8 @@ class AssessmentDesk:
             self.assess,
             self.translate,
             None,
+            self.assess_encoded,
+            self.encode,
         )
 
     def assess(
@@ -82,14 +100,38 @@ class AssessmentDesk:
             Something of the request cannot be what it stands for, or holds a card number; the
             future raises it for what depends on the catalogue.
         """
-        transaction = read_transaction(request)
-        deadline_ns = context.deadline_ns
-        if deadline_ns is None:
-            return self._submit(AssessTransaction(transaction))
-        clock = self._clock
-        until_ns = clock.now_ns() + deadline_ns - clock.monotonic_ns()
-        command = AssessTransaction(transaction, until_ns)
-        return self._submit(command, deadline_ns)
+        command = AssessTransaction(read_transaction(request), self._find_end_ns(context))
+        return self._submit(command, context.deadline_ns)
+
+    def assess_encoded(self, request: bytes, context: CallContext) -> Future[Verdict | Approval]:
+        """Queue an assessment; the future raises whatever is wrong with the request."""
+        command = AssessEncoded(request, _read_encoded, self._find_end_ns(context))
+        return self._submit(command, context.deadline_ns)
+
+    def _find_end_ns(self, context: CallContext) -> int | None:
+        """Return the time of day at which a caller stops waiting, None for never."""
+        if context.deadline_ns is None:
+            return None
+        return self._clock.now_ns() + context.deadline_ns - self._clock.monotonic_ns()
+
+    def encode(self, result: Verdict | Approval) -> bytes:
+        """Count a verdict and return the encoded response that tells it."""
+        if isinstance(result, Verdict):
+            return self.translate(result).SerializeToString()
+        self._metrics.count_assessment(Source.RULES, Disposition.APPROVE)
+        rest = _encode_rest(
+            result.catalogue_revision,
+            names_model=result.names_model,
+            lacks_place=result.lacks_place,
+        )
+        parts = [_APPROVED]
+        # A message has no numbers that are 0, and a probability that is none is told as 0.
+        if result.risk:
+            parts.append(_RISK.pack(_RISK_TAG, result.risk))
+        if result.probability and not isnan(result.probability):
+            parts.append(_RISK.pack(_PROBABILITY_TAG, result.probability))
+        parts.append(rest)
+        return b"".join(parts)
 
     def translate(self, verdict: Verdict) -> messages.AssessTransactionResponse:
         """Count a verdict and return the response that tells it."""
@@ -118,6 +160,34 @@ class AssessmentDesk:
         if verdict.case != NO_CASE:
             response.case = format_case_name(verdict.case)
         return response
+
+
+@lru_cache(maxsize=8)
+def _encode_rest(catalogue_revision: int, *, names_model: bool, lacks_place: bool) -> bytes:
+    """Return what follows the numbers in the response to a usual transaction."""
+    encoded: bytes = messages.AssessTransactionResponse(
+        source=messages.ASSESSMENT_SOURCE_RULES,
+        reasons=[MODEL_REASON] if names_model else (),
+        stand_in_causes=[messages.STAND_IN_CAUSE_PLACE_MISSING] if lacks_place else (),
+        durability=DURABILITY_DURABLE,
+        catalogue_revision=catalogue_revision,
+    ).SerializeToString()
+    return encoded
+
+
+def _read_encoded(encoded: bytes) -> Transaction:
+    """Return the transaction of an encoded request.
+
+    Raises
+    ------
+    InvalidFieldError
+        As `read_transaction`; or it is no message of this type.
+    """
+    try:
+        request = messages.AssessTransactionRequest.FromString(encoded)
+    except DecodeError as error:
+        raise undecodable(error) from None
+    return read_transaction(request)
 
 
 def read_transaction(request: messages.AssessTransactionRequest) -> Transaction:

@@ -101,10 +101,30 @@ class Dispatcher:
             return self.fail(method.name, error)
         return await self.translate_apart(method, result)
 
-    def translate(self, method: DeferredMethod, future: Future[Any]) -> Any:
-        """Return the response that a deferred call's future stands for, or a status."""
+    def begin_encoded(
+        self, method: DeferredMethod, request: bytes | bytearray, context: CallContext
+    ) -> Future[Any] | status_pb2.Status:
+        """Hand the work of an encoded request over; return its future, or a status.
+
+        `translate` makes the answer of that future's result.
+        """
         try:
-            return method.translate(future.result())
+            if method.encoded is not None:
+                return method.encoded(bytes(request), context)
+            return method.function(method.request_type.FromString(request), context)
+        except DecodeError as error:
+            return self.fail(method.name, undecodable(error))
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            return self.fail(method.name, error)
+
+    def translate(self, method: DeferredMethod, future: Future[Any]) -> Any:
+        """Return the response, encoded or not, that a future of `begin_encoded` stands for.
+
+        Or a status.
+        """
+        make = method.translate if method.encode is None else method.encode
+        try:
+            return make(future.result())
         except Exception as error:  # noqa: BLE001 - the last line of defence of every call
             return self.fail(method.name, error)
 

@@ -176,22 +176,21 @@ class ForwardingDoor:
             error = NotFoundError(f"the keeper has no method {path}", reason="METHOD_UNKNOWN")
             end((dispatcher.fail(path, error).SerializeToString(), b""))
             return None
-        try:
-            decoded = method.request_type.FromString(request)
-        except DecodeError as error:
-            end((dispatcher.fail(method.name, undecodable(error)).SerializeToString(), b""))
-            return None
         deadline_ns = None
         if remaining_ns is not None:
             deadline_ns = self._clock.monotonic_ns() + remaining_ns
         context = CallContext(deadline_ns, peer)
         if isinstance(method, BlockingMethod) or method.lane is not None:
+            try:
+                decoded = method.request_type.FromString(request)
+            except DecodeError as error:
+                end((dispatcher.fail(method.name, undecodable(error)).SerializeToString(), b""))
+                return None
             loop = asyncio.get_running_loop()
             return loop.create_task(self._answer_apart(method, decoded, context, end))
-        try:
-            future = method.function(decoded, context)
-        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
-            end(self._encode(method, dispatcher.fail(method.name, error)))
+        future = dispatcher.begin_encoded(method, request, context)
+        if not isinstance(future, Future):
+            end(self._encode(method, future))
             return None
         future.add_done_callback(partial(self._take, method, end))
         return future
@@ -228,7 +227,7 @@ class ForwardingDoor:
         if isinstance(answer, status_pb2.Status):
             return answer.SerializeToString(), b""
         try:
-            raw = answer.SerializeToString()
+            raw = answer if isinstance(answer, bytes) else answer.SerializeToString()
         except (EncodeError, ValueError) as error:
             return self._dispatcher.fail(method.name, error).SerializeToString(), b""
         if len(raw) > limits.REPLY_SIZE_BYTES_MAX:

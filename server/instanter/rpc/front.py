@@ -118,6 +118,12 @@ class DeferredMethod:
         full, because the work is done by then.
     lane
         Whose threads translate; None for the event loop, where it takes microseconds.
+    encoded
+        The same as `function` from the encoded request, where that takes less; then a front may
+        call it instead, and the future tells of a request that cannot be decoded. None when there
+        is none, and always with a lane.
+    encode
+        From the result of `encoded` to the encoded response; None as `encoded` is.
     """
 
     name: str
@@ -126,6 +132,8 @@ class DeferredMethod:
     function: Callable[[Any, CallContext], Future[Any]]
     translate: Callable[[Any], Any]
     lane: Lane | None
+    encoded: Callable[[bytes, CallContext], Future[Any]] | None = None
+    encode: Callable[[Any], bytes] | None = None
 
 
 class SinkGroup(Protocol):

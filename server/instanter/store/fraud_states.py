@@ -8,6 +8,7 @@ the sections: four of them are read and written for each card transaction.
 """
 
 import struct
+from collections.abc import Mapping
 from typing import Final
 
 import google_crc32c
@@ -76,18 +77,21 @@ def find_sections(transaction: Transaction, key: bytes) -> Sections | None:
     )
 
 
-def put_sections(transaction: Transaction, key: bytes, sections: Sections) -> None:
-    """Write an entity's sections; without any there is no record."""
-    velocities, baseline, place, snoozes = sections
-    parts = (len(velocities), len(baseline), len(place), len(snoozes))
-    size = _SIZES_SIZE_BYTES + sum(parts)
-    assert size % 8 == 0, "sections are whole words"
-    if size == _SIZES_SIZE_BYTES:
-        transaction.delete(FRAUD_STATES, key)
-        return
-    body = b"".join((_SIZES.pack(size, *parts), velocities, baseline, place, snoozes))
-    checksum = google_crc32c.extend(google_crc32c.value(key), body)
-    transaction.put(FRAUD_STATES, key, body + checksum.to_bytes(_CRC_SIZE_BYTES, "little"))
+def put_sections(transaction: Transaction, sections_by_key: Mapping[bytes, Sections]) -> None:
+    """Write the sections of entities, by their keys; without any there is no record."""
+    rows: list[tuple[bytes, bytes]] = []
+    for key, (velocities, baseline, place, snoozes) in sections_by_key.items():
+        parts = (len(velocities), len(baseline), len(place), len(snoozes))
+        size = _SIZES_SIZE_BYTES + sum(parts)
+        assert size % 8 == 0, "sections are whole words"
+        if size == _SIZES_SIZE_BYTES:
+            transaction.delete(FRAUD_STATES, key)
+            continue
+        body = b"".join((_SIZES.pack(size, *parts), velocities, baseline, place, snoozes))
+        checksum = google_crc32c.extend(google_crc32c.value(key), body)
+        rows.append((key, body + checksum.to_bytes(_CRC_SIZE_BYTES, "little")))
+    if rows:
+        transaction.put_each(FRAUD_STATES, rows)
 
 
 def delete_sections(transaction: Transaction, key: bytes) -> bool:

@@ -8,7 +8,7 @@ Nothing here looks at a clock: who asks says when.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -174,6 +174,14 @@ def is_listed(transaction: Transaction, key: bytes, now_ns: int) -> bool:
         return False
     _, expire_time_ns = _TIMES.unpack_from(unseal(key, found))
     return not 0 < expire_time_ns <= now_ns
+
+
+def find_present(transaction: Transaction, keys: Sequence[bytes]) -> int | None:
+    """Return the index of the first key with an entry, be it over or damaged; None for none."""
+    for at, found in enumerate(transaction.get_each(HOTLISTS, keys)):
+        if len(found):
+            return at
+    return None
 
 
 def find_entry(transaction: Transaction, key: bytes) -> HotlistEntry | None:

@@ -8,7 +8,7 @@ cost as much and 10 µs more in the next fold.
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from instanter.errors import DamagedError
@@ -32,6 +32,8 @@ _PAIR_SIZE_BYTES: Final = 24
 _SEQUENCES_PER_ENTRY_BITS: Final = 6
 NO_CASE: Final = 0
 """In the place of a case's number; sequences begin with 1."""
+
+_NO_CASE: Final = NO_CASE.to_bytes(8, "big")
 
 
 class TransactionRow(NamedTuple):
@@ -98,6 +100,21 @@ def put_transaction(transaction: Transaction, key: bytes, row: TransactionRow) -
     transaction.put(TRANSACTIONS, key, seal(key, value))
 
 
+def put_transactions(
+    transaction: Transaction, keys: Sequence[bytes], rows: Sequence[bytes]
+) -> None:
+    """Write rows under keys, sealed already; all keys are different."""
+    transaction.put_each(TRANSACTIONS, list(zip(keys, rows, strict=True)))
+
+
+def find_known(transaction: Transaction, keys: Sequence[bytes]) -> int | None:
+    """Return the index of the first key under which something is kept, damaged or not."""
+    for at, found in enumerate(transaction.get_each(TRANSACTIONS, keys)):
+        if len(found):
+            return at
+    return None
+
+
 def expire_transaction(
     transaction: Transaction, key: bytes, *, sequence: int, case: int, until_ns: int
 ) -> bool:
@@ -119,15 +136,31 @@ def expire_transaction(
     bool
         Whether it is the first of an entry: the time to drop what has expired.
     """
-    part = (sequence >> _SEQUENCES_PER_ENTRY_BITS).to_bytes(8, "big")
-    entry = entry_key(expiry_hour(until_ns), part)
+    part = sequence >> _SEQUENCES_PER_ENTRY_BITS
+    return _add_pairs(transaction, part, key + case.to_bytes(8, "big"), until_ns)
+
+
+def expire_transactions(
+    transaction: Transaction, keys: Sequence[bytes], *, first_sequence: int, until_ns: int
+) -> bool:
+    """Do what `expire_transaction` does for transactions of successive records, without cases."""
+    pairs: dict[int, list[bytes]] = {}
+    for at, key in enumerate(keys):
+        part = (first_sequence + at) >> _SEQUENCES_PER_ENTRY_BITS
+        pairs.setdefault(part, []).append(key + _NO_CASE)
+    begun = [_add_pairs(transaction, part, b"".join(pairs[part]), until_ns) for part in pairs]
+    return any(begun)
+
+
+def _add_pairs(transaction: Transaction, part: int, pairs: bytes, until_ns: int) -> bool:
+    """Add pairs of key and case to an entry; return whether it is new, or was damaged."""
+    entry = entry_key(expiry_hour(until_ns), part.to_bytes(8, "big"))
     found = transaction.get(TRANSACTION_EXPIRY, entry)
     try:
         before = b"" if found is None else unseal(entry, found)
     except DamagedError:
         before = b""
-    pairs = b"".join((before, key, case.to_bytes(8, "big")))
-    transaction.put(TRANSACTION_EXPIRY, entry, seal(entry, pairs))
+    transaction.put(TRANSACTION_EXPIRY, entry, seal(entry, before + pairs))
     return not before
 
 

@@ -10,10 +10,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError
-
 from instanter.clock import Clock
-from instanter.rpc.dispatch import Dispatcher, undecodable
+from instanter.rpc.dispatch import Dispatcher
 from instanter.rpc.fast.calls import Call, finish, start_timer
 from instanter.rpc.front import CallContext, DeferredMethod
 
@@ -29,7 +27,7 @@ class DeferredRoute:
         As in `SingleRoute`.
     """
 
-    __slots__ = ("_clock", "_decode", "_dispatcher", "_loop", "_method", "_thread", "name")
+    __slots__ = ("_clock", "_dispatcher", "_loop", "_method", "_thread", "name")
 
     takes_many: Final = False
 
@@ -42,7 +40,6 @@ class DeferredRoute:
     ) -> None:
         self.name = method.name
         self._method = method
-        self._decode = method.request_type.FromString
         self._dispatcher = dispatcher
         self._loop = loop
         self._thread = threading.get_ident()
@@ -52,17 +49,10 @@ class DeferredRoute:
         """Take a call whose one message is complete, and hand its work over."""
         if not start_timer(call, self._dispatcher, self._loop, self._clock):
             return
-        try:
-            request = self._decode(message)
-        except DecodeError as error:
-            finish(call, self._dispatcher.fail(self.name, undecodable(error)), self._dispatcher)
-            return
-        try:
-            future = self._method.function(
-                request, CallContext(call.deadline_ns, call.connection.peer)
-            )
-        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
-            finish(call, self._dispatcher.fail(self.name, error), self._dispatcher)
+        context = CallContext(call.deadline_ns, call.connection.peer)
+        future = self._dispatcher.begin_encoded(self._method, message, context)
+        if not isinstance(future, Future):
+            finish(call, future, self._dispatcher)
             return
         call.work = future
         future.add_done_callback(partial(self._take, call))
