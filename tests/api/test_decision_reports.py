@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from instanter.errors import LogDamagedError
+from instanter.keeper.explaining import DecisionExplainer
+from instanter.rpc.names import format_decision_name, parse_decision_name
 from instanter.store.databases import PROFILE_HISTORY, PROFILES
+from instanter.store.log.frames import LogPosition, LogRecord
 from instanter.v1 import decision_service_pb2 as messages
 from instanter.v1.attribute_value_pb2 import AttributeValue
 from instanter.v1.customer_service_pb2 import Customer, UpdateCustomerRequest
@@ -187,6 +191,31 @@ def test_a_decision_with_a_request_id_is_explained_by_its_last_try(shop: Shop) -
 def test_a_name_that_is_no_decisions_is_refused(shop: Shop, name: str, reason: str) -> None:
     refusal = refuse(shop.decisions.ExplainDecision, ExplainDecisionRequest(name=name))
     assert (refusal.code.name, refusal.reason) == ("INVALID_ARGUMENT", reason)
+
+
+@pytest.mark.parametrize(("late_looks", "is_there"), [(3, True), (10_000, False)])
+def test_a_record_that_is_about_to_be_written_has_a_moment(
+    shop: Shop, late_looks: int, is_there: bool
+) -> None:
+    decision_id = parse_decision_name(decide(shop, "paula").decision, "name")
+    explain(shop, format_decision_name(decision_id.hex()))
+    looks, waits = iter(range(late_looks)), []
+
+    def read_at(position: LogPosition) -> LogRecord:
+        if next(looks, None) is not None:
+            raise LogDamagedError("no right record stands there")
+        return shop.kept.log.reader.read_at(position)
+
+    explainer = DecisionExplainer(
+        shop.state, read_at, current_tables=lambda: shop.engine.tables, wait=waits.append
+    )
+    if is_there:
+        assert explainer.explain(decision_id).decision.decision_id == decision_id
+        assert len(waits) == late_looks
+    else:
+        with pytest.raises(LogDamagedError):
+            explainer.explain(decision_id)
+        assert sum(waits) < 1
 
 
 def test_a_decision_that_was_never_made_is_not_found(shop: Shop) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from instanter.cli.replay.mapping import load_mapping
 from instanter.cli.stock_replay.mapping import load_movement_mapping
 from tests.api.shop import open_shop
+from tests.zones import find_noon_zone
 
 PAGE = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
 
@@ -71,6 +72,8 @@ def test_stock_is_watched_as_the_page_says(tmp_path: Path) -> None:
     (work / "shop").mkdir(parents=True)
     section = find_section("Watch the stock")
     catalogue = "currency: EUR\n" + find_block(section, "yaml")
+    # As the page says, a day that has just begun tells no rate yet.
+    catalogue = catalogue.replace("Europe/Berlin", find_noon_zone())
     (work / "shop/stock.yaml").write_text(catalogue)
     said = run_commands(find_block(section, "sh"), work, tmp_path / "store")
     assert "receipt-4711/1: 1 recorded, 0 had been before" in said

@@ -27,11 +27,12 @@ from instanter.client import (
     StockPositionFilter,
 )
 from tests.api.shop import Shop, open_shop
+from tests.zones import find_noon_zone
 
 CATALOGUE = """\
 currency: EUR
 stock:
-  sites: {berlin: {region: east}, bonn: {region: west}, potsdam: {region: east}}
+  sites: {berlin: {region: east, time_zone: NOON}, bonn: {region: west}, potsdam: {region: east}}
   units: {BEAN: coffee, LEAF: tea}
   policies:
     - {categories: [coffee], minimum: 20, order_up_to: 100, transfer_from: same_region}
@@ -43,7 +44,7 @@ stock:
 @pytest.fixture
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with open_shop(tmp_path_factory.mktemp("stock") / "store", "fast") as opened:
-        opened.apply({"stock.yaml": CATALOGUE})
+        opened.apply({"stock.yaml": CATALOGUE.replace("NOON", find_noon_zone())})
         yield opened
 
 

@@ -13,7 +13,7 @@ from instanter.decision.models import ModelSet
 from instanter.decision.recording import RecordedDecision
 from instanter.decision.scoring import build_score_table
 from instanter.decision.tables import DecisionTables, make_tables, with_scores
-from instanter.errors import DamagedError, NotFoundError, PreconditionError
+from instanter.errors import DamagedError, LogDamagedError, NotFoundError, PreconditionError
 from instanter.keeper.decisions import DecisionArchive
 from instanter.limits import OUTCOME_DECISION_NS_MAX
 from instanter.store.activity import CONTACTS, copy_activity
@@ -31,6 +31,8 @@ from instanter.store.transaction import Readable, Transaction
 
 _LOOK_S: Final = 0.01
 _LOOKS: Final = OUTCOME_DECISION_NS_MAX // 10_000_000
+_LOOKS_AT_DAMAGE: Final = 20
+"""After so many looks what is not right is damaged."""
 
 
 class DecisionExplainer:
@@ -99,8 +101,14 @@ class DecisionExplainer:
         for look in range(_LOOKS):
             if look:
                 self._wait(_LOOK_S)
-            with self._store.read() as transaction:
-                decision = self._archive.find(transaction, decision_id)
+            try:
+                with self._store.read() as transaction:
+                    decision = self._archive.find(transaction, decision_id)
+            except LogDamagedError:
+                # The store shows it a moment before the log's file has it.
+                if look == _LOOKS_AT_DAMAGE:
+                    raise
+                continue
             if decision is not None:
                 return decision
         raise NotFoundError(
