@@ -199,9 +199,13 @@ def test_k6_finds_the_service_and_calls_it(shop: Shop) -> None:
         pytest.skip("k6 is not installed; it comes with the package k6, and K6 says where it is")
     command = [k6, "run", "--quiet", "--no-usage-report", "--no-color", "--address", ""]
     program = Path(__file__).with_name("k6.js")
-    done = subprocess.run(
-        [*command, "-e", f"TARGET={shop.server.target}", str(program)],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    for _ in range(3):
+        done = subprocess.run(
+            [*command, "-e", f"TARGET={shop.server.target}", str(program)],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        # k6 itself panics now and then while it registers what reflection has told it.
+        if "is already registered" not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"decided": [200, 0], "refused": [200, 0]}, done.stderr
