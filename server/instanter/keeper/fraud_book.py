@@ -164,15 +164,9 @@ class StoreBook:
         """
         del time_ns
         self._read_heads()
-        prefix = self._prefixes[kind]
-        if not prefix:
+        if not self._prefixes[kind]:
             return False
-        if kind is not ListKind.BINS:
-            return self._is_listed(prefix + key_of(entry))
-        return any(
-            self._is_listed(prefix + key_of(entry[:size]))
-            for size in range(_BIN_SIZE_MIN, len(entry) + 1)
-        )
+        return any(map(self._is_listed, self._list_keys(kind, entry)))
 
     def has_entries(self, kind: ListKind) -> bool:
         """Return whether a list is to be looked at: it may have entries.
@@ -191,16 +185,11 @@ class StoreBook:
         One that is found ends the count, whether it counts still or is damaged.
         """
         assert self.has_entries(kind), "the caller has looked"
-        prefix = self._prefixes[kind]
-        sizes = (
-            [range(_BIN_SIZE_MIN, len(entry) + 1) for entry in entries]
-            if kind is ListKind.BINS
-            else [(len(entry),) if entry else () for entry in entries]
-        )
         keys = [
-            (at, prefix + key_of(entry[:size]))
-            for at, (entry, each) in enumerate(zip(entries, sizes, strict=True))
-            for size in each
+            (at, key)
+            for at, entry in enumerate(entries)
+            if entry
+            for key in self._list_keys(kind, entry)
         ]
         listed = find_present(self._in_use(), [key for _, key in keys])
         return len(entries) if listed is None else keys[listed][0]
@@ -239,6 +228,14 @@ class StoreBook:
         sections = copy_activity(transaction, key)
         self._derived.write(catalogue, sections, time_ns, profile.slots)
         return profile.slots
+
+    def _list_keys(self, kind: ListKind, entry: str) -> list[bytes]:
+        """Return under which keys of a list something stands that is about an entry."""
+        prefix = self._prefixes[kind]
+        if kind is not ListKind.BINS:
+            return [prefix + key_of(entry)]
+        sizes = range(_BIN_SIZE_MIN, len(entry) + 1)
+        return [prefix + key_of(entry[:size]) for size in sizes]
 
     def _is_listed(self, key: bytes) -> bool:
         try:
