@@ -374,12 +374,13 @@ STORE_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
 OVERLAY_RESERVED_SIZE_BYTES_INITIAL: Final = 8 << 20
 """The same of an overlay that is written through its map, which takes as much disk."""
 
-FOLD_NS: Final = 5_000_000_000
+FOLD_NS: Final = 15_000_000_000
 """Time between two folds when little is written: bounds how much of the log the next start replays.
 The sync of a fold slows those of the log down, so the fewer the better."""
 
-FOLD_ENTRIES: Final = 20_000
-"""Entries that are folded without waiting for that time: 0.5 s of replay."""
+FOLD_ENTRIES: Final = 60_000
+"""Entries that are folded without waiting for that time: 30,000 events that came one by one, or 1.3 s
+of replay, so that a killed keeper is replaced within 2 s."""
 
 FOLD_PROCESS_WAIT_NS_MAX: Final = 60_000_000_000
 """How long the process that folds may say nothing: it gives way to everything else."""
