@@ -140,7 +140,8 @@ def _find_doors(sources):
         called = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and any(
-                ast.unparse(decorator).startswith("kernel(") for decorator in node.decorator_list
+                ast.unparse(decorator).startswith(("kernel(", "inner_kernel("))
+                for decorator in node.decorator_list
             ):
                 is_part = node.name in called or node.name.startswith("_")
                 if not is_part or (name, node.name) in imported:
@@ -159,7 +160,7 @@ def test_every_kernel_stands_in_the_table_once():
 def test_a_kernel_that_is_in_no_table_is_noticed():
     sources = {
         "scoring": "@kernel(x)\ndef add(a): ...\n@kernel(x)\ndef part(a): ...\n"
-        "@kernel(x)\ndef whole(a): part(a)\n@kernel(x)\ndef shared(a): ...\nshared(1)\n",
+        "@kernel(x)\ndef whole(a): part(a)\n@inner_kernel(x)\ndef shared(a): ...\nshared(1)\n",
         "engine": "from instanter.kernels.scoring import shared\n",
     }
     assert _find_doors(sources) == {"add", "whole", "shared"}
@@ -183,8 +184,10 @@ def test_every_kernel_has_a_twin_and_a_test(kernel):
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="signatures need the compiler")
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 def test_a_kernel_writes_to_what_it_says_and_reads_the_rest(kernel):
-    names = list(inspect.signature(kernel.function.py_func).parameters)
-    for signature in kernel.function.signatures:
+    function = getattr(kernel.function, "compiled", kernel.function)
+    names = list(inspect.signature(function.py_func).parameters)
+    assert function.signatures
+    for signature in function.signatures:
         arrays = {n: t for n, t in zip(names, signature, strict=True) if isinstance(t, types.Array)}
         assert {name for name, kind in arrays.items() if kind.mutable} == set(kernel.written)
-    assert not kernel.function._can_compile, "a call with other types would compile in traffic"
+    assert not function._can_compile, "a call with other types would compile in traffic"

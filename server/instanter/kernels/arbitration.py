@@ -16,7 +16,7 @@ from instanter.kernels.array_types import (
     WRITE_I32,
     WRITE_U8,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 
 TRUTH_UNKNOWN = 1
 TRUTH_TRUE = 2
@@ -40,7 +40,7 @@ REASON_COUNT = 14
 _READ_I16 = types.Array(types.int16, 1, "C", readonly=True)
 
 
-@kernel(int64(float64, READ_U8, READ_I32_2D, _READ_I16, READ_F64, READ_F64, WRITE_U8))
+@inner_kernel(int64(float64, READ_U8, READ_I32_2D, _READ_I16, READ_F64, READ_F64, WRITE_U8))
 def exclude_offers(now_s, truth, rule_literal, treatment_index, valid_from_s, valid_to_s, reason):  # type: ignore[no-untyped-def]
     """Find the first reason that stops each offer.
 
@@ -87,7 +87,7 @@ def exclude_offers(now_s, truth, rule_literal, treatment_index, valid_from_s, va
     return kept
 
 
-@kernel(void(READ_U8, READ_F64, READ_I32, READ_I32, READ_F64, WRITE_F64, WRITE_U8))
+@inner_kernel(void(READ_U8, READ_F64, READ_I32, READ_I32, READ_F64, WRITE_F64, WRITE_U8))
 def weigh_context(  # type: ignore[no-untyped-def]
     truth, treatment_weight, weight_offer, weight_literal, weight_factor, weight, weighted
 ):
@@ -117,7 +117,7 @@ def weigh_context(  # type: ignore[no-untyped-def]
             weighted[o] = 1
 
 
-@kernel(int64(WRITE_U8, READ_F64, READ_F64, READ_F64, READ_F64, WRITE_F64))
+@inner_kernel(int64(WRITE_U8, READ_F64, READ_F64, READ_F64, READ_F64, WRITE_F64))
 def prioritise_offers(reason, propensity, weight, value, lever, priority):  # type: ignore[no-untyped-def]
     """Compute priority = propensity × context weight × value × lever of each offer that stays.
 
@@ -150,7 +150,7 @@ def prioritise_offers(reason, propensity, weight, value, lever, priority):  # ty
     return kept
 
 
-@kernel(int64(READ_U8, READ_F64, int64, WRITE_I32))
+@inner_kernel(int64(READ_U8, READ_F64, int64, WRITE_I32))
 def rank_offers(reason, priority, wanted, best):  # type: ignore[no-untyped-def]
     """List the best offers, highest priority first; equal priorities in the order of their names.
 
@@ -187,7 +187,7 @@ def rank_offers(reason, priority, wanted, best):  # type: ignore[no-untyped-def]
     return count
 
 
-@kernel(void(READ_U8, WRITE_I32))
+@inner_kernel(void(READ_U8, WRITE_I32))
 def count_reasons(reason, count):  # type: ignore[no-untyped-def]
     """Count the offers of each reason.
 

@@ -26,7 +26,7 @@ import numpy as np
 from numba import float64, int64, void
 
 from instanter.kernels.array_types import READ_F64, WRITE_F64, WRITE_U32
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 from instanter.kernels.derived_state import raise_two
 
 BASELINE_WORDS = 16
@@ -64,7 +64,7 @@ _LN_2 = 0.6931471805599453
 _ROOT_HALF = 0.7071067811865476
 
 
-@kernel(float64(float64))
+@inner_kernel(float64(float64))
 def fade(halvings):
     """Return 2^−x for x ≥ 0, within 10⁻¹⁵ of it relatively; 0 from 60 half-lives on."""
     if not halvings < _HALVINGS_MAX:
@@ -73,7 +73,7 @@ def fade(halvings):
     return raise_two(1.0 - (halvings - whole)) / np.float64(np.int64(2) << whole)
 
 
-@kernel(float64(float64))
+@inner_kernel(float64(float64))
 def take_logarithm(amount):
     """Return the natural logarithm of an amount, at least that of `AMOUNT_MIN`.
 
@@ -92,14 +92,14 @@ def take_logarithm(amount):
     return 2.0 * y * series + exponent * _LN_2
 
 
-@kernel(float64(int64))
+@inner_kernel(float64(int64))
 def find_hour_position(time_ms):
     """Return where a time's hour lies among the 12 centres of the hour bins, in [0, 12)."""
     hour = (time_ms % np.int64(24.0 * _MS_PER_HOUR)) / _MS_PER_HOUR
     return (hour * 0.5 + (HOUR_BINS - 0.5)) % HOUR_BINS
 
 
-@kernel(void(READ_F64, float64, int64, int64, int64, WRITE_U32))
+@inner_kernel(void(READ_F64, float64, int64, int64, int64, WRITE_U32))
 def evaluate_baseline(state, amount, mcc, time_ms, half_life_ms, figures):
     """Write what a baseline says of a transaction that it has not counted yet.
 
@@ -152,7 +152,7 @@ def evaluate_baseline(state, amount, mcc, time_ms, half_life_ms, figures):
     numbers[BASELINE_CATEGORY_SHARE] = np.float32(min(found / state[WEIGHT], 1.0))
 
 
-@kernel(void(int64, float64, WRITE_F64))
+@inner_kernel(void(int64, float64, WRITE_F64))
 def count_category(mcc, weight, state):
     """Count a category; a new one takes the place of the rarest.
 
@@ -177,7 +177,7 @@ def count_category(mcc, weight, state):
         parts[chosen + 1] = np.float32(weight)
 
 
-@kernel(void(float64, int64, int64, int64, WRITE_F64))
+@inner_kernel(void(float64, int64, int64, int64, WRITE_F64))
 def update_baseline(amount, mcc, time_ms, half_life_ms, state):
     """Count one transaction in a baseline.
 

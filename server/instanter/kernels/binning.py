@@ -17,7 +17,7 @@ from instanter.kernels.array_types import (
     WRITE_I32,
     WRITE_I32_2D,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 
 EDGE_LANES = 64
 """Predictors whose edges are stored interleaved, so that vector instructions compare 16 at once.
@@ -36,7 +36,9 @@ SOURCE_SURFACE = 4
 _MISSING = 0xFFFF_FFFF
 
 
-@kernel(void(READ_U32, READ_I32, READ_U8, READ_I32, int64, int64, int64, WRITE_F32, WRITE_I32))
+@inner_kernel(
+    void(READ_U32, READ_I32, READ_U8, READ_I32, int64, int64, int64, WRITE_F32, WRITE_I32)
+)
 def read_predictors(  # type: ignore[no-untyped-def]
     slots, predictor_slot, predictor_source, bin_count, surface_index, start, stop, value, bin_index
 ):
@@ -77,7 +79,7 @@ def read_predictors(  # type: ignore[no-untyped-def]
             bin_index[p] = 0 if code == _MISSING else min(code + 1, int64(bin_count[p]) - 1)
 
 
-@kernel(void(READ_I32, READ_F32, int64, int64, READ_F32, WRITE_I32))
+@inner_kernel(void(READ_I32, READ_F32, int64, int64, READ_F32, WRITE_I32))
 def count_edges(edge_start, edges, start, stop, value, bin_index):  # type: ignore[no-untyped-def]
     """Add to each predictor's bin the number of its edges that are ≤ its value.
 

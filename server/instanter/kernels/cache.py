@@ -59,22 +59,31 @@ def make_cache_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="instanter-kernels-"))
 
 
+def is_full(folder: Path) -> bool:
+    """Return whether all kernels have been compiled into this folder."""
+    return (folder / "full").exists()
+
+
+def note_full(folder: Path) -> None:
+    """Note that all kernels have been compiled into this folder, which may be read-only by then."""
+    if not is_full(folder):
+        (folder / "full").touch(mode=0o600)
+
+
 @contextmanager
 def filling_alone() -> Iterator[None]:
-    """Import the kernels in here where several processes may do so at the same time.
+    """Import the table of kernels in here where several processes may do so at the same time.
 
     The first of them fills the cache while the others wait: Numba's cache files are pickles
     without a lock. Once it is full nobody waits any more.
     """
     folder = make_cache_folder()
-    full = folder / "full"
-    if full.exists():
+    if is_full(folder):
         yield
         return
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-        full.touch(mode=0o600)
     finally:
         os.close(descriptor)

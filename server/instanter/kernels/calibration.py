@@ -5,7 +5,7 @@ import math
 from numba import float64, int64, void
 
 from instanter.kernels.array_types import READ_F64, READ_F64_2D, WRITE_F64
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 
 TRUST_MIN = 0.05
 """Least slope of the calibration: it must not turn the order of scores round."""
@@ -14,7 +14,7 @@ _LOGIT_MAX = 30.0
 _CURVATURE_MIN = 1e-3
 
 
-@kernel(float64(float64, int64, READ_F64_2D, READ_F64_2D))
+@inner_kernel(float64(float64, int64, READ_F64_2D, READ_F64_2D))
 def calibrate(raw, column, knot_x, knot_y):  # type: ignore[no-untyped-def]
     """Map a raw score to calibrated log-odds: piecewise linear, beyond the ends with slope 1.
 

@@ -7,7 +7,7 @@ import numpy as np
 from numba import int64, types, uint64, void
 
 from instanter.kernels.array_types import READ_U8, READ_U64, WRITE_U8
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 
 RESIDUE = 0x48674BC7
 """CRC-32C of any bytes that end with their own CRC-32C, little-endian."""
@@ -60,7 +60,7 @@ _PARAMETERS = 0x0101_0000 ^ 16
 """BLAKE2b without a key, its digest of 16 bytes, one leaf."""
 
 
-@kernel(int64(READ_U8, int64, int64, int64))
+@inner_kernel(int64(READ_U8, int64, int64, int64))
 def extend_crc32c(data, start, end, crc):
     """Return the CRC-32C of what `crc` is of, then bytes [start, end).
 
@@ -97,7 +97,7 @@ def extend_crc32c(data, start, end, crc):
     return crc ^ _MASK
 
 
-@kernel(int64(READ_U8, int64, int64, int64))
+@inner_kernel(int64(READ_U8, int64, int64, int64))
 def extend_crc32(data, start, end, crc):
     """Return the CRC-32 of what `crc` is of, then bytes [start, end); for names, byte by byte.
 
@@ -114,13 +114,13 @@ def extend_crc32(data, start, end, crc):
     return crc ^ _MASK
 
 
-@kernel(uint64(uint64, uint64))
+@inner_kernel(uint64(uint64, uint64))
 def _rotate(word, count):
     """Return a word rotated right by `count` bits."""
     return word >> count | word << (np.uint64(64) - count)
 
 
-@kernel(types.UniTuple(uint64, 4)(uint64, uint64, uint64, uint64, uint64, uint64))
+@inner_kernel(types.UniTuple(uint64, 4)(uint64, uint64, uint64, uint64, uint64, uint64))
 def _mix(a, b, c, d, x, y):
     """Return the four words of BLAKE2b's G."""
     a = a + b + x
@@ -134,7 +134,7 @@ def _mix(a, b, c, d, x, y):
     return a, b, c, d
 
 
-@kernel(void(READ_U64, int64, WRITE_U8, int64))
+@inner_kernel(void(READ_U64, int64, WRITE_U8, int64))
 def digest_blake2b(words, size, out, at):
     """Write BLAKE2b's digest of 16 bytes.
 

@@ -25,7 +25,7 @@ from instanter.kernels.array_types import (
     WRITE_I32,
     WRITE_U8,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 
 SCOPE_CUSTOMER = 1
 SCOPE_OFFER = 2
@@ -67,7 +67,7 @@ _DAY_S = 86_400
 ) = range(len(PACKED_POLICY))  # fmt: skip
 
 
-@kernel(READ_I64(READ_I64, int64))
+@inner_kernel(READ_I64(READ_I64, int64))
 def cut_policy(policy, n):  # type: ignore[no-untyped-def]
     """Return array `n` of the packed policy."""
     return policy[policy[n] : policy[n + 1]]
@@ -82,7 +82,7 @@ def measure_room(policy):  # type: ignore[no-untyped-def]
     return cap_start[len(cap_start) - 1]
 
 
-@kernel(int64(READ_I64, int64))
+@inner_kernel(int64(READ_I64, int64))
 def find_code(sorted_codes, code):  # type: ignore[no-untyped-def]
     """Return the position of a code among sorted ones, −1 when it is not there."""
     low, high = 0, len(sorted_codes)
@@ -95,7 +95,7 @@ def find_code(sorted_codes, code):  # type: ignore[no-untyped-def]
     return low if low < len(sorted_codes) and sorted_codes[low] == code else -1
 
 
-@kernel(int64(READ_I64, int64, int64, int64))
+@inner_kernel(int64(READ_I64, int64, int64, int64))
 def find_key(policy, scope, offer, group):  # type: ignore[no-untyped-def]
     """Return what a row counts for: 0 for the customer, or its offer's or group's index.
 
@@ -118,7 +118,7 @@ def find_key(policy, scope, offer, group):  # type: ignore[no-untyped-def]
     return 0
 
 
-@kernel(int64(READ_I64, int64, int64))
+@inner_kernel(int64(READ_I64, int64, int64))
 def key_of_offer(policy, scope, o):  # type: ignore[no-untyped-def]
     """Return what offer `o` counts for in a scope, as `find_key`."""
     if scope == SCOPE_OFFER:
@@ -160,7 +160,7 @@ def find_local_minute(policy, slots, now_s):  # type: ignore[no-untyped-def]
     return local % _DAY_S // 60
 
 
-@kernel(boolean(READ_I64, READ_U32, int64, float64))
+@inner_kernel(boolean(READ_I64, READ_U32, int64, float64))
 def is_quiet(policy, slots, channel, now_s):  # type: ignore[no-untyped-def]
     """Return whether it is the customer's quiet time in a channel.
 
@@ -188,7 +188,7 @@ def is_quiet(policy, slots, channel, now_s):  # type: ignore[no-untyped-def]
     return False
 
 
-@kernel(void(READ_I64, READ_U32, int64, WRITE_U8))
+@inner_kernel(void(READ_I64, READ_U32, int64, WRITE_U8))
 def check_consents(policy, slots, channel, reason):  # type: ignore[no-untyped-def]
     """Stop the offers that a consent is missing for.
 
@@ -218,7 +218,7 @@ def check_consents(policy, slots, channel, reason):  # type: ignore[no-untyped-d
                 reason[o] = REASON_NO_CONSENT
 
 
-@kernel(boolean(READ_U32, int64, int64, int64))
+@inner_kernel(boolean(READ_U32, int64, int64, int64))
 def is_recorded(held, start, count, row):  # type: ignore[no-untyped-def]
     """Return whether a reservation has become a contact: same offer of the same decision.
 
@@ -241,7 +241,7 @@ def is_recorded(held, start, count, row):  # type: ignore[no-untyped-def]
     return False
 
 
-@kernel(void(READ_I64, int64, READ_U32, int64, int64, int64, int64, WRITE_I32))
+@inner_kernel(void(READ_I64, int64, READ_U32, int64, int64, int64, int64, WRITE_I32))
 def count_rows(policy, c, held, start, count, channel, oldest_s, room):  # type: ignore[no-untyped-def]
     """Count rows of contacts, or of reservations, towards one cap.
 
@@ -277,7 +277,7 @@ def count_rows(policy, c, held, start, count, channel, oldest_s, room):  # type:
             room[base + key] -= np.int32(1)
 
 
-@kernel(void(READ_I64, int64, float64, READ_U32, int64, int64, WRITE_I32))
+@inner_kernel(void(READ_I64, int64, float64, READ_U32, int64, int64, WRITE_I32))
 def fill_room(policy, channel, now_s, held, head, reserved_count, room):  # type: ignore[no-untyped-def]
     """Find how many contacts each cap still leaves.
 
@@ -323,7 +323,7 @@ def fill_room(policy, channel, now_s, held, head, reserved_count, room):  # type
                 count_rows(policy, c, held, row, 1, channel, oldest_s, room)
 
 
-@kernel(void(READ_I64, int64, READ_I32, WRITE_U8))
+@inner_kernel(void(READ_I64, int64, READ_I32, WRITE_U8))
 def cap_offers(policy, channel, room, reason):  # type: ignore[no-untyped-def]
     """Stop the offers that a cap leaves no contact for.
 
@@ -346,7 +346,7 @@ def cap_offers(policy, channel, room, reason):  # type: ignore[no-untyped-def]
                 reason[o] = REASON_CAPPED
 
 
-@kernel(void(READ_I64, float64, READ_U32, int64, WRITE_U8))
+@inner_kernel(void(READ_I64, float64, READ_U32, int64, WRITE_U8))
 def rest_offers(policy, now_s, held, head, reason):  # type: ignore[no-untyped-def]
     """Stop the offers that rest after an answer.
 
@@ -424,7 +424,7 @@ def apply_policy(now_s, slots, surface, held, head, reserved_count, policy, reas
     return kept
 
 
-@kernel(int64(READ_I64, int64, int64, WRITE_I32, WRITE_F64, WRITE_U8, WRITE_I32))
+@inner_kernel(int64(READ_I64, int64, int64, WRITE_I32, WRITE_F64, WRITE_U8, WRITE_I32))
 def list_within_caps(policy, surface, wanted, room, score, reason, best):  # type: ignore[no-untyped-def]
     """List the best offers, and no more of them than the caps leave contacts for.
 

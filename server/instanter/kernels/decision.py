@@ -23,7 +23,7 @@ from instanter.kernels.array_types import (
     WRITE_U8,
 )
 from instanter.kernels.binning import select_rows
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.contact_policy import list_within_caps
 from instanter.kernels.eligibility import evaluate_program
 from instanter.kernels.exploration import explore_offers, find_first_chance, shuffle_offers
@@ -120,7 +120,7 @@ def check_offers(
     return exclude_offers(now_s, truths, rule_literal, shown, valid_from_s, valid_to_s, reason)
 
 
-@kernel(
+@inner_kernel(
     int64(
         READ_U32, READ_U32, int64, boolean, int64, READ_I32, READ_I64, READ_U8, READ_I64, READ_F32,
         WRITE_F32, WRITE_I32,
@@ -152,7 +152,7 @@ def bin_customer(
     )
 
 
-@kernel(void(boolean, READ_F64, READ_I64, READ_U8, READ_I32, WRITE_F64))
+@inner_kernel(void(boolean, READ_F64, READ_I64, READ_U8, READ_I32, WRITE_F64))
 def judge_offers(known, f64, f64_cut, reason, total, propensity):  # type: ignore[no-untyped-def]
     """Do what `find_propensities` does, packed; `propensity`, float64[O], is written."""
     find_propensities(

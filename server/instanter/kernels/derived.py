@@ -12,7 +12,7 @@ import numpy as np
 from numba import float64, int64, types, uint32, void
 
 from instanter.kernels.array_types import READ_I64
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.derived_state import (
     COUNT,
     DISTINCT,
@@ -44,7 +44,7 @@ _LOW = 0xFFFF_FFFF
 _FLOAT32_MAX = 3.4028234663852886e38
 
 
-@kernel(float64(READ_I64, int64, int64, READ_I64, int64))
+@inner_kernel(float64(READ_I64, int64, int64, READ_I64, int64))
 def evaluate_window(words, start, end, row, oldest):
     """Return the COUNT, SUM or MEAN of the tiles from `oldest` on; NaN for a mean of nothing.
 
@@ -72,7 +72,7 @@ def evaluate_window(words, start, end, row, oldest):
     return total / UNIT / count if count else np.nan
 
 
-@kernel(uint32(READ_I64, int64, int64, READ_I64, int64))
+@inner_kernel(uint32(READ_I64, int64, int64, READ_I64, int64))
 def find_extreme(words, start, end, row, oldest):
     """Return the pattern of the MINIMUM or MAXIMUM from a tile on, missing for that of nothing.
 
@@ -98,7 +98,7 @@ def find_extreme(words, start, end, row, oldest):
     return found
 
 
-@kernel(float64(READ_I64, int64, int64, READ_I64, int64))
+@inner_kernel(float64(READ_I64, int64, int64, READ_I64, int64))
 def evaluate_half_life(words, start, end, row, now_ms):
     """Return the weighted COUNT, SUM or MEAN at `now_ms`; NaN for a mean of nothing.
 
@@ -129,7 +129,7 @@ def evaluate_half_life(words, start, end, row, now_ms):
     return total / count if count > 0.0 else np.nan
 
 
-@kernel(float64(READ_I64, int64, int64, READ_I64, int64))
+@inner_kernel(float64(READ_I64, int64, int64, READ_I64, int64))
 def evaluate_distinct(words, start, end, row, oldest):
     """Return how many different values fell into the tiles from `oldest` on.
 
@@ -151,7 +151,7 @@ def evaluate_distinct(words, start, end, row, oldest):
     return buckets * np.log(buckets / max(buckets - count, 1.0))
 
 
-@kernel(void(_WRITE_U32, int64, float64))
+@inner_kernel(void(_WRITE_U32, int64, float64))
 def write_number(slots, slot, value):
     """Write a number into its slot as a float32 within that kind's range; NaN is missing.
 
@@ -169,7 +169,7 @@ def write_number(slots, slot, value):
         slots.view(np.float32)[slot] = np.float32(bounded + 0.0)
 
 
-@kernel(void(READ_I64, int64, int64, READ_I64, int64, _WRITE_U32))
+@inner_kernel(void(READ_I64, int64, int64, READ_I64, int64, _WRITE_U32))
 def evaluate_block(words, start, end, row, now_ms, slots):
     """Write what a derivation says at a moment into its slot.
 
@@ -209,7 +209,7 @@ def evaluate_block(words, start, end, row, now_ms, slots):
         write_number(slots, slot, evaluate_window(words, start, end, row, oldest))
 
 
-@kernel(void(_READ_I64_2D, _WRITE_U32))
+@inner_kernel(void(_READ_I64_2D, _WRITE_U32))
 def divide_slots(ratios, slots):
     """Write the ratios of a row: numerator ÷ denominator, both numbers of the same row.
 

@@ -38,7 +38,7 @@ import numpy as np
 from numba import float64, int64, types, uint32, void
 
 from instanter.kernels.array_types import READ_F64, READ_I32, READ_I64, READ_U8, WRITE_I64
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 from instanter.kernels.eligibility import evaluate_program
 
 _READ_I64_2D = types.Array(int64, 2, "C", readonly=True)
@@ -91,20 +91,20 @@ _POWERS_OF_TWO = tuple(math.log(2.0) ** n / math.factorial(n) for n in range(18,
 """Coefficients of the power series of 2^x, the highest first."""
 
 
-@kernel(int64(int64, int64))
+@inner_kernel(int64(int64, int64))
 def add_bounded(a, b):
     """Return a + b for numbers ≥ 0, at most the largest int64: the order does not matter."""
     return _UNITS_MAX if a > _UNITS_MAX - b else a + b
 
 
-@kernel(int64(float64))
+@inner_kernel(int64(float64))
 def to_units(amount):
     """Return a number ≥ 0 in units of 2⁻²⁰, rounded, at most the largest int64."""
     units = amount * UNIT + 0.5
     return _UNITS_MAX if units >= _UNITS_MAX_F64 else np.int64(units)
 
 
-@kernel(float64(float64))
+@inner_kernel(float64(float64))
 def raise_two(x):
     """Return 2^x for x in [0, 1], within 4 × 10⁻¹⁶ of it.
 
@@ -117,7 +117,7 @@ def raise_two(x):
     return result
 
 
-@kernel(int64(uint32))
+@inner_kernel(int64(uint32))
 def hash_bucket(pattern):
     """Return the bucket of a value of a number or an instant, 0 to 255.
 
@@ -130,7 +130,7 @@ def hash_bucket(pattern):
     return np.int64(h & np.uint64(DISTINCT_BUCKETS - 1))
 
 
-@kernel(int64(READ_I64, int64, int64, int64, int64))
+@inner_kernel(int64(READ_I64, int64, int64, int64, int64))
 def find_entry(words, start, end, width, key):
     """Return where the entry of a key is, or belongs, among the entries in [start, end).
 
@@ -142,7 +142,7 @@ def find_entry(words, start, end, width, key):
     return position
 
 
-@kernel(int64(WRITE_I64, int64, int64, int64))
+@inner_kernel(int64(WRITE_I64, int64, int64, int64))
 def open_gap(words, position, end, width):
     """Move the entries from `position` on back by one, zero the gap, and return the new end.
 
@@ -160,7 +160,7 @@ def open_gap(words, position, end, width):
     return end + width
 
 
-@kernel(int64(WRITE_I64, int64, int64, int64, int64, int64))
+@inner_kernel(int64(WRITE_I64, int64, int64, int64, int64, int64))
 def drop_older(words, start, end, width, oldest, is_distinct):
     """Drop the entries of tiles before `oldest`, and return the new end.
 
@@ -183,7 +183,7 @@ def drop_older(words, start, end, width, oldest, is_distinct):
     return kept
 
 
-@kernel(void(WRITE_I64, int64, float64))
+@inner_kernel(void(WRITE_I64, int64, float64))
 def add_amount(words, position, amount):
     """Add to the sums at `position`: above 0 to the first, below 0 to the second.
 
@@ -200,7 +200,7 @@ def add_amount(words, position, amount):
         words[position + 1] = add_bounded(words[position + 1], to_units(-amount))
 
 
-@kernel(void(WRITE_I64, int64, READ_I64, int64, int64, float64))
+@inner_kernel(void(WRITE_I64, int64, READ_I64, int64, int64, float64))
 def add_weighted(words, position, row, key, time_ms, value):
     """Count one event with its weight in the entry of its tile.
 
@@ -221,7 +221,7 @@ def add_weighted(words, position, row, key, time_ms, value):
         add_amount(words, position + 2, value * weight)
 
 
-@kernel(int64(WRITE_I64, int64, int64, READ_I64, int64, uint32, float64))
+@inner_kernel(int64(WRITE_I64, int64, int64, READ_I64, int64, uint32, float64))
 def add_latest(words, start, end, row, time_ms, pattern, value):
     """Keep an event when it is the latest, by its time and then by its value; return the end.
 
@@ -244,7 +244,7 @@ def add_latest(words, start, end, row, time_ms, pattern, value):
     return start + 1
 
 
-@kernel(void(WRITE_I64, int64, READ_I64, int64, int64, uint32, float64, int64))
+@inner_kernel(void(WRITE_I64, int64, READ_I64, int64, int64, uint32, float64, int64))
 def add_to_entry(words, position, row, key, tile, pattern, value, is_new):
     """Count one event in the entry of its tile or bucket.
 
@@ -277,7 +277,7 @@ def add_to_entry(words, position, row, key, tile, pattern, value, is_new):
     words[position] = key << 32 | low
 
 
-@kernel(int64(WRITE_I64, int64, int64, READ_I64, int64, uint32, float64))
+@inner_kernel(int64(WRITE_I64, int64, int64, READ_I64, int64, uint32, float64))
 def add_event(words, start, end, row, time_ms, pattern, value):
     """Count one event in a block, and return the block's new end.
 
@@ -321,7 +321,7 @@ def add_event(words, start, end, row, time_ms, pattern, value):
     return end
 
 
-@kernel(
+@inner_kernel(
     int64(
         READ_I64, _READ_I64_2D, READ_F64, READ_I32, READ_U8, _READ_I64_2D, _WRITE_U8_2D, WRITE_I64
     )
@@ -377,7 +377,7 @@ def find_hits(events, plan, f64, i32, u8, program_cut, hits, event_start):
     return count
 
 
-@kernel(
+@inner_kernel(
     int64(READ_I64, READ_I64, _READ_I64_2D, READ_F64, READ_I32, READ_U8, _READ_I64_2D, WRITE_I64)
 )
 def apply_events(state, events, plan, f64, i32, u8, program_cut, out):

@@ -25,12 +25,12 @@ from instanter.kernels.array_types import (
     WRITE_F64,
     WRITE_U8,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 
 _MISSING_CODE = np.uint32(0xFFFF_FFFF)
 
 
-@kernel(void(READ_U32, READ_U32, float64, READ_I32, READ_U8, int64, WRITE_F64))
+@inner_kernel(void(READ_U32, READ_U32, float64, READ_I32, READ_U8, int64, WRITE_F64))
 def load_inputs(slots, context, now_s, input_slot, input_source, offset, values):
     """Read the slots that rules use into the vector of values.
 
@@ -65,7 +65,7 @@ def load_inputs(slots, context, now_s, input_slot, input_source, offset, values)
         values[offset + i] = value
 
 
-@kernel(void(READ_U8, READ_I32, READ_I32, int64, WRITE_F64))
+@inner_kernel(void(READ_U8, READ_I32, READ_I32, int64, WRITE_F64))
 def compute_terms(term_op, term_a, term_b, offset, values):
     """Compute the arithmetic of rules in the vector of values.
 
@@ -95,7 +95,7 @@ def compute_terms(term_op, term_a, term_b, offset, values):
         values[offset + i] = result
 
 
-@kernel(void(READ_I32, READ_F64, READ_F64, READ_U8, READ_F64, WRITE_U8))
+@inner_kernel(void(READ_I32, READ_F64, READ_F64, READ_U8, READ_F64, WRITE_U8))
 def evaluate_predicates(
     predicate_value, predicate_low, predicate_high, predicate_missing, values, truths
 ):
@@ -119,7 +119,7 @@ def evaluate_predicates(
         truths[2 * i + 1] = np.uint8(2 - truth)
 
 
-@kernel(void(READ_I32, READ_I32, WRITE_U8))
+@inner_kernel(void(READ_I32, READ_I32, WRITE_U8))
 def evaluate_nodes(node_start, node_literal, truths):
     """Combine: write the truth of each AND node and of its inverse.
 
@@ -141,7 +141,7 @@ def evaluate_nodes(node_start, node_literal, truths):
         position += 2
 
 
-@kernel(
+@inner_kernel(
     void(
         READ_U32, READ_U32, float64, READ_F64,
         READ_I32, READ_U8, READ_U8, READ_I32, READ_I32,

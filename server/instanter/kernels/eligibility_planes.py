@@ -34,7 +34,7 @@ from instanter.kernels.array_types import (
     WRITE_F64_2D,
     WRITE_U8,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 
 PLANES_MIN = 2
 """Customers from which on planes are faster."""
@@ -56,7 +56,9 @@ assert (
 ) == (0b011, 0b100, 0b101, 0b110)  # fmt: skip
 
 
-@kernel(void(int64, READ_U32_2D, READ_U32_2D, float64, READ_I32, READ_U8, int64, WRITE_F64_2D))
+@inner_kernel(
+    void(int64, READ_U32_2D, READ_U32_2D, float64, READ_I32, READ_U8, int64, WRITE_F64_2D)
+)
 def load_columns(count, slots, context, now_s, input_slot, input_source, offset, values):  # type: ignore[no-untyped-def]
     """Read what `load_inputs` reads, customer c into column c.
 
@@ -93,7 +95,7 @@ def load_columns(count, slots, context, now_s, input_slot, input_source, offset,
             values[offset + i, c] = value
 
 
-@kernel(void(READ_U8, READ_I32, READ_I32, int64, WRITE_F64_2D))
+@inner_kernel(void(READ_U8, READ_I32, READ_I32, int64, WRITE_F64_2D))
 def compute_columns(term_op, term_a, term_b, offset, values):  # type: ignore[no-untyped-def]
     """Do what `compute_terms` does in every column of `values`, float64[V, W], which is written."""
     for i in range(len(term_op)):
@@ -113,7 +115,7 @@ def compute_columns(term_op, term_a, term_b, offset, values):  # type: ignore[no
                 result[c] = -a[c]
 
 
-@kernel(void(READ_I32, READ_F64, READ_F64, READ_U8, READ_F64_2D, _WRITE_U64_2D))
+@inner_kernel(void(READ_I32, READ_F64, READ_F64, READ_U8, READ_F64_2D, _WRITE_U64_2D))
 def compare_columns(  # type: ignore[no-untyped-def]
     predicate_value, predicate_low, predicate_high, predicate_missing, values, planes
 ):
@@ -140,7 +142,7 @@ def compare_columns(  # type: ignore[no-untyped-def]
         planes[p, 1] = inside | (missing if predicate_missing[p] else _NONE)
 
 
-@kernel(void(READ_I32, READ_I32, _WRITE_U64_2D))
+@inner_kernel(void(READ_I32, READ_I32, _WRITE_U64_2D))
 def combine_planes(node_start, node_literal, planes):  # type: ignore[no-untyped-def]
     """Combine: write the planes of each AND node.
 
@@ -168,7 +170,7 @@ def combine_planes(node_start, node_literal, planes):  # type: ignore[no-untyped
         position += 1
 
 
-@kernel(
+@inner_kernel(
     void(
         int64, READ_U32_2D, READ_U32_2D, float64, READ_F64,
         READ_I32, READ_U8, READ_U8, READ_I32, READ_I32,
@@ -211,7 +213,7 @@ def evaluate_planes(  # type: ignore[no-untyped-def]
     combine_planes(node_start, node_literal, planes)
 
 
-@kernel(void(_READ_U64_2D, READ_I32_2D, _WRITE_U64_2D))
+@inner_kernel(void(_READ_U64_2D, READ_I32_2D, _WRITE_U64_2D))
 def find_rule_reasons(planes, rule_literal, digits):  # type: ignore[no-untyped-def]
     """Find the first rule that stops each offer, for all customers at once.
 
@@ -243,7 +245,7 @@ def find_rule_reasons(planes, rule_literal, digits):  # type: ignore[no-untyped-
         digits[0, o], digits[1, o], digits[2, o] = lowest, middle, highest
 
 
-@kernel(int64(float64, int64, _READ_U64_2D, _READ_I16, READ_F64, READ_F64, WRITE_U8))
+@inner_kernel(int64(float64, int64, _READ_U64_2D, _READ_I16, READ_F64, READ_F64, WRITE_U8))
 def exclude_by_digits(  # type: ignore[no-untyped-def]
     now_s, customer, digits, treatment_index, valid_from_s, valid_to_s, reason
 ):
@@ -282,7 +284,7 @@ def exclude_by_digits(  # type: ignore[no-untyped-def]
     return kept
 
 
-@kernel(void(int64, _READ_U64_2D, READ_I32, WRITE_U8))
+@inner_kernel(void(int64, _READ_U64_2D, READ_I32, WRITE_U8))
 def read_truths(customer, planes, literals, truths):  # type: ignore[no-untyped-def]
     """Write the truths of some literals for one customer, as `evaluate_program` would.
 

@@ -11,7 +11,7 @@ from instanter.kernels.array_types import (
     WRITE_U64,
 )
 from instanter.kernels.checksums import digest_blake2b
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 from instanter.kernels.packing import write_head, write_text
 
 PART_ID = 0
@@ -30,7 +30,7 @@ MESSAGE_WORDS = 64
 """Of the longest message that is digested, 16 + 208 + 256 bytes, in whole blocks of 128."""
 
 
-@kernel(void(WRITE_U8, int64, int64, int64))
+@inner_kernel(void(WRITE_U8, int64, int64, int64))
 def write_number(body, at, number, count):
     """Write a number as `count` bytes, little-endian.
 
@@ -43,7 +43,7 @@ def write_number(body, at, number, count):
         body[at + i] = np.uint8(number >> 8 * i & 0xFF)
 
 
-@kernel(int64(WRITE_U8, int64, WRITE_U64, int64))
+@inner_kernel(int64(WRITE_U8, int64, WRITE_U64, int64))
 def write_digest(body, at, message, size):
     """Write the digest of the first `size` bytes of a message as msgpack bytes.
 
@@ -67,7 +67,9 @@ def write_digest(body, at, message, size):
     return at + 16
 
 
-@kernel(int64(READ_U8, READ_I64, int64, int64, int64, READ_U32, int64, WRITE_U64, WRITE_U8, int64))
+@inner_kernel(
+    int64(READ_U8, READ_I64, int64, int64, int64, READ_U32, int64, WRITE_U64, WRITE_U8, int64)
+)
 def write_event(data, parts, code, time_ns, time_ms, patterns, count, message, body, at):
     """Write one event into the body, and return what follows it.
 

@@ -20,7 +20,7 @@ from instanter.kernels.array_types import (
     WRITE_U8,
 )
 from instanter.kernels.checksums import RESIDUE, extend_crc32c
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.derived_state import apply_events
 
 HEAD_CUSTOMERS = 0
@@ -67,7 +67,7 @@ _DUPLICATES = np.frombuffer(b"\xaaduplicates", np.uint8)
 _PAIR = types.UniTuple(int64, 2)
 
 
-@kernel(int64(READ_U8, int64, int64))
+@inner_kernel(int64(READ_U8, int64, int64))
 def read_big(data, at, size):
     """Return the big-endian number of `size` bytes at `at`."""
     number = np.int64(0)
@@ -76,7 +76,7 @@ def read_big(data, at, size):
     return number
 
 
-@kernel(int64(READ_U8, int64))
+@inner_kernel(int64(READ_U8, int64))
 def read_little(data, at):
     """Return the little-endian number of 4 bytes at `at`."""
     return (
@@ -87,7 +87,7 @@ def read_little(data, at):
     )
 
 
-@kernel(void(WRITE_U8, int64, int64))
+@inner_kernel(void(WRITE_U8, int64, int64))
 def write_little(data, at, number):
     """Write the low 32 bits of a number, little-endian.
 
@@ -100,7 +100,7 @@ def write_little(data, at, number):
         data[at + i] = np.uint8(number >> 8 * i & 0xFF)
 
 
-@kernel(_PAIR(READ_U8, int64))
+@inner_kernel(_PAIR(READ_U8, int64))
 def find_bytes(data, at):
     """Return where msgpack text or bytes begin and end; −1 twice when there are none."""
     code = np.int64(data[at]) if at < len(data) else 0
@@ -122,7 +122,7 @@ def find_bytes(data, at):
     return start, end
 
 
-@kernel(_PAIR(READ_U8, int64))
+@inner_kernel(_PAIR(READ_U8, int64))
 def read_count(data, at):
     """Return a msgpack number ≥ 0 or the length of an array, and what follows; −1 for neither."""
     code = np.int64(data[at]) if at < len(data) else 0xC1
@@ -142,7 +142,7 @@ def read_count(data, at):
     return read_big(data, at + 1, width), at + 1 + width
 
 
-@kernel(int64(READ_U8, int64, READ_U8))
+@inner_kernel(int64(READ_U8, int64, READ_U8))
 def skip_text(data, at, text):
     """Return what follows a text that is expected at `at`; −1 when it is not there."""
     if at + len(text) > len(data):
@@ -153,7 +153,7 @@ def skip_text(data, at, text):
     return at + len(text)
 
 
-@kernel(int64(READ_U8, int64, int64, int64, WRITE_I64, WRITE_I64_2D, WRITE_U8))
+@inner_kernel(int64(READ_U8, int64, int64, int64, WRITE_I64, WRITE_I64_2D, WRITE_U8))
 def find_customer(body, start, end, count, head, places, keys):
     """Return the number of the customer whose id is [start, end) of the body, new or not.
 
@@ -201,7 +201,7 @@ def find_customer(body, start, end, count, head, places, keys):
     return customer
 
 
-@kernel(void(READ_U8, int64, int64, WRITE_U8, int64))
+@inner_kernel(void(READ_U8, int64, int64, WRITE_U8, int64))
 def write_id(body, key, digest, ids, at):
     """Write key and sealed digest of one event.
 
@@ -221,7 +221,9 @@ def write_id(body, key, digest, ids, at):
     write_little(ids, end, extend_crc32c(ids, at, end, 0))
 
 
-@kernel(int64(READ_U8, int64, int64, int64, READ_U8, WRITE_I64, WRITE_I64_2D, WRITE_U8, WRITE_U8))
+@inner_kernel(
+    int64(READ_U8, int64, int64, int64, READ_U8, WRITE_I64, WRITE_I64_2D, WRITE_U8, WRITE_U8)
+)
 def index_event(body, at, e, count, followed, head, places, ids, keys):
     """Note where one event is, and return what follows it; −1 when there is something else.
 
@@ -307,7 +309,7 @@ def index_events(body, followed, head, places, ids, keys):
     return count if duplicates >= 0 else -1
 
 
-@kernel(int64(READ_U8, int64, int64, READ_U8, int64, int64))
+@inner_kernel(int64(READ_U8, int64, int64, READ_U8, int64, int64))
 def find_sections(records, start, end, keys, key, key_end):
     """Return where the sections of an activity record begin; −1 when it is damaged.
 
@@ -333,7 +335,7 @@ def find_sections(records, start, end, keys, key, key_end):
     return sections if at == end - _TAIL_SIZE_BYTES else -1
 
 
-@kernel(_PAIR(READ_U8, int64, int64))
+@inner_kernel(_PAIR(READ_U8, int64, int64))
 def find_derived(records, start, sections):
     """Return where the section of derived attributes begins and ends; the same twice for none."""
     at = sections
@@ -345,7 +347,7 @@ def find_derived(records, start, sections):
     return at, at
 
 
-@kernel(int64(READ_U8, int64, int64, READ_U8, int64, WRITE_U8, int64))
+@inner_kernel(int64(READ_U8, int64, int64, READ_U8, int64, WRITE_U8, int64))
 def write_sections(records, start, sections, state, size, out, at):
     """Write an activity record with another state of derived attributes, but for its tail.
 

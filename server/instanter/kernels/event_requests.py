@@ -18,7 +18,7 @@ from instanter.kernels.array_types import (
     WRITE_U8,
     WRITE_U32,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.event_bodies import (
     MESSAGE_WORDS,
     PART_CUSTOMER,
@@ -85,7 +85,7 @@ _TAIL = np.frombuffer(b"\xaaduplicates\0", np.uint8)
 _PAIR = types.UniTuple(int64, 2)
 
 
-@kernel(int64(READ_U8, int64, int64, READ_U8, int64, int64))
+@inner_kernel(int64(READ_U8, int64, int64, READ_U8, int64, int64))
 def is_same(data, start, end, text, text_start, text_end):
     """Return whether [start, end) of the data is [text_start, text_end) of the text."""
     if end - start != text_end - text_start:
@@ -96,7 +96,7 @@ def is_same(data, start, end, text, text_start, text_end):
     return 1
 
 
-@kernel(int64(READ_U8, int64, int64))
+@inner_kernel(int64(READ_U8, int64, int64))
 def is_printable(data, start, end):
     """Return whether there is printable ASCII only."""
     for i in range(start, end):
@@ -105,7 +105,7 @@ def is_printable(data, start, end):
     return 1
 
 
-@kernel(_PAIR(READ_U8, int64, int64))
+@inner_kernel(_PAIR(READ_U8, int64, int64))
 def read_timestamp(data, start, end):
     """Return seconds and nanoseconds of a Timestamp; −1 for either when it is an unusual one."""
     seconds, nanos = 0, 0
@@ -122,7 +122,7 @@ def read_timestamp(data, start, end):
     return seconds, nanos
 
 
-@kernel(int64(READ_U8, int64, int64, WRITE_I64))
+@inner_kernel(int64(READ_U8, int64, int64, WRITE_I64))
 def find_parts(data, start, end, parts):
     """Note where the parts of an event are, its fields excepted; return whether it is usual.
 
@@ -163,7 +163,7 @@ def find_parts(data, start, end, parts):
     return usual & is_printable(data, parts[PART_ID], parts[PART_ID_END])
 
 
-@kernel(int64(READ_U8, int64, int64, READ_I64, READ_U8, int64, WRITE_U32))
+@inner_kernel(int64(READ_U8, int64, int64, READ_I64, READ_U8, int64, WRITE_U32))
 def encode_field(data, at, end, tables, text, row, patterns):
     """Return the pattern of a field's value; −1 when that is unusual.
 
@@ -212,7 +212,7 @@ def encode_field(data, at, end, tables, text, row, patterns):
     return -1
 
 
-@kernel(int64(READ_U8, int64, int64, READ_I64, READ_U8, int64, WRITE_U32))
+@inner_kernel(int64(READ_U8, int64, int64, READ_I64, READ_U8, int64, WRITE_U32))
 def read_field(data, start, end, tables, text, kind, patterns):
     """Read one entry of an event's fields into the patterns.
 
@@ -254,7 +254,7 @@ def read_field(data, start, end, tables, text, kind, patterns):
     return -1
 
 
-@kernel(int64(READ_U8, int64, int64, READ_I64, READ_U8, int64, WRITE_U32))
+@inner_kernel(int64(READ_U8, int64, int64, READ_I64, READ_U8, int64, WRITE_U32))
 def read_fields(data, start, end, tables, text, kind, patterns):
     """Read all fields of the event in [start, end); return patterns up to the last, −1 if unusual.
 
@@ -282,7 +282,7 @@ def read_fields(data, start, end, tables, text, kind, patterns):
     return count if required == tables[kind + KIND_REQUIRED] else -1
 
 
-@kernel(_PAIR(READ_U8, READ_I64, int64))
+@inner_kernel(_PAIR(READ_U8, READ_I64, int64))
 def read_time(data, parts, now_ns):
     """Return when an event happened, −1 for not told, and what it counts as; −2 if unusual."""
     if not parts[PART_TIME]:
@@ -296,7 +296,7 @@ def read_time(data, parts, now_ns):
     return time_ns, min(time_ns, now_ns) // _MS_NS
 
 
-@kernel(int64(READ_U8, READ_I64, READ_I64, READ_U8))
+@inner_kernel(int64(READ_U8, READ_I64, READ_I64, READ_U8))
 def find_kind(data, parts, tables, text):
     """Return where the row of an event's kind is in the tables; −1 when there is none."""
     for row in range(1, 1 + KIND_COLUMNS * tables[0], KIND_COLUMNS):
@@ -306,7 +306,7 @@ def find_kind(data, parts, tables, text):
     return -1
 
 
-@kernel(int64(READ_U8))
+@inner_kernel(int64(READ_U8))
 def count_parts(data):
     """Return the number of events of a request; −1 when there is something else in it."""
     count = 0

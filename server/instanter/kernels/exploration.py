@@ -16,7 +16,7 @@ from instanter.kernels.array_types import (
     WRITE_F64,
     WRITE_F64_2D,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -41,7 +41,7 @@ _HAIR = 1e-9
 _CHANCE_MIN = 1e-9
 
 
-@kernel(uint64(uint64, uint64))
+@inner_kernel(uint64(uint64, uint64))
 def draw_word(seed, index):  # type: ignore[no-untyped-def]
     """Return word `index` of the stream of random 64-bit words that belongs to `seed`.
 
@@ -58,13 +58,13 @@ def draw_word(seed, index):  # type: ignore[no-untyped-def]
     return word ^ (word >> np.uint64(31))
 
 
-@kernel(float64(uint64, uint64))
+@inner_kernel(float64(uint64, uint64))
 def draw_uniform(seed, index):  # type: ignore[no-untyped-def]
     """Return number `index` of the stream of `seed`, uniform in [0, 1), a multiple of 2⁻⁵³."""
     return float64(draw_word(seed, index) >> _SHIFT_11) * _UNIT
 
 
-@kernel(float64(uint64, uint64))
+@inner_kernel(float64(uint64, uint64))
 def draw_normal(seed, index):  # type: ignore[no-untyped-def]
     """Return number `index` of the stream of `seed`, drawn from N(0, 1).
 
@@ -75,7 +75,7 @@ def draw_normal(seed, index):  # type: ignore[no-untyped-def]
     return radius * math.cos(2.0 * math.pi * draw_uniform(seed, _TWO * index + _ONE))
 
 
-@kernel(int64(uint64, READ_U8, WRITE_F64))
+@inner_kernel(int64(uint64, READ_U8, WRITE_F64))
 def shuffle_offers(seed, reason, score):  # type: ignore[no-untyped-def]
     """Give each offer that stays a random score, so that each order is equally likely.
 
@@ -101,7 +101,7 @@ def shuffle_offers(seed, reason, score):  # type: ignore[no-untyped-def]
     return kept
 
 
-@kernel(float64(float64))
+@inner_kernel(float64(float64))
 def logit_of(chance):  # type: ignore[no-untyped-def]
     """Return the log-odds of a probability in [0, 1], kept within ±30."""
     if chance <= 0.0:
@@ -111,7 +111,7 @@ def logit_of(chance):  # type: ignore[no-untyped-def]
     return min(max(math.log(chance / (1.0 - chance)), -_LOGIT_MAX), _LOGIT_MAX)
 
 
-@kernel(void(uint64, float64, READ_F64, READ_U8, READ_F64, READ_F64, WRITE_F64))
+@inner_kernel(void(uint64, float64, READ_F64, READ_U8, READ_F64, READ_F64, WRITE_F64))
 def explore_offers(seed, exploration, doubt, reason, propensity, priority, score):  # type: ignore[no-untyped-def]
     """Vary each offer's priority as far as its propensity is in doubt.
 
@@ -138,7 +138,7 @@ def explore_offers(seed, exploration, doubt, reason, propensity, priority, score
                 score[o] *= 1.0 / (1.0 + math.exp(-logit)) / propensity[o]
 
 
-@kernel(
+@inner_kernel(
     types.Tuple((int64, float64, float64))(
         int64, float64, READ_F64, READ_F64, READ_F64, WRITE_F64_2D
     )
@@ -187,7 +187,7 @@ def find_rivals(first, exploration, doubt, propensity, priority, rival):  # type
     return count, low, ratio
 
 
-@kernel(float64(READ_F64_2D, int64, float64))
+@inner_kernel(float64(READ_F64_2D, int64, float64))
 def find_chance_at(rival, count, reached):  # type: ignore[no-untyped-def]
     """Return the probability that no rival exceeds `reached`.
 
@@ -209,7 +209,7 @@ def find_chance_at(rival, count, reached):  # type: ignore[no-untyped-def]
     return chance
 
 
-@kernel(float64(int64, float64, READ_F64, READ_F64, READ_F64))
+@inner_kernel(float64(int64, float64, READ_F64, READ_F64, READ_F64))
 def find_first_chance(first, exploration, doubt, propensity, priority):  # type: ignore[no-untyped-def]
     """Return the probability with which the offer ranked first was to be ranked first.
 

@@ -18,7 +18,7 @@ from instanter.kernels.array_types import (
     WRITE_I64,
     WRITE_U32,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 from instanter.kernels.derived_state import PLAN_COUNT
 from instanter.kernels.fraud_bodies import (
     SAID_HAS_PLACE,
@@ -78,7 +78,7 @@ _POWERS_OF_TEN = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
 _NS_PER_MS = 1_000_000
 
 
-@kernel(int64(READ_I64, READ_F64, int64, READ_I64, WRITE_I64))
+@inner_kernel(int64(READ_I64, READ_F64, int64, READ_I64, WRITE_I64))
 def find_time_and_place(numbers, place, now_ns, settings, said):
     """Note when and where a transaction counts, and return whether that is known as it must be.
 
@@ -106,7 +106,7 @@ def find_time_and_place(numbers, place, now_ns, settings, said):
     return np.int64(is_near and not (lacks_place and settings[PLACE_IS_NEEDED] != 0))
 
 
-@kernel(int64(READ_I64, READ_I64, int64))
+@inner_kernel(int64(READ_I64, READ_I64, int64))
 def find_moment_ms(laid, laid_cut, time_ms):
     """Return when windows end: never before the card's latest approved transaction."""
     at = laid_cut[CARD_BASELINE]
@@ -115,7 +115,7 @@ def find_moment_ms(laid, laid_cut, time_ms):
     return max(time_ms, np.int64(laid.view(np.float64)[at]))
 
 
-@kernel(
+@inner_kernel(
     void(
         READ_I64, READ_I64, int64, READ_I64, READ_I64, READ_U8, READ_F64, READ_I64, READ_I64,
         WRITE_U32,
@@ -161,7 +161,7 @@ def see_states(numbers, said, moment_ms, laid, laid_cut, known, f64, i64, cut, f
     )
 
 
-@kernel(int64(READ_U32, READ_U32, float64, *_PACKED))
+@inner_kernel(int64(READ_U32, READ_U32, float64, *_PACKED))
 def count_fired(profile, figures, time_s, f64, i32, u8, i64, cut):
     """Return how many rules fire, those that are only reported among them.
 
@@ -194,7 +194,7 @@ def count_fired(profile, figures, time_s, f64, i32, u8, i64, cut):
     )
 
 
-@kernel(void(READ_U32, READ_F32, *_PACKED, WRITE_F32, WRITE_I64))
+@inner_kernel(void(READ_U32, READ_F32, *_PACKED, WRITE_F32, WRITE_I64))
 def ask_model(figures, model, f64, i32, u8, i64, cut, features, said):
     """Write what the model says of a transaction that no rule fires on, and its risk.
 
@@ -222,7 +222,7 @@ def ask_model(figures, model, f64, i32, u8, i64, cut, features, said):
     said[SAID_HAS_REASON] = np.int64(points >= f64[REASON_POINTS_MIN])
 
 
-@kernel(int64(int64, int64, float64, READ_F64, READ_I64, READ_I64))
+@inner_kernel(int64(int64, int64, float64, READ_F64, READ_I64, READ_I64))
 def is_approved(amount_minor, limit, risk, f64, i64, cut):
     """Return whether the thresholds let a risk pass, as `fraud/verdicts` has it.
 
@@ -246,7 +246,7 @@ def is_approved(amount_minor, limit, risk, f64, i64, cut):
     return np.int64(not risk >= decline and not risk >= refer)
 
 
-@kernel(
+@inner_kernel(
     int64(
         int64, READ_I64, READ_F64, READ_I64_2D, int64, READ_I64, READ_I64, READ_U8, READ_U32,
         READ_F32, *_PACKED, WRITE_U32, WRITE_F32, WRITE_I64, WRITE_I64,

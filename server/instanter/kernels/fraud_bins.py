@@ -27,7 +27,7 @@ import numpy as np
 from numba import float64, int64, types, void
 
 from instanter.kernels.array_types import READ_F32, READ_I32_2D, READ_I64, WRITE_F32
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 
 HEAD = 16
 HEAD_GENUINE = 0
@@ -61,13 +61,13 @@ PART_END = 6
 _WRITE_I64 = types.Array(int64, 1, "C")
 
 
-@kernel(int64(int64))
+@inner_kernel(int64(int64))
 def count_samples(feature_count):
     """Return how many transactions of each kind a sample holds."""
     return min(SAMPLES_MAX, SAMPLE_WORDS_MAX // max(feature_count, 1))
 
 
-@kernel(int64(int64, int64, int64))
+@inner_kernel(int64(int64, int64, int64))
 def find_part(part, feature_count, pair_count):
     """Return the word at which a part of the state begins; of `PART_END`, how many there are."""
     at = HEAD
@@ -86,7 +86,7 @@ def find_part(part, feature_count, pair_count):
     return at
 
 
-@kernel(int64(READ_F32, int64, float64))
+@inner_kernel(int64(READ_F32, int64, float64))
 def find_bin(state, at, value):
     """Return the bin of a value: 0 when missing, else one more than there are edges below it.
 
@@ -109,13 +109,13 @@ def find_bin(state, at, value):
     return low + 1
 
 
-@kernel(int64(int64))
+@inner_kernel(int64(int64))
 def find_pair_bin(own):
     """Return in which bin of a pair a bin of one of its features is."""
     return own // 2 + 1 if own > 0 else 0
 
 
-@kernel(int64(int64, int64))
+@inner_kernel(int64(int64, int64))
 def draw_place(count, kind):
     """Return a place in [0, count) that the count itself decides, all about alike.
 
@@ -128,7 +128,7 @@ def draw_place(count, kind):
     return np.int64(h % np.uint64(count))
 
 
-@kernel(void(READ_F32, int64, int64, int64, int64, WRITE_F32))
+@inner_kernel(void(READ_F32, int64, int64, int64, int64, WRITE_F32))
 def keep_sample(features, count, kind, pair_count, sample_count, state):
     """Keep a labelled transaction in the sample of its kind, or not.
 
@@ -153,7 +153,7 @@ def keep_sample(features, count, kind, pair_count, sample_count, state):
             state[at + k] = features[k]
 
 
-@kernel(int64(READ_F32, int64, int64, int64, READ_I64, WRITE_F32))
+@inner_kernel(int64(READ_F32, int64, int64, int64, READ_I64, WRITE_F32))
 def draw_edges(state, at, width, sample_count, counts, edges):
     """Draw one feature's edges from its samples.
 
@@ -208,7 +208,7 @@ def draw_edges(state, at, width, sample_count, counts, edges):
     return found
 
 
-@kernel(void(int64, int64, int64, READ_I64, float64, float64, WRITE_F32))
+@inner_kernel(void(int64, int64, int64, READ_I64, float64, float64, WRITE_F32))
 def move_weights(at, rows, columns, source, growth, ceiling, state):
     """Give each bin the weight and variance of the bin it comes from; variances grow.
 
@@ -231,7 +231,7 @@ def move_weights(at, rows, columns, source, growth, ceiling, state):
             state[at + 2 * i + 1] = np.float32(variance)
 
 
-@kernel(int64(READ_I64, int64))
+@inner_kernel(int64(READ_I64, int64))
 def find_pair_source(source, b):
     """Return from which bin of a pair one comes on the side of one feature; −1 for an unused one.
 
@@ -249,7 +249,7 @@ def find_pair_source(source, b):
     return find_pair_bin(source[own]) if source[own] >= 0 else -1
 
 
-@kernel(void(READ_I64, READ_I64, _WRITE_I64))
+@inner_kernel(void(READ_I64, READ_I64, _WRITE_I64))
 def match_pair_bins(first, second, source):
     """Find from which bin each bin of a pair comes.
 
@@ -268,7 +268,7 @@ def match_pair_bins(first, second, source):
             source[a * PAIR_BINS + b] = from_first * PAIR_BINS + from_second if known else -1
 
 
-@kernel(void(int64, READ_I32_2D, float64, float64, WRITE_F32))
+@inner_kernel(void(int64, READ_I32_2D, float64, float64, WRITE_F32))
 def redraw_bins(feature_count, pairs, growth, ceiling, state):
     """Draw the edges of all features anew, and move the weights to the new bins.
 

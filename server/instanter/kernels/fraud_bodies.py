@@ -17,7 +17,7 @@ from instanter.kernels.array_types import (
     WRITE_U8,
 )
 from instanter.kernels.checksums import extend_crc32c
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 from instanter.kernels.event_records import write_little
 from instanter.kernels.fraud_columns import (
     AMOUNT_MINOR,
@@ -70,7 +70,7 @@ _ROW_REST_SIZE_BYTES = 16
 """Case, outcomes, label, changes and reserve of a row, all 0."""
 
 
-@kernel(int64(READ_U8, int64, int64, WRITE_U8, int64))
+@inner_kernel(int64(READ_U8, int64, int64, WRITE_U8, int64))
 def _write_bytes(data, start, end, body, at):
     """Write [start, end) of the data as msgpack bytes; return what follows."""
     at = write_head(body, at, end - start, 0)
@@ -79,7 +79,7 @@ def _write_bytes(data, start, end, body, at):
     return at + end - start
 
 
-@kernel(types.UniTuple(int64, 2)(WRITE_U8, int64, int64))
+@inner_kernel(types.UniTuple(int64, 2)(WRITE_U8, int64, int64))
 def _write_key(body, at, key):
     """Write the key that begins at `key` of `_KEYS`; return what follows, and the next key."""
     end = key
@@ -88,7 +88,7 @@ def _write_key(body, at, key):
     return write_text(_KEYS, key, end, body, at), end + 1
 
 
-@kernel(int64(READ_I64, WRITE_U8))
+@inner_kernel(int64(READ_I64, WRITE_U8))
 def _write_verdict(said, out):
     """Write what `keeper/verdicts.pack_verdict` packs, from the beginning; return its end."""
     out[0] = 0x9A
@@ -114,7 +114,7 @@ def _write_verdict(said, out):
     return write_whole(out, at + 2, said[SAID_REVISION])
 
 
-@kernel(int64(READ_I64, READ_I64_2D, READ_U8, READ_I64, READ_I64, READ_F32, WRITE_U8, int64))
+@inner_kernel(int64(READ_I64, READ_I64_2D, READ_U8, READ_I64, READ_I64, READ_F32, WRITE_U8, int64))
 def _write_counted(numbers, texts, data, said, event, features, out, at):
     """Write what `CountedTransaction.to_row` gives msgpack, from `at` on; return its end."""
     out[at] = 0x9F
@@ -141,7 +141,7 @@ def _write_counted(numbers, texts, data, said, event, features, out, at):
     return write_whole(out, at, said[SAID_MODEL_ID])
 
 
-@kernel(
+@inner_kernel(
     int64(
         READ_U8, int64, int64, READ_U8, int64, int64, READ_U8, int64, int64, READ_U32, WRITE_U8,
         int64,
@@ -170,7 +170,7 @@ def _write_body(packed, start, end, ids, own_key, digest, parts, half, whole, fi
     return at
 
 
-@kernel(int64(READ_U8, int64, int64, int64, READ_U8, int64, int64, WRITE_U8, int64))
+@inner_kernel(int64(READ_U8, int64, int64, int64, READ_U8, int64, int64, WRITE_U8, int64))
 def _write_row(ids, own_key, digest, sequence, parts, half, whole, out, at):
     """Write the sealed row of a transaction from `at` on; return its end.
 
@@ -209,7 +209,7 @@ def _write_row(ids, own_key, digest, sequence, parts, half, whole, out, at):
     return end + 4
 
 
-@kernel(
+@inner_kernel(
     int64(
         READ_I64, READ_I64_2D, READ_U8, READ_U8, int64, int64, READ_U8, int64, int64, READ_I64,
         READ_I64, READ_U32, READ_F32, WRITE_U8, int64, WRITE_I64,

@@ -4,7 +4,7 @@ import numpy as np
 from numba import float64, int64, void
 
 from instanter.kernels.array_types import READ_I64, READ_I64_2D, READ_U32, WRITE_I64, WRITE_U32
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 from instanter.kernels.fraud_columns import (
     AMOUNT_MINOR,
     CURRENCY,
@@ -45,7 +45,7 @@ _FIGURE_HAS_CUSTOMER = 14
 _FIGURE_DELAY_S = 15
 
 
-@kernel(float64(int64))
+@inner_kernel(float64(int64))
 def to_seconds(time_ns):
     """Return nanoseconds ≥ 0 in seconds, rounded once, as Python divides whole numbers."""
     if time_ns <= _EXACT_MAX:
@@ -58,7 +58,7 @@ def to_seconds(time_ns):
     return np.float64(whole) / np.float64(np.int64(1) << shift)
 
 
-@kernel(void(READ_I64, READ_I64_2D, int64, int64, int64, WRITE_U32))
+@inner_kernel(void(READ_I64, READ_I64_2D, int64, int64, int64, WRITE_U32))
 def write_own_figures(numbers, texts, has_place, time_ns, now_ns, figures):
     """Write a transaction's own figures, as `fraud/encoding` does; all others are made missing.
 
@@ -94,7 +94,7 @@ def write_own_figures(numbers, texts, has_place, time_ns, now_ns, figures):
     patterns[_FIGURE_DELAY_S] = np.float32(delay_s)
 
 
-@kernel(void(READ_U32, int64, int64, WRITE_I64))
+@inner_kernel(void(READ_U32, int64, int64, WRITE_I64))
 def make_event(figures, moment_ms, code, event):
     """Write an approved transaction as what velocities count.
 

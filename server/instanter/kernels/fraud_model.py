@@ -29,7 +29,7 @@ from instanter.kernels.array_types import (
     WRITE_F64,
 )
 from instanter.kernels.baselines import fade, take_logarithm
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.fraud_bins import (
     BINS,
     EDGES,
@@ -88,7 +88,7 @@ def count_model_words(feature_count, pair_count):
     return words + words % 2
 
 
-@kernel(float64(float64))
+@inner_kernel(float64(float64))
 def squash(value):
     """Return about log2(1 + |value|) with the sign of `value`: linear between powers of two.
 
@@ -100,7 +100,7 @@ def squash(value):
     return logarithm if value >= 0.0 else -logarithm
 
 
-@kernel(float64(float64))
+@inner_kernel(float64(float64))
 def to_probability(log_odds):
     """Return the probability of log-odds, in (0, 1)."""
     bounded = min(abs(log_odds), _LOG_ODDS_MAX)
@@ -108,13 +108,13 @@ def to_probability(log_odds):
     return 1.0 / (1.0 + less) if log_odds >= 0.0 else less / (1.0 + less)
 
 
-@kernel(float64(float64))
+@inner_kernel(float64(float64))
 def to_log_odds(rate):
     """Return the log-odds of a rate in [0.001, 0.999]."""
     return take_logarithm(rate) - take_logarithm(1.0 - rate)
 
 
-@kernel(
+@inner_kernel(
     types.UniTuple(float64, 2)(
         READ_F32, READ_F32, READ_I32_2D, READ_F64, types.Array(int64, 1, "C"), WRITE_F64
     )
@@ -196,7 +196,7 @@ def predict_fraud(state, features, pairs, settings):
     return to_probability(score)
 
 
-@kernel(void(int64, int64, READ_F64, WRITE_F32))
+@inner_kernel(void(int64, int64, READ_F64, WRITE_F32))
 def start_model(feature_count, pair_count, settings, state):
     """Write the state of a model that has seen no label.
 
@@ -222,7 +222,7 @@ def start_model(feature_count, pair_count, settings, state):
     head[HEAD_VARIANCE] = 1.0
 
 
-@kernel(void(READ_F32, int64, WRITE_F32))
+@inner_kernel(void(READ_F32, int64, WRITE_F32))
 def count_moments(features, pair_count, state):
     """Count a labelled transaction in the means and spreads of its features.
 
@@ -246,7 +246,7 @@ def count_moments(features, pair_count, state):
             moments[3 * k + 2] += distance * (squashed - moments[3 * k + 1])
 
 
-@kernel(void(READ_I64, READ_F64, int64, float64, float64, READ_F64, WRITE_F32))
+@inner_kernel(void(READ_I64, READ_F64, int64, float64, float64, READ_F64, WRITE_F32))
 def move_terms(places, slopes, slopes_at, pull, told, settings, state):
     """Move every weight that took part along the surprise, and shrink its variance.
 

@@ -22,7 +22,7 @@ from instanter.kernels.array_types import (
     WRITE_U8,
 )
 from instanter.kernels.checksums import extend_crc32
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.fraud_columns import (
     AMOUNT_MINOR,
     BIN,
@@ -101,7 +101,7 @@ _LONGITUDE_MAX = 180.0
 _MISSING_CODE = 0xFFFF_FFFF
 
 
-@kernel(int64(READ_U8, int64, int64, WRITE_I64))
+@inner_kernel(int64(READ_U8, int64, int64, WRITE_I64))
 def find_fields(data, start, end, parts):
     """Note where the fields of a request are, or their numbers; return whether it is usual.
 
@@ -135,7 +135,7 @@ def find_fields(data, start, end, parts):
     return 1
 
 
-@kernel(int64(READ_U8, int64, int64))
+@inner_kernel(int64(READ_U8, int64, int64))
 def begins_code_word(data, at, end):
     """Return whether one of the words for verification codes begins at `at`, in either case.
 
@@ -155,7 +155,7 @@ def begins_code_word(data, at, end):
     return 0
 
 
-@kernel(int64(READ_U8, int64, int64))
+@inner_kernel(int64(READ_U8, int64, int64))
 def is_plain(data, start, end):
     """Return whether there is printable ASCII only, no slash, and nothing like card data.
 
@@ -181,7 +181,7 @@ def is_plain(data, start, end):
     return 1
 
 
-@kernel(int64(READ_U8, READ_I64, WRITE_I64_2D))
+@inner_kernel(int64(READ_U8, READ_I64, WRITE_I64_2D))
 def find_texts(data, parts, texts):
     """Note where the texts of a request are; return whether all are usual.
 
@@ -208,7 +208,7 @@ def find_texts(data, parts, texts):
     return 1
 
 
-@kernel(int64(READ_U8, int64, int64))
+@inner_kernel(int64(READ_U8, int64, int64))
 def read_time(data, at, end):
     """Return the nanoseconds since 1970 of a Timestamp; −1 when it is an unusual one."""
     seconds, nanos = np.int64(0), np.int64(0)
@@ -224,7 +224,7 @@ def read_time(data, at, end):
     return seconds * _S_NS + nanos if at == end else -1
 
 
-@kernel(int64(READ_U8, int64, int64, WRITE_F64))
+@inner_kernel(int64(READ_U8, int64, int64, WRITE_F64))
 def read_place(data, at, end, place):
     """Read a place; return whether it is a usual one.
 
@@ -252,13 +252,13 @@ def read_place(data, at, end, place):
     return at == end and is_right and -_LONGITUDE_MAX <= place[1] <= _LONGITUDE_MAX
 
 
-@kernel(int64(READ_U8, int64, int64))
+@inner_kernel(int64(READ_U8, int64, int64))
 def hash_name(data, start, end):
     """Return the pattern that stands for a name, as `fraud/encoding.hash_name` does."""
     return extend_crc32(data, start, end, 0) % _MISSING_CODE
 
 
-@kernel(int64(READ_U8, READ_I64, READ_I64_2D, READ_U8, WRITE_I64))
+@inner_kernel(int64(READ_U8, READ_I64, READ_I64_2D, READ_U8, WRITE_I64))
 def read_numbers(data, parts, texts, currencies, numbers):
     """Check the numbers of a request, and note them; return whether all are usual.
 
@@ -303,7 +303,7 @@ def read_numbers(data, parts, texts, currencies, numbers):
     return numbers[DIGITS] != DIGITS_UNKNOWN and numbers[GIVEN_NS] >= 0
 
 
-@kernel(int64(READ_U8, READ_I64, READ_F64, READ_I64_2D, WRITE_U8, int64))
+@inner_kernel(int64(READ_U8, READ_I64, READ_F64, READ_I64_2D, WRITE_U8, int64))
 def write_transaction(data, numbers, place, texts, packed, at):
     """Write a transaction as `keeper/transaction_records` packs it; return what follows.
 
@@ -337,7 +337,7 @@ def write_transaction(data, numbers, place, texts, packed, at):
     return at + 1
 
 
-@kernel(void(READ_U8, READ_I64_2D, WRITE_U8, WRITE_I64))
+@inner_kernel(void(READ_U8, READ_I64_2D, WRITE_U8, WRITE_I64))
 def write_keys(data, texts, keys, key_cut):
     """Write the keys of a transaction's entities, as `store/fraud_states` has them.
 
@@ -366,7 +366,7 @@ def write_keys(data, texts, keys, key_cut):
         key_cut[e + 1] = to
 
 
-@kernel(void(WRITE_I64, WRITE_F64, WRITE_I64_2D))
+@inner_kernel(void(WRITE_I64, WRITE_F64, WRITE_I64_2D))
 def _clear(numbers, place, texts):
     """Note that there is nothing.
 

@@ -21,7 +21,7 @@ from instanter.kernels.array_types import (
     WRITE_I32,
     WRITE_U8,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.eligibility import evaluate_program
 
 POINTS = 0
@@ -32,7 +32,7 @@ _TRUE = 2
 _MISSING_CODE = np.uint32(0xFFFF_FFFF)
 
 
-@kernel(
+@inner_kernel(
     int64(
         READ_U8, READ_I32, READ_F64, READ_U8, READ_F64, READ_F64, READ_U8, float64, WRITE_I32,
         WRITE_F64,

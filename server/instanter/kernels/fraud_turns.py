@@ -25,7 +25,7 @@ from instanter.kernels.array_types import (
     WRITE_I64_2D,
     WRITE_U8,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.derived_state import PLAN_COUNT
 from instanter.kernels.fraud_assessing import assess_transaction
 from instanter.kernels.fraud_bodies import (
@@ -88,7 +88,7 @@ _NS_PER_MS = 1_000_000
 _PROGRAM_CUTS = 26
 
 
-@kernel(int64(READ_I64, WRITE_I64_2D))
+@inner_kernel(int64(READ_I64, WRITE_I64_2D))
 def begin_entities(sizes, directory):
     """Note where the sections of the turn's entities are; return where the last ends.
 
@@ -111,7 +111,7 @@ def begin_entities(sizes, directory):
     return at
 
 
-@kernel(types.UniTuple(int64, 2)(int64))
+@inner_kernel(types.UniTuple(int64, 2)(int64))
 def find_section(section):
     """Return of which of the five entities a section is, and its column in the directory."""
     if section == CARD_BASELINE:
@@ -123,7 +123,7 @@ def find_section(section):
     return section, ENTITY_VELOCITIES
 
 
-@kernel(int64(READ_I64_2D, READ_I64, int64, WRITE_I64, WRITE_I64, WRITE_U8))
+@inner_kernel(int64(READ_I64_2D, READ_I64, int64, WRITE_I64, WRITE_I64, WRITE_U8))
 def lay_out(directory, link, at, words, cut, known):
     """Copy the sections of a transaction's entities end to end, as `kernels/velocities` wants them.
 
@@ -159,7 +159,7 @@ def lay_out(directory, link, at, words, cut, known):
     return to
 
 
-@kernel(
+@inner_kernel(
     int64(
         READ_I64, READ_I64, READ_I64, READ_I64, READ_I64, READ_U8, READ_I64, int64, *_PACKED,
         WRITE_I64, WRITE_I64_2D,
@@ -225,7 +225,7 @@ def count_approved(
     return used + made_cut[SECTIONS]
 
 
-@kernel(int64(WRITE_I64_2D))
+@inner_kernel(int64(WRITE_I64_2D))
 def list_changed(directory):
     """Move the entities that have changed to the beginning; return how many they are.
 
@@ -243,7 +243,7 @@ def list_changed(directory):
     return count
 
 
-@kernel(types.UniTuple(int64, 2)(int64, int64, int64, READ_I64))
+@inner_kernel(types.UniTuple(int64, 2)(int64, int64, int64, READ_I64))
 def find_extras(i, count, at, links):
     """Return row of the profile and index of the limit of a transaction; see `assess_turn`."""
     if len(links) == at:

@@ -8,7 +8,7 @@ import numpy as np
 from numba import float64, int64, uint64, void
 
 from instanter.kernels.array_types import READ_I32, READ_U8, WRITE_U8
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 
 ARM_DECIDED = 1
 ARM_RANDOM = 2
@@ -26,13 +26,13 @@ _SHIFT_11 = np.uint64(11)
 _UNIT = 1.0 / 9007199254740992.0
 
 
-@kernel(uint64(uint64, uint64))
+@inner_kernel(uint64(uint64, uint64))
 def rotate_left(x, bits):  # type: ignore[no-untyped-def]
     """Rotate a 64-bit word left by `bits`, 1 to 63."""
     return (x << bits) | (x >> (_WORD - bits))
 
 
-@kernel(uint64(READ_U8, int64, int64))
+@inner_kernel(uint64(READ_U8, int64, int64))
 def read_word(data, start, size):  # type: ignore[no-untyped-def]
     """Read `size` (at most 8) bytes from `start` as a little-endian unsigned word."""
     word = np.uint64(0)
@@ -41,13 +41,13 @@ def read_word(data, start, size):  # type: ignore[no-untyped-def]
     return word
 
 
-@kernel(uint64(uint64, uint64))
+@inner_kernel(uint64(uint64, uint64))
 def mix_lane(lane, word):  # type: ignore[no-untyped-def]
     """Mix one 8-byte word into one lane (XXH64 `round`)."""
     return rotate_left(lane + word * _PRIME_2, np.uint64(31)) * _PRIME_1
 
 
-@kernel(uint64(READ_U8, int64, int64, uint64))
+@inner_kernel(uint64(READ_U8, int64, int64, uint64))
 def mix_stripes(data, start, end, seed):  # type: ignore[no-untyped-def]
     """Mix the whole 32-byte stripes of `data[start:end]` into one word (XXH64's main loop)."""
     lane_1 = seed + _PRIME_1 + _PRIME_2
@@ -99,7 +99,7 @@ def hash_bytes(data, start, end, seed):  # type: ignore[no-untyped-def]
     return mixed ^ (mixed >> np.uint64(32))
 
 
-@kernel(void(READ_U8, READ_I32, uint64, float64, uint64, float64, WRITE_U8))
+@inner_kernel(void(READ_U8, READ_I32, uint64, float64, uint64, float64, WRITE_U8))
 def draw_arms(ids, id_start, holdout_seed, holdout_rate, random_seed, random_rate, arm):  # type: ignore[no-untyped-def]
     """Find each customer's arm.
 

@@ -4,10 +4,10 @@ import numpy as np
 from numba import int64
 
 from instanter.kernels.array_types import READ_U8, WRITE_U8
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 
 
-@kernel(int64(WRITE_U8, int64, int64, int64))
+@inner_kernel(int64(WRITE_U8, int64, int64, int64))
 def write_head(body, at, size, is_text):
     """Write what msgpack has before text, or bytes, of a size below 65,536; return what follows.
 
@@ -29,7 +29,7 @@ def write_head(body, at, size, is_text):
     return at + 3
 
 
-@kernel(int64(READ_U8, int64, int64, WRITE_U8, int64))
+@inner_kernel(int64(READ_U8, int64, int64, WRITE_U8, int64))
 def write_text(data, start, end, body, at):
     """Write [start, end) of the data as msgpack text; return what follows.
 
@@ -46,7 +46,7 @@ def write_text(data, start, end, body, at):
     return at + end - start
 
 
-@kernel(int64(WRITE_U8, int64, int64, int64, int64))
+@inner_kernel(int64(WRITE_U8, int64, int64, int64, int64))
 def _write_big(body, at, code, number, width):
     """Write a code and a number of `width` bytes, big-endian; return what follows.
 
@@ -61,7 +61,7 @@ def _write_big(body, at, code, number, width):
     return at + 1 + width
 
 
-@kernel(int64(WRITE_U8, int64, int64))
+@inner_kernel(int64(WRITE_U8, int64, int64))
 def write_whole(body, at, number):
     """Write a whole number that is not below 0; return what follows.
 
@@ -82,7 +82,7 @@ def write_whole(body, at, number):
     return _write_big(body, at, 0xCF, number, 8)
 
 
-@kernel(int64(WRITE_U8, int64, int64))
+@inner_kernel(int64(WRITE_U8, int64, int64))
 def write_double(body, at, bits):
     """Write a float64; return what follows.
 

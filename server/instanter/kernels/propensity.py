@@ -17,7 +17,7 @@ from instanter.kernels.array_types import (
     WRITE_I32_2D,
 )
 from instanter.kernels.calibration import calibrate
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 
 _READ_I16_2D = types.Array(types.int16, 2, "C", readonly=True)
 
@@ -27,7 +27,7 @@ next part: what one of them has fetched, the others find in the second-level cac
 customers and a table of 4.6 MB: whole table 9.1 µs a customer, 1 MB 7.7, 0.5 MB 7.6, 0.1 MB 9.0."""
 
 
-@kernel(void(_READ_I16_2D, READ_I32, int64, READ_I32, READ_I32, boolean, WRITE_I32))
+@inner_kernel(void(_READ_I16_2D, READ_I32, int64, READ_I32, READ_I32, boolean, WRITE_I32))
 def score_rows(weight, rows, row_count, base, context_base, known, total):  # type: ignore[no-untyped-def]
     """Add up the selected rows of the score table, for all offers at once.
 
@@ -75,7 +75,7 @@ def score_rows(weight, rows, row_count, base, context_base, known, total):  # ty
         i += 1
 
 
-@kernel(void(_READ_I16_2D, READ_I32_2D, READ_I64, READ_I32, READ_I32, READ_U8, WRITE_I32_2D))
+@inner_kernel(void(_READ_I16_2D, READ_I32_2D, READ_I64, READ_I32, READ_I32, READ_U8, WRITE_I32_2D))
 def score_turn(weight, rows, row_count, base, context_base, known, total):  # type: ignore[no-untyped-def]
     """Add up the selected rows for the customers of a turn: for each what `score_rows` does.
 
@@ -129,7 +129,7 @@ def score_turn(weight, rows, row_count, base, context_base, known, total):  # ty
                 own_total[c] += np.int32(weight[row, c])
 
 
-@kernel(
+@inner_kernel(
     float64(
         int64, READ_I32, boolean, READ_F64, READ_F64, READ_F64, READ_F64_2D, READ_F64_2D,
     )
@@ -162,7 +162,7 @@ def propensity_of(  # type: ignore[no-untyped-def]
     return 1.0 / (1.0 + math.exp(-logit))
 
 
-@kernel(
+@inner_kernel(
     void(
         READ_U8, READ_I32, boolean, READ_F64, READ_F64, READ_F64, READ_F64_2D, READ_F64_2D,
         WRITE_F64,

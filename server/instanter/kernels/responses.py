@@ -32,7 +32,7 @@ from instanter.kernels.array_types import (
     WRITE_I32_2D,
     WRITE_U8,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.decision import (
     ASKED_STATE,
     ASKED_WANTED,
@@ -82,7 +82,7 @@ _U64 = types.uint64
 _WORD_BYTES = 8
 
 
-@kernel(int64(WRITE_U8, int64, int64))
+@inner_kernel(int64(WRITE_U8, int64, int64))
 def put_varint(out, at, number):  # type: ignore[no-untyped-def]
     """Put a number ≥ 0, a varint; `out`, uint8, is written from `at`. Return the place after."""
     while number >= 128:
@@ -93,7 +93,7 @@ def put_varint(out, at, number):  # type: ignore[no-untyped-def]
     return at + 1
 
 
-@kernel(int64(WRITE_U8, int64, _U64, int64))
+@inner_kernel(int64(WRITE_U8, int64, _U64, int64))
 def put_double(out, at, bits, tag):  # type: ignore[no-untyped-def]
     """Put tag and double, unless it is 0; `out`, uint8, is written. Return the place after."""
     if bits == 0:
@@ -104,7 +104,7 @@ def put_double(out, at, bits, tag):  # type: ignore[no-untyped-def]
     return at + 1 + _WORD_BYTES
 
 
-@kernel(int64(WRITE_U8, int64, READ_U8, int64, int64))
+@inner_kernel(int64(WRITE_U8, int64, READ_U8, int64, int64))
 def put_bytes(out, at, data, start, stop):  # type: ignore[no-untyped-def]
     """Put `data[start:stop]`; `out`, uint8, is written from `at`. Return the place after."""
     for i in range(stop - start):
@@ -147,7 +147,7 @@ def explain_nothing(told, count, offer_count):  # type: ignore[no-untyped-def]
     return NO_OFFER_NOT_ELIGIBLE
 
 
-@kernel(
+@inner_kernel(
     int64(
         types.Array(types.float64, 1, "C", readonly=True),
         types.Array(types.uint64, 1, "C", readonly=True),

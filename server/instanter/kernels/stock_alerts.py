@@ -12,7 +12,7 @@ import numpy as np
 from numba import boolean, float64, int64, void
 
 from instanter.kernels.array_types import READ_F64, READ_I64, WRITE_I64, WRITE_I64_2D
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 from instanter.kernels.stock_policy import (
     COVER_DAYS,
     ESCALATE_AFTER_S,
@@ -75,7 +75,7 @@ TRANSITIONS_MAX = 2 * CAUSES
 """Transitions of a position at once, at most."""
 
 
-@kernel(float64(READ_F64, float64, float64))
+@inner_kernel(float64(READ_F64, float64, float64))
 def find_safety_stock(policy, rate, variance):
     """Return the units kept against chance in the lead time: z × σ of its demand; NaN for none.
 
@@ -93,7 +93,7 @@ def find_safety_stock(policy, rate, variance):
     return policy[SERVICE_Z] * math.sqrt(lead * variance + spread * spread)
 
 
-@kernel(float64(READ_F64, float64, float64))
+@inner_kernel(float64(READ_F64, float64, float64))
 def find_reorder_point(policy, rate, variance):
     """Return the units at or below which is reordered; NaN for none.
 
@@ -114,7 +114,7 @@ def find_reorder_point(policy, rate, variance):
     return point
 
 
-@kernel(float64(int64, float64))
+@inner_kernel(float64(int64, float64))
 def find_cover(available, rate):
     """Return the days that what is available lasts; NaN while the rate is unknown."""
     if available <= 0:
@@ -124,7 +124,7 @@ def find_cover(available, rate):
     return available / rate
 
 
-@kernel(int64(READ_F64, int64))
+@inner_kernel(int64(READ_F64, int64))
 def count_tiers(policy, severity):
     """Return which of the policy's tiers of cover has a severity, 1 for the mildest."""
     tier = 0
@@ -134,7 +134,7 @@ def count_tiers(policy, severity):
     return tier
 
 
-@kernel(int64(READ_F64, READ_I64))
+@inner_kernel(int64(READ_F64, READ_I64))
 def find_overdue_ms(policy, alert):
     """Return when an open alert escalates for want of acknowledgement; 0 for never.
 
@@ -152,7 +152,7 @@ def find_overdue_ms(policy, alert):
     return max(alert[ALERT_TOLD_MS] + after_ms, alert[ALERT_SNOOZED_MS])
 
 
-@kernel(void(int64, boolean, boolean, READ_F64, WRITE_I64))
+@inner_kernel(void(int64, boolean, boolean, READ_F64, WRITE_I64))
 def want_alert(cause, is_raised, is_kept, policy, wanted):
     """Say whether a cause's alert is to be raised, and whether an open one goes on.
 
@@ -174,7 +174,7 @@ def want_alert(cause, is_raised, is_kept, policy, wanted):
         wanted[CAUSES + cause] = CRITICAL
 
 
-@kernel(void(READ_I64, READ_F64, float64, float64, int64, WRITE_I64))
+@inner_kernel(void(READ_I64, READ_F64, float64, float64, int64, WRITE_I64))
 def judge_position(state, policy, rate, variance, plunge, wanted):
     """Say which alerts a position's figures want.
 
@@ -215,7 +215,7 @@ def judge_position(state, policy, rate, variance, plunge, wanted):
     want_alert(DATA_ERROR, is_wrong, is_wrong, policy, wanted)
 
 
-@kernel(int64(int64, int64, int64, int64, int64, int64, int64, READ_I64, WRITE_I64_2D))
+@inner_kernel(int64(int64, int64, int64, int64, int64, int64, int64, READ_I64, WRITE_I64_2D))
 def add_transition(cause, kind, severity, previous, tier, overdue, count, alert, out):
     """Write one transition of an alert behind those there are.
 
@@ -247,7 +247,7 @@ def add_transition(cause, kind, severity, previous, tier, overdue, count, alert,
     return count + 1
 
 
-@kernel(int64(READ_F64, int64, int64, int64, int64, int64, int64, WRITE_I64, WRITE_I64_2D))
+@inner_kernel(int64(READ_F64, int64, int64, int64, int64, int64, int64, WRITE_I64, WRITE_I64_2D))
 def step_alert(policy, cause, wanted, kept, now_ms, sequence, count, alert, out):
     """Bring one alert to what its position's figures want, and tell how.
 

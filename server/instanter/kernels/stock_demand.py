@@ -16,7 +16,7 @@ from numba import boolean, float64, int64, void
 
 from instanter.kernels.array_types import READ_F64, READ_I64, WRITE_F64, WRITE_I64
 from instanter.kernels.baselines import fade, take_logarithm
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 from instanter.kernels.stock_rows import (
     AGE,
     ARRIVAL_EXPOSURE,
@@ -78,13 +78,13 @@ INTERMITTENT_BELOW = 0.55
 """Below the second probability of a sale in a period TSB takes part, below the first alone."""
 
 
-@kernel(float64(float64, float64, float64))
+@inner_kernel(float64(float64, float64, float64))
 def find_gain(rate, age, weight):
     """Return by how much a period of this weight moves a level: its mean at first, then `rate`."""
     return max(rate, 1.0 / (age + weight))
 
 
-@kernel(float64(float64, float64, float64, float64, float64))
+@inner_kernel(float64(float64, float64, float64, float64, float64))
 def find_pulse(own_fast, own_level, site_fast, site_level, trust):
     """Return what the other positions of a site make of a level: a factor, 1 for nothing.
 
@@ -106,7 +106,7 @@ def find_pulse(own_fast, own_level, site_fast, site_level, trust):
     return 1.0 + trust * (min(max(ratio, 1.0 / _PULSE_MAX), _PULSE_MAX) - 1.0)
 
 
-@kernel(float64(float64, float64, float64))
+@inner_kernel(float64(float64, float64, float64))
 def find_likeness(age, site_age, rate):
     """Return how far a position's level and its site's look back over the same periods, 0 to 1.
 
@@ -115,7 +115,7 @@ def find_likeness(age, site_age, rate):
     return min(age / max(min(site_age, 1.0 / rate), 1.0), 1.0)
 
 
-@kernel(float64(READ_F64, READ_F64))
+@inner_kernel(float64(READ_F64, READ_F64))
 def find_level(demand, profile):
     """Return what is expected of a period of weight 1, units.
 
@@ -151,7 +151,7 @@ def find_level(demand, profile):
     return smooth + share * (demand[SELLING_RATE] * demand[SELLING_SIZE] - smooth)
 
 
-@kernel(void(READ_F64, int64, int64, float64, float64, WRITE_F64))
+@inner_kernel(void(READ_F64, int64, int64, float64, float64, WRITE_F64))
 def learn_period(profile, period, period_days, units, arrivals, demand):
     """Learn one finished period of a position.
 
@@ -196,13 +196,13 @@ def learn_period(profile, period, period_days, units, arrivals, demand):
     demand[AGE] = age + weight
 
 
-@kernel(boolean(int64, int64))
+@inner_kernel(boolean(int64, int64))
 def is_other_kind(before, period):
     """Return whether one of two numbers of periods is of a day, the other of a week."""
     return 3 * before < period or 3 * period < before
 
 
-@kernel(void(int64, int64, WRITE_I64))
+@inner_kernel(void(int64, int64, WRITE_I64))
 def convert_position(period, period_days, state):
     """Take what was learned by days for weeks, or the other way round, after another catalogue.
 
@@ -226,7 +226,7 @@ def convert_position(period, period_days, state):
     state[PERIOD] = period
 
 
-@kernel(void(READ_F64, int64, int64, WRITE_I64))
+@inner_kernel(void(READ_F64, int64, int64, WRITE_I64))
 def roll_position(profile, period, period_days, state):
     """Learn all periods of a position that have ended.
 
@@ -255,7 +255,7 @@ def roll_position(profile, period, period_days, state):
     state[PERIOD] = max(state[PERIOD], period)
 
 
-@kernel(void(int64, WRITE_F64))
+@inner_kernel(void(int64, WRITE_F64))
 def roll_hours(week, profile):
     """Take the arrivals of weeks that have ended into the hours of the week.
 
@@ -283,7 +283,7 @@ def roll_hours(week, profile):
     profile[SITE_WEEK] = week
 
 
-@kernel(void(int64, int64, WRITE_F64))
+@inner_kernel(void(int64, int64, WRITE_F64))
 def roll_site(period, period_days, profile):
     """Learn all periods of a site that have ended.
 
@@ -332,7 +332,7 @@ def roll_site(period, period_days, profile):
     roll_hours(find_period(find_period_start_ms(period, period_days), 7), profile)
 
 
-@kernel(void(READ_I64, READ_F64, int64, int64, WRITE_I64, WRITE_F64))
+@inner_kernel(void(READ_I64, READ_F64, int64, int64, WRITE_I64, WRITE_F64))
 def estimate_demand(state, profile, local_ms, period_days, scratch, figures):
     """Estimate demand as of now, the present period taken in as far as it has gone.
 
@@ -381,7 +381,7 @@ def estimate_demand(state, profile, local_ms, period_days, scratch, figures):
     figures[1] = variance / (periods + VARIANCE_PRIOR_PERIODS) / period_days
 
 
-@kernel(float64(float64, float64, int64))
+@inner_kernel(float64(float64, float64, int64))
 def find_late_gain(rate, age, back):
     """Return what a unit of the period that ended `back` periods ago adds to a level by now.
 
@@ -393,7 +393,7 @@ def find_late_gain(rate, age, back):
     return rate * fade(min(back - 1.0, fading) * -take_logarithm(1.0 - rate) / _LN_2)
 
 
-@kernel(void(int64, int64, float64, int64, WRITE_I64))
+@inner_kernel(void(int64, int64, float64, int64, WRITE_I64))
 def learn_late_sale(period, period_days, units, arrivals, state):
     """Correct what was learned of a period that has ended by a sale in it, or by its return.
 
@@ -444,7 +444,7 @@ def learn_late_sale(period, period_days, units, arrivals, state):
     demand[ARRIVAL_SHAPE] += weight
 
 
-@kernel(void(float64, boolean, int64, int64, float64, WRITE_F64))
+@inner_kernel(void(float64, boolean, int64, int64, float64, WRITE_F64))
 def add_to_site(units, is_arrival, local_ms, period_days, level, profile):
     """Add a sale to a site's period and to its hours of the week.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numba import boolean, int64
 
 from instanter.kernels.array_types import READ_F64, READ_I64, WRITE_I64
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 from instanter.kernels.stock_policy import (
     COUNT_TOLERANCE_SHARE,
     COUNT_TOLERANCE_UNITS,
@@ -64,7 +64,7 @@ UNITS_MAX = 10**15
 _LASTING = ERROR_COUNT | ERROR_SHORTFALL | ERROR_CONFLICT
 
 
-@kernel(int64(READ_I64, int64))
+@inner_kernel(int64(READ_I64, int64))
 def sum_later_changes(state, time_ms):
     """Return the changes of on hand after a time, as far as the position remembers them.
 
@@ -83,7 +83,7 @@ def sum_later_changes(state, time_ms):
     return total
 
 
-@kernel(int64(int64, int64, WRITE_I64))
+@inner_kernel(int64(int64, int64, WRITE_I64))
 def change_on_hand(units, time_ms, state):
     """Change on hand, and remember it, unless the latest count knows of it already.
 
@@ -114,7 +114,7 @@ def change_on_hand(units, time_ms, state):
     return units
 
 
-@kernel(int64(int64, int64, READ_F64, WRITE_I64))
+@inner_kernel(int64(int64, int64, READ_F64, WRITE_I64))
 def take_count(units, time_ms, policy, state):
     """Take a count: what was there at its time, and what has changed since.
 
@@ -151,7 +151,7 @@ def take_count(units, time_ms, policy, state):
     return TAKEN
 
 
-@kernel(int64(int64, int64, boolean, READ_F64, WRITE_I64))
+@inner_kernel(int64(int64, int64, boolean, READ_F64, WRITE_I64))
 def take_units(units, time_ms, is_fact, policy, state):
     """Take units off on hand: a sale, a transfer's source, an adjustment downwards.
 
@@ -191,7 +191,7 @@ def take_units(units, time_ms, is_fact, policy, state):
     return TAKEN
 
 
-@kernel(int64(int64, int64, boolean, READ_F64, WRITE_I64))
+@inner_kernel(int64(int64, int64, boolean, READ_F64, WRITE_I64))
 def commit_units(kind, units, is_fact, policy, state):
     """Carry out a reservation, a release, an order or the cancellation of one.
 
@@ -228,7 +228,7 @@ def commit_units(kind, units, is_fact, policy, state):
     return TAKEN
 
 
-@kernel(int64(int64, int64, int64, boolean, READ_F64, WRITE_I64))
+@inner_kernel(int64(int64, int64, int64, boolean, READ_F64, WRITE_I64))
 def move_units(kind, units, time_ms, is_fact, policy, state):
     """Carry out one movement of one position.
 

@@ -17,7 +17,7 @@ from numba import boolean, float64, int64, void
 
 from instanter.kernels.array_types import READ_F64, WRITE_F64, WRITE_I64
 from instanter.kernels.baselines import fade, take_logarithm
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 from instanter.kernels.stock_rows import (
     ARRIVAL_EXPOSURE,
     ARRIVAL_SHAPE,
@@ -65,7 +65,7 @@ plunge."""
 _LN_2 = 0.6931471805599453
 
 
-@kernel(float64(float64, float64, float64, float64))
+@inner_kernel(float64(float64, float64, float64, float64))
 def find_silence_ratio(factor, shape, exposure, gap):
     """Return how much likelier silence for so long is under factor × rate than under the rate.
 
@@ -82,7 +82,7 @@ def find_silence_ratio(factor, shape, exposure, gap):
     return fade(shape * take_logarithm(quotient) / _LN_2)
 
 
-@kernel(float64(float64, float64, float64, float64))
+@inner_kernel(float64(float64, float64, float64, float64))
 def find_gap_ratio(factor, shape, exposure, gap):
     """Return how much likelier a gap is under factor × rate than under the rate.
 
@@ -94,7 +94,7 @@ def find_gap_ratio(factor, shape, exposure, gap):
     return factor * find_silence_ratio(factor, shape + 1.0, exposure, gap)
 
 
-@kernel(float64(READ_F64, float64))
+@inner_kernel(float64(READ_F64, float64))
 def find_busyness(profile, own_arrivals):
     """Return by how much a whole site is busier than usual at present, 1 to `BUSY_MAX`.
 
@@ -112,7 +112,7 @@ def find_busyness(profile, own_arrivals):
     return min(max(ratio, 1.0), BUSY_MAX)
 
 
-@kernel(void(float64, boolean, WRITE_F64))
+@inner_kernel(void(float64, boolean, WRITE_F64))
 def pass_site_time(days, is_arrival, profile):
     """Let time pass at a site, and count an arrival at its end.
 
@@ -139,7 +139,7 @@ def pass_site_time(days, is_arrival, profile):
             profile[SITE_RECENT] += 1.0
 
 
-@kernel(float64(READ_F64, float64))
+@inner_kernel(float64(READ_F64, float64))
 def find_threshold(demand, false_alarms_per_day):
     """Return the evidence from which sales are a plunge.
 
@@ -155,7 +155,7 @@ def find_threshold(demand, false_alarms_per_day):
     return max(OVERSHOOT * pace / false_alarms_per_day, THRESHOLD_MIN)
 
 
-@kernel(float64(READ_F64, float64, int64))
+@inner_kernel(float64(READ_F64, float64, int64))
 def weigh_evidence(demand, days, is_silent):
     """Return the evidence of a position after so long without an arrival.
 
@@ -182,7 +182,7 @@ def weigh_evidence(demand, days, is_silent):
     return total
 
 
-@kernel(void(float64, int64, int64, float64, WRITE_I64))
+@inner_kernel(void(float64, int64, int64, float64, WRITE_I64))
 def note_arrival(gap, time_ms, units, evidence_max, state):
     """Bring the evidence up to date with an arrival of a sale.
 

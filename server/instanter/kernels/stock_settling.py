@@ -12,7 +12,7 @@ from instanter.kernels.array_types import (
     WRITE_I64,
     WRITE_I64_2D,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.stock_alerts import (
     LOW_COVER,
     OUT_MOVEMENT,
@@ -75,7 +75,7 @@ def find_own_ms(state, now_ms):
     return state[LATEST_MS] + max(now_ms - state[LATEST_RECORDED_MS], 0)
 
 
-@kernel(int64(READ_I64, READ_F64, READ_F64, int64, int64))
+@inner_kernel(int64(READ_I64, READ_F64, READ_F64, int64, int64))
 def judge_plunge(state, profile, policy, offset_ms, local_ms):
     """Return 2 where sales are a plunge, 1 where an open one goes on, else 0.
 
@@ -107,7 +107,7 @@ def judge_plunge(state, profile, policy, offset_ms, local_ms):
     return 1 if evidence >= CLEARED_BELOW * threshold else 0
 
 
-@kernel(int64(READ_I64, READ_F64, int64, int64, int64))
+@inner_kernel(int64(READ_I64, READ_F64, int64, int64, int64))
 def find_due(state, policy, period_days, offset_ms, now_ms):
     """Return when to look at a position again, by the server's clock; 0 for never.
 
@@ -142,7 +142,7 @@ def find_due(state, policy, period_days, offset_ms, now_ms):
     return due_ms
 
 
-@kernel(
+@inner_kernel(
     int64(
         int64, int64, READ_F64, READ_F64, int64, int64, int64, int64, int64,
         WRITE_I64, WRITE_I64, WRITE_F64, WRITE_I64, WRITE_I64_2D,

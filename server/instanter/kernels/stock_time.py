@@ -8,7 +8,7 @@ import numpy as np
 from numba import float64, int64
 
 from instanter.kernels.array_types import READ_F64, READ_I64
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.stock_rows import HOURS, HOURS_NOW, SITE_ARRIVALS, WEEK_HOURS
 
 MS_PER_HOUR = 3_600_000
@@ -47,27 +47,27 @@ def find_offset_ms(time_ms, zone, zone_start, zone_until_s, zone_offset_s):
     return zone_offset_s[low] * 1000
 
 
-@kernel(int64(int64, int64))
+@inner_kernel(int64(int64, int64))
 def find_period(local_ms, period_days):
     """Return the number of the day, or of the week from Monday, of a local time since 1970."""
     day = local_ms // MS_PER_DAY
     return day if period_days == 1 else (day + _EPOCH_WEEKDAY) // 7
 
 
-@kernel(int64(int64, int64))
+@inner_kernel(int64(int64, int64))
 def find_period_start_ms(period, period_days):
     """Return when a period begins, local milliseconds since 1970."""
     day = period if period_days == 1 else period * 7 - _EPOCH_WEEKDAY
     return day * MS_PER_DAY
 
 
-@kernel(int64(int64))
+@inner_kernel(int64(int64))
 def find_hour(local_ms):
     """Return which hour of the week a local time is in, 0 to 167, Monday first."""
     return (local_ms // MS_PER_HOUR + 24 * _EPOCH_WEEKDAY) % WEEK_HOURS
 
 
-@kernel(float64(READ_F64, int64, int64))
+@inner_kernel(float64(READ_F64, int64, int64))
 def measure_days(profile, from_ms, until_ms):
     """Return the business days between two local times; 0 when the second is not later.
 

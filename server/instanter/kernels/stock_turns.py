@@ -19,7 +19,7 @@ from instanter.kernels.array_types import (
     WRITE_I64,
     WRITE_I64_2D,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.stock_alerts import (
     find_cover,
     find_reorder_point,
@@ -89,7 +89,7 @@ DESCRIBED_THRESHOLD = 7
 DESCRIBED_COUNT = 8
 
 
-@kernel(int64(READ_I64, int64, int64, READ_I64_2D, READ_F64_2D, WRITE_I64_2D))
+@inner_kernel(int64(READ_I64, int64, int64, READ_I64_2D, READ_F64_2D, WRITE_I64_2D))
 def move_one(row, kind, position, places, policies, states):
     """Carry out one side of one movement, of `kind`; return `TAKEN` or why not.
 
@@ -143,14 +143,14 @@ def check_movements(rows, places, policies, states):
     return TAKEN, -1, -1
 
 
-@kernel(float64(READ_F64))
+@inner_kernel(float64(READ_F64))
 def find_declared(policy):
     """Return the declared false alarms a day; where nothing is watched a usual number."""
     declared = policy[PLUNGE_FALSE_ALARMS_PER_DAY]
     return 0.001 if math.isnan(declared) else declared
 
 
-@kernel(void(READ_I64, int64, int64, READ_F64, WRITE_I64, WRITE_F64))
+@inner_kernel(void(READ_I64, int64, int64, READ_F64, WRITE_I64, WRITE_F64))
 def learn_sale(row, local_ms, period_days, policy, state, profile):
     """Learn a sale, or take a return off what was learned.
 

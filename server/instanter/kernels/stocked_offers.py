@@ -22,7 +22,7 @@ from instanter.kernels.array_types import (
     WRITE_F64,
     WRITE_U8,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 
 SHELF_UNKNOWN = -1.0
 """In the place of a factor: whether there is any is not known, and that withholds the offer."""
@@ -35,7 +35,7 @@ _WORDS_PER_UNIT = 3
 _READ_F32_2D = types.Array(types.float32, 2, "C", readonly=True)
 
 
-@kernel(float64(float64, READ_F64, READ_F64))
+@inner_kernel(float64(float64, READ_F64, READ_F64))
 def find_cover_factor(cover_days, curve_days, curve_factor):  # type: ignore[no-untyped-def]
     """Return the factor of a number of days of cover: straight between points, flat outside.
 
@@ -93,7 +93,7 @@ def lay_out_shelf(row, codes, curve_days, curve_factor, unknown, shelf):  # type
             shelf[u] = float32(factor)
 
 
-@kernel(_READ_F32_2D(int64, READ_U32, READ_I32))
+@inner_kernel(_READ_F32_2D(int64, READ_U32, READ_I32))
 def find_shelves(count, held, shelf_place):  # type: ignore[no-untyped-def]
     """Find the shelves of a turn's customers behind their contacts.
 
@@ -151,7 +151,7 @@ def withhold_offers(shelf_place, shelf, reason):  # type: ignore[no-untyped-def]
     return staying
 
 
-@kernel(void(READ_I32, READ_F32, READ_U8, WRITE_F64))
+@inner_kernel(void(READ_I32, READ_F32, READ_U8, WRITE_F64))
 def weigh_stock(shelf_place, shelf, reason, weight):  # type: ignore[no-untyped-def]
     """Multiply the context weights of offers that stay by the factors of their units.
 

@@ -1,5 +1,7 @@
 """All kernels, in one table: it drives compilation at start, the oracle tests, the benchmarks."""
 
+import numba
+
 from instanter.kernels import (
     arbitration,
     baselines,
@@ -42,7 +44,8 @@ from instanter.kernels import (
     velocities,
     wire,
 )
-from instanter.kernels.compilation import Kernel
+from instanter.kernels.cache import note_full
+from instanter.kernels.compilation import CACHE_FOLDER, Kernel
 
 KERNELS: tuple[Kernel, ...] = (
     *holdout.KERNELS,
@@ -86,7 +89,10 @@ KERNELS: tuple[Kernel, ...] = (
     *stock_settling.KERNELS,
     *stock_turns.KERNELS,
 )
-"""Importing this module compiles every kernel, or reads it from the cache."""
+"""Importing this module compiles every kernel, or reads those that Python calls from the cache."""
+
+if not numba.config.DISABLE_JIT:
+    note_full(CACHE_FOLDER)
 
 
 def count_compiled() -> int:

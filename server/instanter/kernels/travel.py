@@ -13,7 +13,7 @@ import numpy as np
 from numba import float64, int64, void
 
 from instanter.kernels.array_types import READ_F64, WRITE_F64, WRITE_U32
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 
 PLACE_WORDS = 3
 """Words of a place, float64."""
@@ -32,7 +32,7 @@ _MISSING_CODE = np.uint32(0xFFFF_FFFF)
 _MS_PER_HOUR = 3_600_000.0
 
 
-@kernel(float64(float64, float64, float64, float64))
+@inner_kernel(float64(float64, float64, float64, float64))
 def measure_distance(from_latitude, from_longitude, to_latitude, to_longitude):
     """Return the great-circle distance of two places in kilometres, by the haversine formula.
 
@@ -52,7 +52,7 @@ def measure_distance(from_latitude, from_longitude, to_latitude, to_longitude):
     return 2.0 * EARTH_RADIUS_KM * math.asin(math.sqrt(h))
 
 
-@kernel(void(READ_F64, int64, float64, float64, float64, float64, WRITE_U32))
+@inner_kernel(void(READ_F64, int64, float64, float64, float64, float64, WRITE_U32))
 def evaluate_travel(
     place, time_ms, latitude, longitude, distance_km_min, speed_kmh_max, figures
 ):  # fmt: skip
@@ -98,7 +98,7 @@ def evaluate_travel(
     numbers[TRAVEL_HOURS] = np.float32(hours)
 
 
-@kernel(void(int64, float64, float64, WRITE_F64))
+@inner_kernel(void(int64, float64, float64, WRITE_F64))
 def update_place(time_ms, latitude, longitude, place):
     """Remember where a card was, unless a later place is known.
 

@@ -26,7 +26,7 @@ from instanter.kernels.array_types import (
     WRITE_U8,
     WRITE_U8_2D,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.contact_policy import apply_policy, measure_room
 from instanter.kernels.decision import (
     ASKED_HEAD,
@@ -63,7 +63,7 @@ _KNOWN = 1
 _KEPT_OUT = -1
 
 
-@kernel(
+@inner_kernel(
     void(
         int64, float64, READ_U32_2D, READ_U32_2D, *_PACKED, WRITE_F64_2D, _WRITE_U64_2D,
         _WRITE_U64_2D,
@@ -108,7 +108,7 @@ def check_turn(
     find_rule_reasons(planes, rule_literal, digits)
 
 
-@kernel(
+@inner_kernel(
     void(
         int64, float64, READ_U32_2D, READ_U32_2D, READ_I32_2D, READ_U32, *_PACKED, READ_I16_2D,
         READ_I64, READ_F32_2D, READ_U8, _WRITE_U64_2D, WRITE_U8, WRITE_U8_2D, WRITE_I32_2D,
@@ -171,7 +171,7 @@ def exclude_turn(
             staying[i] = withhold_offers(i32[i32_cut[16] : i32_cut[17]], shelves[i], reason[i])
 
 
-@kernel(
+@inner_kernel(
     void(
         int64, READ_U32_2D, READ_U32_2D, READ_I32_2D, READ_I64, int64, READ_I32, READ_I64, READ_U8,
         READ_I64, READ_F32, READ_I16_2D, WRITE_I32_2D,
@@ -207,7 +207,7 @@ def add_up_turn(
     score_turn(score_weight, rows, row_count, base, context_base, known, total)
 
 
-@kernel(
+@inner_kernel(
     void(
         int64, READ_I32_2D, READ_U64, float64, READ_F64, READ_I64, READ_I32, READ_I64, READ_I64,
         READ_F32_2D, READ_U8, READ_I64, _READ_U64_2D, READ_I32_2D, WRITE_U8, WRITE_U8_2D,

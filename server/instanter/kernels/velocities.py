@@ -27,7 +27,7 @@ from instanter.kernels.baselines import (
     evaluate_baseline,
     update_baseline,
 )
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.derived import evaluate_block, write_number
 from instanter.kernels.derived_state import (
     COUNT,
@@ -173,7 +173,7 @@ def evaluate_figures(
     write_number(figures, at, rate)
 
 
-@kernel(int64(READ_I64, int64, int64, int64, WRITE_I64))
+@inner_kernel(int64(READ_I64, int64, int64, int64, WRITE_I64))
 def copy_section(words, start, end, at, out):
     """Copy the words in [start, end) to `at` and return where they end there.
 
@@ -189,7 +189,7 @@ def copy_section(words, start, end, at, out):
     return at + end - start
 
 
-@kernel(int64(READ_I64, READ_I64, float64, int64, int64, int64, int64, int64, WRITE_I64))
+@inner_kernel(int64(READ_I64, READ_I64, float64, int64, int64, int64, int64, int64, WRITE_I64))
 def count_in_baseline(words, cut, amount, mcc, time_ms, half_life_ms, section, at, out):
     """Write a baseline with one more transaction to `at` and return where it ends.
 

@@ -8,12 +8,12 @@ import numpy as np
 from numba import int64, types
 
 from instanter.kernels.array_types import READ_U8
-from instanter.kernels.compilation import Kernel, kernel
+from instanter.kernels.compilation import Kernel, inner_kernel
 
 _PAIR = types.UniTuple(int64, 2)
 
 
-@kernel(_PAIR(READ_U8, int64, int64))
+@inner_kernel(_PAIR(READ_U8, int64, int64))
 def read_varint(data, at, end):
     """Return a number below 2^63 and what follows it; −1 twice when there is none."""
     number = np.int64(0)
@@ -29,7 +29,7 @@ def read_varint(data, at, end):
     return -1, -1
 
 
-@kernel(_PAIR(READ_U8, int64, int64))
+@inner_kernel(_PAIR(READ_U8, int64, int64))
 def find_sized(data, at, end):
     """Return where what has its size before it begins and ends, −1 twice when it does not."""
     size, start = read_varint(data, at, end)
