@@ -379,7 +379,7 @@ FOLD_NS: Final = 15_000_000_000
 The sync of a fold slows those of the log down, so the fewer the better."""
 
 FOLD_ENTRIES: Final = 60_000
-"""Entries that are folded without waiting for that time: 30,000 events that came one by one, or 1.3 s
+"""Entries that are folded without waiting for that time: 30,000 events that came one by one, 1.3 s
 of replay, so that a killed keeper is replaced within 2 s."""
 
 FOLD_PROCESS_WAIT_NS_MAX: Final = 60_000_000_000
