@@ -2,17 +2,21 @@
 
 Numba notices that a kernel's own file has changed, but not that a kernel which it calls, in
 another file, has: it would run the old machine code. So the folder's name carries a digest of all
-kernel sources, and every change starts a folder of its own. Numba's cache is pickle, therefore
-the folder must belong to the user who runs the server and be writable by nobody else.
+kernel sources, and every change starts a folder of its own. Numba keeps what it compiled by where
+the source is, and for one version of itself and of Python; these are in the digest too, so that
+what is full for one is not taken for full by another. The cache is pickle, therefore the folder
+must belong to the user who runs the server and be writable by nobody else.
 """
 
 import fcntl
 import hashlib
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 ENVIRONMENT_NAME = "INSTANTER_KERNEL_CACHE"
@@ -20,9 +24,11 @@ ENVIRONMENT_NAME = "INSTANTER_KERNEL_CACHE"
 
 
 def digest_sources() -> str:
-    """Return 16 hex digits that change whenever any kernel source changes."""
-    digest = hashlib.blake2b(digest_size=8)
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    """Return 16 hex digits that change whenever any kernel source changes, or who compiles it."""
+    folder = Path(__file__).resolve().parent
+    made_by = (str(folder), version("numba"), str(sys.implementation.cache_tag))
+    digest = hashlib.blake2b("\0".join(made_by).encode(), digest_size=8)
+    for source in sorted(folder.glob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()
 
