@@ -301,3 +301,39 @@ def test_before_the_first_publication_events_are_refused(empty_shop: Shop) -> No
     refusal = refuse(empty_shop.events.RecordEvents, request)
     assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
     assert refusal.reason == "CATALOGUE_MISSING"
+
+
+@pytest.mark.parametrize(
+    ("wire", "reason", "field"),
+    [
+        (b"\x0a\x03abc", "REQUEST_UNDECODABLE", "request"),
+        (b"\x0a\x02\x0a\x05", "REQUEST_UNDECODABLE", "request"),
+        (b"\x0a\x04\x0a\x02\xff\xfe", "REQUEST_UNDECODABLE", "request"),
+        (b"\x0a", "REQUEST_UNDECODABLE", "request"),
+        (b"", "EVENT_COUNT_INVALID", "events"),
+        (b"\x0a\x00" * 1_001, "EVENT_COUNT_INVALID", "events"),
+        (b"\x0a\x00", "EVENT_ID_INVALID", "events[0].event_id"),
+        (b"\x0a\x00\x10\x09", "DURABILITY_INVALID", "durability"),
+        (
+            b"\x0a\x00\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            "DURABILITY_INVALID",
+            "durability",
+        ),
+    ],
+)
+def test_bytes_that_no_client_sends_are_refused(
+    shop: Shop, wire: bytes, reason: str, field: str
+) -> None:
+    call = shop.channel.unary_unary("/instanter.v1.EventService/RecordEvents")
+    refusal = refuse(call, wire)
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert (refusal.reason, refusal.fields) == (reason, [field])
+
+
+def test_a_field_twice_on_the_wire_counts_with_its_last_value(shop: Shop, customer: str) -> None:
+    call = shop.channel.unary_unary("/instanter.v1.EventService/RecordEvents")
+    wire = purchase(customer, 20.0).SerializeToString()
+    entry = pb.Event(fields={"amount": number(30.0)}).SerializeToString()
+    request = b"\x0a" + bytes([len(wire + entry)]) + wire + entry
+    assert pb.RecordEventsResponse.FromString(call(request, timeout=20)).recorded_count == 1
+    assert get(shop, customer).attributes["spend"].number_value == 30.0

@@ -307,9 +307,15 @@ def test_a_request_means_the_same_whichever_way_it_is_read(
 
     service = EventService(submit=submit)
     first = Event(**{**given, "event_id": "e0"})
-    for events in ([known], [first, Event(**{**given, **changes})]):
-        service.record_events(RecordEventsRequest(events=events), CallContext(None, "test"))
+    context = CallContext(None, "test")
+    request = RecordEventsRequest(events=[first, Event(**{**given, **changes})], durability=2)
+    service.record_events(RecordEventsRequest(events=[known]), context)
+    service.record_events(request, context)
+    service.record_encoded(request.SerializeToString(), context)
     desk.keeper.submit(commands[0]).result(20)
-    usual = commands[1]
-    found = prepare(desk, usual)
-    assert found == prepare(desk, RecordEvents(usual.read_events))
+    _, decoded, encoded = commands
+    found = prepare(desk, decoded)
+    assert found == prepare(desk, encoded)
+    for command in (decoded, encoded):
+        assert command.event_count == 2
+        assert found == prepare(desk, RecordEvents(command.read_events))

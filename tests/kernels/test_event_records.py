@@ -118,8 +118,13 @@ def index_into(module, function, *given, size):
 
 def read(module, request):
     """Return the body that a request becomes, and how it is indexed."""
-    data = np.frombuffer(request.SerializeToString(), np.uint8)
-    body = np.zeros(64 + len(data) + 320 * len(request.events), np.uint8)
+    return read_wire(module, request.SerializeToString(), len(request.events))
+
+
+def read_wire(module, wire, count):
+    """Do what `read` does with a request of so many events on the wire."""
+    data = np.frombuffer(wire, np.uint8)
+    body = np.zeros(64 + len(data) + 320 * count, np.uint8)
     given = (data, TABLES, TEXT, NOW_NS, FOLLOWED, body)
     size, found = index_into(module, "read_events", *given, size=len(body))
     return (None, None) if size < 0 else (body[:size].tobytes(), found[:5])
@@ -222,6 +227,103 @@ def test_what_is_unusual_is_left_to_others(event):
     usual = make_event("other", amount=("number_value", 1.0))
     request = RecordEventsRequest(events=[usual, event])
     assert read(event_requests, request) == read(requests_oracle, request) == (None, None)
+
+
+def part(number, content):
+    """Return a part of a message that has its size before it."""
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+ONLINE = part(1, b"online") + part(2, b"\x18\x01")
+USUAL = make_event(time=(NOW_NS // S_NS, 5), online=("flag_value", True)).SerializeToString()
+"""Its parts in the order of their numbers, the fields last."""
+
+DISORDER = {
+    "two ids": part(1, b"e1") + USUAL,
+    "two customers": USUAL[:4] + part(2, b"customers/anna") + USUAL[4:],
+    "two kinds": USUAL[:20] + part(3, b"purchase") + USUAL[20:],
+    "two times": USUAL[:30] + part(4, b"\x08\x05") + USUAL[30:],
+    "an id behind the fields": USUAL + part(1, b"e2"),
+    "a kind before the customer": USUAL[:4] + part(3, b"visit") + USUAL[4:],
+    "a field twice": USUAL + part(5, ONLINE),
+    "a field with another value": USUAL + part(5, part(1, b"online") + part(2, b"\x18\x00")),
+    "a field's value before its name": USUAL[:-14] + part(5, ONLINE[8:] + ONLINE[:8]),
+    "a field with two values": USUAL[:-14] + part(5, ONLINE + part(2, b"\x18\x00")),
+    "a field with two names": USUAL[:-14] + part(5, part(1, b"promised") + ONLINE),
+}
+
+
+def test_the_parts_are_where_the_tests_think():
+    assert USUAL[:4] == part(1, b"e1")
+    assert USUAL[4:20] == part(2, b"customers/anna")
+    assert USUAL[20:30] == part(3, b"purchase")
+    assert USUAL[-14:] == part(5, ONLINE)
+    assert read_wire(event_requests, part(1, USUAL), 1)[0] is not None
+
+
+@pytest.mark.parametrize("event", DISORDER.values(), ids=DISORDER)
+def test_parts_twice_or_in_another_order_are_left_to_others(event):
+    assert read_wire(event_requests, part(1, event), 1) == (None, None)
+    assert Event.FromString(event).event_id
+
+
+@given(REQUESTS, st.integers(0, 3))
+def test_a_request_is_outlined_as_its_twin_does(request, durability):
+    request.durability = durability
+    data = np.frombuffer(request.SerializeToString(), np.uint8)
+    found = event_requests.outline_events(data)
+    assert found == requests_oracle.outline_events(data)
+    assert found == (-1 if durability == 3 else 4 * len(request.events) + durability)
+
+
+def test_what_is_no_request_has_no_outline():
+    for wire in (
+        b"\x0a",
+        b"\x0a\x05abc",
+        b"\x10",
+        b"\x18\x01",
+        b"\x10\x80",
+        b"\x08\x01",
+        b"\x1a\x00",
+    ):
+        assert event_requests.outline_events(np.frombuffer(wire, np.uint8)) == -1
+    negative = RecordEventsRequest(durability=-1).SerializeToString()
+    assert event_requests.outline_events(np.frombuffer(negative, np.uint8)) == -1
+    assert event_requests.outline_events(np.zeros(0, np.uint8)) == 0
+
+
+def mangle(wire, random):
+    """Return a request's bytes with something in them changed, repeated, moved or left out."""
+    changed = bytearray(wire)
+    for _ in range(random.randint(1, 3)):
+        at, other = sorted(random.randrange(len(changed) + 1) for _ in range(2))
+        piece = changed[at : at + random.randint(1, 12)]
+        match random.randrange(5):
+            case 0 if at < len(changed):
+                changed[at] = random.randrange(256)
+            case 1:
+                changed[other:other] = piece
+            case 2:
+                del changed[at : at + len(piece)]
+            case 3 if at < len(changed):
+                changed[at] = (changed[at] + random.choice([-1, 1, 0x80])) & 0xFF
+            case _:
+                changed[at : at + len(piece)], changed[other:other] = b"", piece
+    return bytes(changed)
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=3), st.randoms(use_true_random=False))
+def test_whatever_is_read_from_mangled_bytes_is_what_protobuf_reads(events, random):
+    wire = RecordEventsRequest(events=events).SerializeToString()
+    for _ in range(30):
+        mangled = mangle(wire, random)
+        count = event_requests.outline_events(np.frombuffer(mangled, np.uint8)) >> 2
+        if count <= 0:
+            continue
+        body, found = read_wire(event_requests, mangled, count)
+        if body is not None:
+            assert len(RecordEventsRequest.FromString(mangled).events) == count
+            assert (body, found) == read_wire(requests_oracle, mangled, count)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,14 @@ MISSING = 0xFFFF_FFFF
 MEMBERS = {"number_value": 1, "category_value": 2, "flag_value": 3, "instant_value": 4}
 
 
+def outline_events(data):
+    """Return four times the events of a request plus its durability."""
+    request = RecordEventsRequest.FromString(bytes(data))
+    if len(UnknownFieldSet(request)) or request.durability not in (0, 1, 2):
+        return -1
+    return 4 * len(request.events) + request.durability
+
+
 def read_events(data, tables, text, now_ns, followed, body, head, places, ids, keys):
     request = RecordEventsRequest.FromString(bytes(data))
     kinds = decode_tables(tables.tolist(), bytes(text))

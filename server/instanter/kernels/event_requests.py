@@ -1,10 +1,9 @@
 """Requests to record events, as they come over the wire, made the body of a record.
 
-For the usual request only: whatever else is in it, a mistake, an id that is not ASCII, something
-that a later version sends, is told by a single number, and whoever calls looks at it again in a
-way that takes its time and names what it finds. The wire is that of `RecordEventsRequest`, each of
-its maps without a key twice, which is so for whatever protobuf has written; the body is that of
-`kernels/event_records`.
+For the usual request only: whatever else is in it, a mistake, an id that is not ASCII, parts twice
+or in another order than protobuf writes them, something that a later version sends, is told by a
+single number, and whoever calls looks at it again in a way that takes its time and names what it
+finds. The wire is that of `RecordEventsRequest`; the body is that of `kernels/event_records`.
 """
 
 import numpy as np
@@ -135,11 +134,14 @@ def find_parts(data, start, end, parts):
     """
     parts[:] = 0
     at = start
+    last = np.int64(0)
     while at < end:
         tag = np.int64(data[at])
         part, at = find_sized(data, at + 1, end)
-        if part < 0:
+        # Only fields come more than once.
+        if part < 0 or tag + (tag == 0x2A) <= last:
             return 0
+        last = tag
         if tag == 0x2A:
             parts[PART_FIELDS_COUNT] += 1
         elif tag == 0x22:
@@ -225,7 +227,7 @@ def read_field(data, start, end, tables, text, kind, patterns):
     kind
         Where the row of the event's kind is in the tables.
     patterns
-        uint32[_PATTERNS], written at the field's slot.
+        uint32[_PATTERNS], written at the field's slot, where nothing may have been written before.
 
     Returns
     -------
@@ -249,6 +251,8 @@ def read_field(data, start, end, tables, text, kind, patterns):
             if pattern < 0:
                 return -1
             slot = tables[row + FIELD_SLOT]
+            if patterns[slot] != _MISSING_CODE:
+                return -1
             patterns[slot] = np.uint32(pattern)
             return 2 * (slot + 1) + tables[row + FIELD_IS_REQUIRED]
     return -1
@@ -306,10 +310,20 @@ def find_kind(data, parts, tables, text):
     return -1
 
 
-@inner_kernel(int64(READ_U8))
-def count_parts(data):
-    """Return the number of events of a request; −1 when there is something else in it."""
+@kernel(int64(READ_U8))
+def outline_events(data):
+    """Return four times the number of a request's events, plus its durability.
+
+    −1 when there is something else in it, or another durability than 0, 1 and 2. The events
+    themselves are not looked at.
+
+    Parameters
+    ----------
+    data
+        uint8[n], read-only: the request on the wire.
+    """
     count = 0
+    durability = 0
     at = 0
     while at < len(data):
         tag = data[at]
@@ -317,12 +331,12 @@ def count_parts(data):
             _, at = find_sized(data, at + 1, len(data))
             count += 1
         elif tag == 0x10:
-            _, at = read_varint(data, at + 1, len(data))
+            durability, at = read_varint(data, at + 1, len(data))
         else:
             return -1
         if at < 0:
             return -1
-    return count
+    return 4 * count + durability if 0 <= durability <= 2 else -1
 
 
 @kernel(
@@ -353,7 +367,7 @@ def read_events(data, tables, text, now_ns, followed, body, head, places, ids, k
     int
         The bytes of the body; −1 when anything is wrong or unusual.
     """
-    count = count_parts(data)
+    count = outline_events(data) >> 2
     if not 0 < count <= len(places) or count > 0xFFFF:
         return -1
     if len(body) < BODY_SIZE_BYTES + len(data) + EVENT_SIZE_BYTES * count:
@@ -393,4 +407,7 @@ def read_events(data, tables, text, now_ns, followed, body, head, places, ids, k
     return size if index_events(body[:size], followed, head, places, ids, keys) == count else -1
 
 
-KERNELS = (Kernel("read_events", read_events, ("body", "head", "places", "ids", "keys")),)
+KERNELS = (
+    Kernel("outline_events", outline_events, ()),
+    Kernel("read_events", read_events, ("body", "head", "places", "ids", "keys")),
+)

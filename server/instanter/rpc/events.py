@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from instanter.errors import InvalidFieldError, place_field
+from instanter.events.outline import outline_request
 from instanter.keeper.commands import Submit
 from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
 from instanter.limits import EVENT_FIELDS_MAX, EVENT_ID_SIZE_MAX, EVENTS_BATCH_MAX
 from instanter.rpc.attribute_values import PlainValue, read_values
+from instanter.rpc.dispatch import undecodable
 from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod, Service
 from instanter.rpc.names import parse_customer_name
 from instanter.rpc.request_ids import check_id
 from instanter.rpc.timestamps import read_time_ns
+from instanter.v1.durability_pb2 import DURABILITY_RELAXED
 from instanter.v1.event_service_pb2 import Event, RecordEventsRequest, RecordEventsResponse
 
 _NO_FIELDS: Final[dict[str, PlainValue]] = {}
@@ -44,6 +49,8 @@ class EventService:
                     self.record_events,
                     _translate_counts,
                     None,
+                    self.record_encoded,
+                    _encode_counts,
                 ),
             ),
         )
@@ -63,16 +70,55 @@ class EventService:
             for everything else.
         """
         count = len(request.events)
-        if not 1 <= count <= EVENTS_BATCH_MAX:
-            raise InvalidFieldError(
-                "events",
-                f"{count} events",
-                f"1 to {EVENTS_BATCH_MAX} events",
-                reason="EVENT_COUNT_INVALID",
-            )
+        _check_count(count)
         relaxed = read_relaxed(request.durability)
         command = RecordEvents(partial(_read_events, request), request.SerializeToString, count)
         return self._submit(command, context.deadline_ns, relaxed=relaxed, weight=count)
+
+    def record_encoded(self, request: bytes, context: CallContext) -> Future[EventCounts]:
+        """Do what `record_events` does with an encoded request.
+
+        Usual events are never decoded: kernels read them.
+
+        Raises
+        ------
+        InvalidFieldError, DecodeError
+            As there; and it is no request. Of some requests the future raises that they are none.
+        """
+        found = outline_request(request)
+        if found is None:
+            return self.record_events(RecordEventsRequest.FromString(request), context)
+        count, durability = found
+        _check_count(count)
+        command = RecordEvents(partial(_read_encoded, request), lambda: request, count)
+        relaxed = durability == DURABILITY_RELAXED
+        return self._submit(command, context.deadline_ns, relaxed=relaxed, weight=count)
+
+
+def _check_count(count: int) -> None:
+    """Refuse a request with no or too many events."""
+    if not 1 <= count <= EVENTS_BATCH_MAX:
+        raise InvalidFieldError(
+            "events",
+            f"{count} events",
+            f"1 to {EVENTS_BATCH_MAX} events",
+            reason="EVENT_COUNT_INVALID",
+        )
+
+
+def _read_encoded(request: bytes) -> Sequence[GivenEvent]:
+    """Return the events of an encoded request.
+
+    Raises
+    ------
+    InvalidFieldError
+        As `_read_events`; or it is no message of this type.
+    """
+    try:
+        message = RecordEventsRequest.FromString(request)
+    except DecodeError as error:
+        raise undecodable(error) from None
+    return _read_events(message)
 
 
 def _read_events(request: RecordEventsRequest) -> Sequence[GivenEvent]:
@@ -128,3 +174,17 @@ def _translate_counts(counts: EventCounts) -> RecordEventsResponse:
     return RecordEventsResponse(
         recorded_count=counts.recorded_count, duplicate_count=counts.duplicate_count
     )
+
+
+def _encode_counts(counts: EventCounts) -> bytes:
+    """Return the encoded response that says what was recorded."""
+    return _encode(counts.recorded_count, counts.duplicate_count)
+
+
+@lru_cache(maxsize=1_024)
+def _encode(recorded_count: int, duplicate_count: int) -> bytes:
+    """Return the encoded response with these counts: nearly always one of very few."""
+    encoded: bytes = RecordEventsResponse(
+        recorded_count=recorded_count, duplicate_count=duplicate_count
+    ).SerializeToString()
+    return encoded
