@@ -33,7 +33,7 @@ from instanter.client.values import DecisionRequest
 from instanter.store.databases import META, META_KEY_FORMAT, STORE_FORMAT
 from instanter.store.environment import Environment
 from instanter.store.publications import MODELS, publish
-from tests.cli.served import Served, serving
+from tests.cli.served import LONE, Served, serving
 
 PATIENT = Timeouts(decision_s=10.0)
 SHOP = """\
@@ -57,9 +57,8 @@ def shop(revision: int) -> dict[str, str]:
 
 @pytest.fixture(params=["grpcio", "fast"])
 def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
-    with serving(
-        tmp_path / "store", "--transport", request.param, "--metrics", "127.0.0.1:0"
-    ) as running:
+    arguments = ("--transport", request.param, "--metrics", "127.0.0.1:0")
+    with serving(tmp_path / "store", *arguments, module=LONE) as running:
         with connect(running) as client:
             client.apply_catalogue(shop(1))
             client.update_customer("c", {"age": 30})
@@ -207,7 +206,7 @@ def test_damaged_models_are_not_used_and_hold_up_nothing_else(
     refused = [line for line in read_log(served) if line["event"] == "publication_refused"]
     assert {line["reason"] for line in refused} == {"RECORD_DAMAGED"}
     assert len(refused) <= 2, "once a revision"
-    with serving(folder) as again, connect(again) as client:
+    with serving(folder, module=LONE) as again, connect(again) as client:
         assert client.decide_offers("c", "web").catalogue_revision == 2
 
 
@@ -249,7 +248,10 @@ def small_disk(folder: Path) -> Iterator[Path]:
 def test_a_full_disk_refuses_writes_and_decisions_go_on(tmp_path: Path) -> None:
     customers = tmp_path / "customers.csv"
     customers.write_text("id,age\n" + "".join(f"load-{n:06},30\n" for n in range(60_000)))
-    with small_disk(tmp_path / "disk") as disk, serving(disk / "store") as served:
+    with (
+        small_disk(tmp_path / "disk") as disk,
+        serving(disk / "store", module=LONE) as served,
+    ):
         with connect(served) as client:
             client.apply_catalogue(shop(1))
             client.update_customer("kept", {"age": 30})

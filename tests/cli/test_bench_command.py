@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from instanter.cli.bench.histogram import Histogram
 from instanter.client import Client
 from tests.cli.outcomes import Command
-from tests.cli.served import Served, serving
+from tests.cli.served import LONE, Served, serving
 from tests.cli.test_serve import SHOP
 from tests.client.toy_server import ToyServer, refuse
 
@@ -31,7 +31,7 @@ SHORT = ("--warm-up", "0", "--seconds", "0.4")
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("bench") / "store") as running:
+    with serving(tmp_path_factory.mktemp("bench") / "store", module=LONE) as running:
         with Client(running.address) as client:
             client.apply_catalogue({"shop.yaml": SHOP})
             for age in range(12, 24):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from instanter.client import Client, PreconditionError, Timeouts
-from tests.cli.served import serving
+from tests.cli.served import LONE, serving
 
 PAGE = Path(__file__).resolve().parents[2] / "clients" / "README.md"
 EXAMPLES = re.findall(r"## ([^\n]+)\n(?:(?!\n## ).)*?```python\n(.*?)```", PAGE.read_text(), re.S)
@@ -70,7 +70,7 @@ def test_every_example_is_run() -> None:
 
 @pytest.fixture(scope="module")
 def real_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("readme") / "store") as running:
+    with serving(tmp_path_factory.mktemp("readme") / "store", module=LONE) as running:
         with Client(running.address) as client:
             client.apply_catalogue({"shop.yaml": SHOP})
             # In force for decisions within a second; ask until it is.

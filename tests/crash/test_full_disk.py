@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from instanter.v1.decision_service_pb2 import DecideOffersRequest
 from instanter.v1.event_service_pb2 import RecordEventsRequest
+from tests.cli.served import LONE
 from tests.crash.disks import MIB, make_image, mounted, needs_mounts
 from tests.crash.killable import Server
 from tests.crash.ledger import SHOP, Door, Ledger, make_event
@@ -97,7 +98,7 @@ def decide(door: Door) -> None:
 def test_a_full_disk_refuses_writes_and_heals_without_a_restart(tmp_path: Path, kind: str) -> None:
     reasons: dict[str, int] = {}
     with small_disk(tmp_path, kind) as mount:
-        server = Server(mount / "store", 0, log=tmp_path / "server.log")
+        server = Server(mount / "store", 0, log=tmp_path / "server.log", module=LONE)
         if kind == "log alone":
             # With the overlay elsewhere it is the log that meets the end of the disk first.
             (tmp_path / "overlay").mkdir()
