@@ -25,6 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     os.environ.setdefault("INSTANTER_KERNEL_CACHE", str(Path(sys.prefix) / "kernels"))
+    # Hundreds of processes import the same 300 modules, which takes each a third of a second more
+    # where what Python compiles is not written down, as some containers say.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if getattr(config.option, "numprocesses", None) and not config.option.collectonly:
         subprocess.run([sys.executable, "-c", "import instanter.kernels.table"], check=True)
 
