@@ -170,7 +170,7 @@ def test_one_that_has_died_is_told_and_another_can_be_started(
 
     with pytest.raises(FoldProcessError):
         process.fold(kill)
-    assert not process.is_running
+    assert find_processes(state.folder) == []
     assert read_base(state) == dict.fromkeys(KEYS, b"before..")
     process.start()
     assert process.fold(lambda _: None)[0] == 2
@@ -240,6 +240,48 @@ def test_a_keeper_folds_through_it_and_goes_on_without_it(
     with open_desk(folder) as again:
         assert {name: again.get(name) for name in values} == values
         assert "log_replayed" not in again.written.getvalue(), "everything had been folded"
+
+
+def test_a_keeper_folds_itself_where_there_is_no_room_for_a_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "_STEP_S", 0.01)
+    monkeypatch.setattr(folding, "_STEPS_MAX", 2)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("instanter.keeper.fold_process.subprocess.Popen", refuse)
+    with open_desk(folder) as desk:
+        desk.publish()
+        values: dict[str, int] = {}
+        for _ in range(3):
+            fold_all(desk, values)
+        assert find_processes(folder) == []
+        said = desk.written.getvalue()
+    assert "fold_process_ended" in said
+    assert "Resource temporarily unavailable" in said
+
+
+def test_a_serving_keeper_folds_nothing_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "_STEP_S", 0.01)
+    monkeypatch.setattr(folding, "_STEPS_MAX", 2)
+    folds: list[str] = []
+
+    def note(*_: object, **__: object) -> None:
+        folds.append(threading.current_thread().name)
+        raise ZeroDivisionError
+
+    with open_desk(folder) as desk:
+        desk.publish()
+        values: dict[str, int] = {}
+        with monkeypatch.context() as patched:
+            patched.setattr(State, "fold", note)
+            for _ in range(3):
+                fold_all(desk, values)
+        assert folds == []
 
 
 def fold_all(desk: Desk, values: dict[str, int]) -> None:

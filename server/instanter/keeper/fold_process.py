@@ -58,28 +58,27 @@ class FoldProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._messages: Iterator[Any] = iter(())
 
-    @property
-    def is_running(self) -> bool:
-        """Whether there is a process, as far as is known."""
-        return self._process is not None
-
     def start(self) -> None:
-        """Start the process unless it is there; the thread that calls this has to outlive it."""
+        """Start the process unless it is there; the thread that calls this has to outlive it.
+
+        Raises
+        ------
+        FoldProcessError
+            The system has no room for another process.
+        """
         if self._process is not None:
             return
-        self._process = subprocess.Popen(  # noqa: S603 - our own program, with our own words
-            [
-                sys.executable,
-                "-m",
-                "instanter.keeper.fold_process",
-                str(os.getpid()),
-                str(self._folder),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": find_module_path()},
-            pass_fds=(self._lock_descriptor,),
-        )
+        words = ["-m", "instanter.keeper.fold_process", str(os.getpid()), str(self._folder)]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program, with our own words
+                [sys.executable, *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ | {"PYTHONPATH": find_module_path()},
+                pass_fds=(self._lock_descriptor,),
+            )
+        except OSError as error:
+            raise FoldProcessError(f"it cannot be started: {error}") from error
         # By us, because it begins with 0.3 s of imports.
         os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
         assert self._process.stdout is not None

@@ -49,8 +49,8 @@ class Folder:
     collect
         Returns what learners have learned up to a sequence, to be folded with it.
     process
-        Folds instead of the thread once it is there, so that the interpreter's lock is free; None
-        to leave everything to the thread.
+        Folds instead of the thread, so that the interpreter's lock is free; None to leave
+        everything to the thread.
     """
 
     def __init__(
@@ -181,28 +181,28 @@ class Folder:
             self._events_log.error("fold_failed", reason=error.reason, message=error.message)
 
     def _fold(self, undone_count: int) -> FoldResult[Any]:
-        """Fold in the process, or here while there is none.
+        """Fold in the process, or here where there can be none.
 
-        It is started behind the first fold: a keeper that lives for seconds needs none.
+        It is started by the first fold: a keeper that lives for seconds needs none. Here, a thread
+        and an event loop that wait for one another's lock may be silent for a second on a machine
+        that is busy, and whoever is silent for a second is replaced.
         """
         process = self._process
-        if process is not None and process.is_running:
+        if process is not None and not self._stopping.is_set():
 
             def decide(sequence: int) -> LearnedStates | None:
                 self._wait_unless_undone(undone_count, sequence)
                 return None if self._collect is None else self._collect(sequence)
 
             try:
+                process.start()
                 return self._state.note_folded(*process.fold(decide))
             except FoldProcessError as error:
                 self._events_log.error("fold_process_ended", message=str(error))
-        result = self._state.fold(
+        return self._state.fold(
             wait_durable=partial(self._wait_unless_undone, undone_count),
             collect=self._collect_change,
         )
-        if process is not None and not self._stopping.is_set():
-            process.start()
-        return result
 
     def _collect_change(self, sequence: int) -> Callable[[Transaction], None] | None:
         """Return the change of the base that writes what has been learned, if anything."""
