@@ -8,6 +8,7 @@ from instanter.errors import CATALOGUE_MISSING_MESSAGE, InvalidFieldError, NotFo
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
 from instanter.limits import CATALOGUE_FILES_MAX
+from instanter.rpc.batch_counts import check_count
 from instanter.rpc.front import BlockingMethod, CallContext, Lane, Service
 from instanter.rpc.names import CATALOGUE_NAME, check_catalogue_name
 from instanter.rpc.timestamps import make_timestamp
@@ -147,10 +148,7 @@ class CatalogueService:
 def _read_files(request: ApplyCatalogueRequest) -> dict[str, str]:
     """Return the files of a request by path; the compiler checks paths and texts."""
     count = len(request.files)
-    if not 1 <= count <= CATALOGUE_FILES_MAX:
-        raise InvalidFieldError(
-            "files", f"{count} files", f"1 to {CATALOGUE_FILES_MAX} files", reason="FILES_INVALID"
-        )
+    check_count("files", count, CATALOGUE_FILES_MAX, reason="FILES_INVALID")
     files: dict[str, str] = {}
     for index, file in enumerate(request.files):
         if file.path in files:

@@ -30,6 +30,7 @@ from instanter.limits import (
     REPLY_SIZE_BYTES_MAX,
 )
 from instanter.rpc.attribute_values import read_value, write_values
+from instanter.rpc.batch_counts import check_count
 from instanter.rpc.field_masks import expect_attribute, parse_attribute_mask
 from instanter.rpc.front import BlockingMethod, CallContext, DeferredMethod, Lane, Service
 from instanter.rpc.names import format_customer_name, parse_customer_name
@@ -158,13 +159,7 @@ class CustomerService:
         """
         del context
         count = len(request.names)
-        if not 1 <= count <= BATCH_REQUESTS_MAX:
-            raise InvalidFieldError(
-                "names",
-                f"{count} names",
-                f"1 to {BATCH_REQUESTS_MAX} names",
-                reason="REQUEST_COUNT_INVALID",
-            )
+        check_count("names", count, BATCH_REQUESTS_MAX, reason="REQUEST_COUNT_INVALID")
         ids = [parse_customer_name(n, f"names[{i}]") for i, n in enumerate(request.names)]
         response = BatchGetCustomersResponse()
         size_bytes = 0

@@ -9,6 +9,7 @@ from instanter.decision.questions import Decision, Question
 from instanter.errors import InstanterError, InvalidFieldError
 from instanter.limits import BATCH_REQUESTS_MAX
 from instanter.metrics import Metrics
+from instanter.rpc.batch_counts import check_count
 from instanter.rpc.decision_requests import RequestReader, read_question
 from instanter.rpc.decision_responses import ResponseEncoder
 from instanter.rpc.front import (
@@ -110,13 +111,7 @@ class DecisionService:
         """
         del context
         count = len(request.requests)
-        if not 1 <= count <= BATCH_REQUESTS_MAX:
-            raise InvalidFieldError(
-                "requests",
-                f"{count} requests",
-                f"1 to {BATCH_REQUESTS_MAX} requests",
-                reason="REQUEST_COUNT_INVALID",
-            )
+        check_count("requests", count, BATCH_REQUESTS_MAX, reason="REQUEST_COUNT_INVALID")
         batch = BatchDecideOffersResponse()
         # Made in their place: appending finished responses would copy each of them.
         answers = self._batch.decide(request.requests, batch.responses.add)

@@ -13,6 +13,7 @@ from instanter.keeper.commands import Submit
 from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
 from instanter.limits import EVENT_FIELDS_MAX, EVENT_ID_SIZE_MAX, EVENTS_BATCH_MAX
 from instanter.rpc.attribute_values import PlainValue, read_values
+from instanter.rpc.batch_counts import check_count
 from instanter.rpc.dispatch import undecodable
 from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod, Service
@@ -70,7 +71,7 @@ class EventService:
             for everything else.
         """
         count = len(request.events)
-        _check_count(count)
+        check_count("events", count, EVENTS_BATCH_MAX, reason="EVENT_COUNT_INVALID")
         relaxed = read_relaxed(request.durability)
         command = RecordEvents(partial(_read_events, request), request.SerializeToString, count)
         return self._submit(command, context.deadline_ns, relaxed=relaxed, weight=count)
@@ -89,21 +90,10 @@ class EventService:
         if found is None:
             return self.record_events(RecordEventsRequest.FromString(request), context)
         count, durability = found
-        _check_count(count)
+        check_count("events", count, EVENTS_BATCH_MAX, reason="EVENT_COUNT_INVALID")
         command = RecordEvents(partial(_read_encoded, request), lambda: request, count)
         relaxed = durability == DURABILITY_RELAXED
         return self._submit(command, context.deadline_ns, relaxed=relaxed, weight=count)
-
-
-def _check_count(count: int) -> None:
-    """Refuse a request with no or too many events."""
-    if not 1 <= count <= EVENTS_BATCH_MAX:
-        raise InvalidFieldError(
-            "events",
-            f"{count} events",
-            f"1 to {EVENTS_BATCH_MAX} events",
-            reason="EVENT_COUNT_INVALID",
-        )
 
 
 def _read_encoded(request: bytes) -> Sequence[GivenEvent]:

@@ -20,6 +20,7 @@ from instanter.keeper.hotlist_replacement import (
 )
 from instanter.keeper.hotlist_views import get_entry, get_figures, list_entries
 from instanter.keeper.hotlists import CreateHotlistEntries, DeleteHotlistEntry, EntriesCreated
+from instanter.rpc.batch_counts import check_count
 from instanter.rpc.card_numbers import check_message, may_hold_card_data
 from instanter.rpc.chaining import chain
 from instanter.rpc.customers import READ_LANE
@@ -353,13 +354,8 @@ def _check_line(text: str, field: str) -> str:
 
 
 def _check_count(count: int, field: str) -> None:
-    if not 1 <= count <= HOTLIST_BATCH_MAX:
-        raise InvalidFieldError(
-            field,
-            f"{count:,} entries",
-            f"1 to {HOTLIST_BATCH_MAX:,} entries",
-            reason="HOTLIST_ENTRY_COUNT_INVALID",
-        )
+    reason = "HOTLIST_ENTRY_COUNT_INVALID"
+    check_count(field, count, HOTLIST_BATCH_MAX, reason=reason, things="entries")
 
 
 def _check_card_data(request: Message, texts: list[str]) -> None:

@@ -10,6 +10,7 @@ from instanter.errors import InvalidFieldError, place_field
 from instanter.keeper.attribution import OutcomeKind, OutcomeState
 from instanter.keeper.outcomes import Outcome
 from instanter.limits import BATCH_REQUESTS_MAX
+from instanter.rpc.batch_counts import check_count
 from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod
 from instanter.rpc.names import parse_customer_name, parse_decision_name, parse_offer_name
@@ -76,13 +77,7 @@ class OutcomeDesk:
             for those too far in the future.
         """
         count = len(request.outcomes)
-        if not 1 <= count <= BATCH_REQUESTS_MAX:
-            raise InvalidFieldError(
-                "outcomes",
-                f"{count} outcomes",
-                f"1 to {BATCH_REQUESTS_MAX} outcomes",
-                reason="OUTCOME_COUNT_INVALID",
-            )
+        check_count("outcomes", count, BATCH_REQUESTS_MAX, reason="OUTCOME_COUNT_INVALID")
         relaxed = read_relaxed(request.durability)
         outcomes: list[Outcome] = []
         for outcome in request.outcomes:

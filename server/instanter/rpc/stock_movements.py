@@ -13,6 +13,7 @@ from instanter.keeper.stock_movements import (
     RecordStockMovements,
 )
 from instanter.limits import EVENT_ID_SIZE_MAX
+from instanter.rpc.batch_counts import check_count
 from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod
 from instanter.rpc.names import SITES, parse_plain_name
@@ -71,13 +72,7 @@ class MovementDesk:
             for everything else.
         """
         count = len(request.movements)
-        if not 1 <= count <= MOVEMENTS_BATCH_MAX:
-            raise InvalidFieldError(
-                "movements",
-                f"{count:,} movements",
-                f"1 to {MOVEMENTS_BATCH_MAX:,} movements",
-                reason="MOVEMENT_COUNT_INVALID",
-            )
+        check_count("movements", count, MOVEMENTS_BATCH_MAX, reason="MOVEMENT_COUNT_INVALID")
         relaxed = read_relaxed(request.durability)
         command = RecordStockMovements(partial(_read_movements, request))
         return self._submit(command, context.deadline_ns, relaxed=relaxed, weight=count)

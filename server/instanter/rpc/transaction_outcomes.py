@@ -12,6 +12,7 @@ from instanter.keeper.transaction_outcomes import (
     RecordTransactionOutcomes,
     TransactionOutcome,
 )
+from instanter.rpc.batch_counts import check_count
 from instanter.rpc.card_numbers import check_message, may_hold_card_data
 from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod
@@ -58,13 +59,9 @@ class TransactionOutcomeDesk:
             those too far in the future.
         """
         count = len(request.outcomes)
-        if not 1 <= count <= TRANSACTION_OUTCOMES_BATCH_MAX:
-            raise InvalidFieldError(
-                "outcomes",
-                f"{count} outcomes",
-                f"1 to {TRANSACTION_OUTCOMES_BATCH_MAX} outcomes",
-                reason="OUTCOME_COUNT_INVALID",
-            )
+        check_count(
+            "outcomes", count, TRANSACTION_OUTCOMES_BATCH_MAX, reason="OUTCOME_COUNT_INVALID"
+        )
         if may_hold_card_data(
             (outcome.transaction for outcome in request.outcomes),
             [outcome.outcome_time.seconds for outcome in request.outcomes],
