@@ -8,8 +8,6 @@ from functools import lru_cache
 from math import isnan
 from typing import Final, cast
 
-from google.protobuf.message import DecodeError
-
 from instanter.catalogue.fraud_words import Disposition, Source
 from instanter.clock import Clock
 from instanter.errors import InvalidFieldError
@@ -24,7 +22,7 @@ from instanter.keeper.verdicts import Approval, Verdict
 from instanter.metrics import Metrics
 from instanter.rpc.attribute_values import read_values
 from instanter.rpc.card_numbers import check_message, may_hold_card_data
-from instanter.rpc.dispatch import undecodable
+from instanter.rpc.dispatch import decode
 from instanter.rpc.front import CallContext, DeferredMethod
 from instanter.rpc.names import (
     FRAUD_RULES,
@@ -183,11 +181,7 @@ def _read_encoded(encoded: bytes) -> Transaction:
     InvalidFieldError
         As `read_transaction`; or it is no message of this type.
     """
-    try:
-        request = messages.AssessTransactionRequest.FromString(encoded)
-    except DecodeError as error:
-        raise undecodable(error) from None
-    return read_transaction(request)
+    return read_transaction(decode(messages.AssessTransactionRequest, encoded))
 
 
 def read_transaction(request: messages.AssessTransactionRequest) -> Transaction:

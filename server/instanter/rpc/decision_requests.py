@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
 from instanter.decision.questions import Question
 from instanter.errors import InvalidFieldError
 from instanter.limits import (
@@ -13,7 +11,7 @@ from instanter.limits import (
     REQUEST_ENDINGS_KEPT,
 )
 from instanter.rpc.attribute_values import PlainValue, read_values
-from instanter.rpc.dispatch import undecodable
+from instanter.rpc.dispatch import decode
 from instanter.rpc.names import parse_customer_name
 from instanter.rpc.request_ids import check_request_id
 from instanter.v1.decision_service_pb2 import DecideOffersRequest
@@ -58,7 +56,7 @@ class RequestReader:
                 try:
                     name = raw[2:start].decode()
                 except UnicodeDecodeError:
-                    return read_question(_decode(raw))
+                    return read_question(decode(DecideOffersRequest, raw))
                 channel, placement, offer_count = known
                 return Question(
                     parse_customer_name(name, "customer"),
@@ -68,10 +66,10 @@ class RequestReader:
                     _NO_CONTEXT,
                     "",
                 )
-            question = read_question(_decode(raw))
+            question = read_question(decode(DecideOffersRequest, raw))
             self._remember(raw[start:], question)
             return question
-        return read_question(_decode(raw))
+        return read_question(decode(DecideOffersRequest, raw))
 
     def _remember(self, ending: bytes, question: Question) -> None:
         """Remember what an ending means, unless others will hardly have the same."""
@@ -127,13 +125,6 @@ def read_question(request: DecideOffersRequest) -> Question:
         _read_context(request) if context else _NO_CONTEXT,
         request_id,
     )
-
-
-def _decode(raw: bytes) -> DecideOffersRequest:
-    try:
-        return DecideOffersRequest.FromString(raw)
-    except DecodeError as error:
-        raise undecodable(error) from error
 
 
 def _read_context(request: DecideOffersRequest) -> dict[str, PlainValue]:

@@ -111,9 +111,7 @@ class Dispatcher:
         try:
             if method.encoded is not None:
                 return method.encoded(bytes(request), context)
-            return method.function(method.request_type.FromString(request), context)
-        except DecodeError as error:
-            return self.fail(method.name, undecodable(error))
+            return method.function(decode(method.request_type, request), context)
         except Exception as error:  # noqa: BLE001 - the last line of defence of every call
             return self.fail(method.name, error)
 
@@ -313,6 +311,20 @@ def moved() -> UnavailableError:
         "the connection ends; open the stream again, from where it has come to",
         reason="CONNECTION_DRAINING",
     )
+
+
+def decode(message_type: Any, encoded: bytes | bytearray) -> Any:
+    """Return an encoded message of a type.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is none.
+    """
+    try:
+        return message_type.FromString(encoded)
+    except DecodeError as error:
+        raise undecodable(error) from None
 
 
 def undecodable(error: DecodeError) -> InvalidFieldError:

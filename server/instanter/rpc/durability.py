@@ -9,7 +9,7 @@ _KNOWN: Final = frozenset(Durability.values())
 _RELAXED: Final = Durability.DURABILITY_RELAXED
 
 
-def read_relaxed(durability: "Durability.ValueType") -> bool:
+def read_relaxed(durability: int) -> bool:
     """Return whether a write may be acknowledged before it is on disk.
 
     Raises

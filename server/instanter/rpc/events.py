@@ -1,11 +1,9 @@
 """`EventService`: check the requests, hand the events to the keeper, translate its counts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import lru_cache, partial
 from typing import Final
-
-from google.protobuf.message import DecodeError
 
 from instanter.errors import InvalidFieldError, place_field
 from instanter.events.outline import outline_request
@@ -14,13 +12,12 @@ from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
 from instanter.limits import EVENT_FIELDS_MAX, EVENT_ID_SIZE_MAX, EVENTS_BATCH_MAX
 from instanter.rpc.attribute_values import PlainValue, read_values
 from instanter.rpc.batch_counts import check_count
-from instanter.rpc.dispatch import undecodable
+from instanter.rpc.dispatch import decode
 from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod, Service
 from instanter.rpc.names import parse_customer_name
 from instanter.rpc.request_ids import check_id
 from instanter.rpc.timestamps import read_time_ns
-from instanter.v1.durability_pb2 import DURABILITY_RELAXED
 from instanter.v1.event_service_pb2 import Event, RecordEventsRequest, RecordEventsResponse
 
 _NO_FIELDS: Final[dict[str, PlainValue]] = {}
@@ -71,10 +68,8 @@ class EventService:
             for everything else.
         """
         count = len(request.events)
-        check_count("events", count, EVENTS_BATCH_MAX, reason="EVENT_COUNT_INVALID")
-        relaxed = read_relaxed(request.durability)
-        command = RecordEvents(partial(_read_events, request), request.SerializeToString, count)
-        return self._submit(command, context.deadline_ns, relaxed=relaxed, weight=count)
+        read = partial(_read_events, request)
+        return self._record(read, request.SerializeToString, count, request.durability, context)
 
     def record_encoded(self, request: bytes, context: CallContext) -> Future[EventCounts]:
         """Do what `record_events` does with an encoded request.
@@ -83,16 +78,28 @@ class EventService:
 
         Raises
         ------
-        InvalidFieldError, DecodeError
-            As there; and it is no request. Of some requests the future raises that they are none.
+        InvalidFieldError
+            As there; or it is no request. Of some requests the future raises that they are none.
         """
         found = outline_request(request)
         if found is None:
-            return self.record_events(RecordEventsRequest.FromString(request), context)
+            return self.record_events(decode(RecordEventsRequest, request), context)
         count, durability = found
+        read = partial(_read_encoded, request)
+        return self._record(read, lambda: request, count, durability, context)
+
+    def _record(
+        self,
+        read_events: Callable[[], Sequence[GivenEvent]],
+        wire: Callable[[], bytes],
+        count: int,
+        durability: int,
+        context: CallContext,
+    ) -> Future[EventCounts]:
+        """Queue the recording of so many events, read by `read_events` or from the wire."""
         check_count("events", count, EVENTS_BATCH_MAX, reason="EVENT_COUNT_INVALID")
-        command = RecordEvents(partial(_read_encoded, request), lambda: request, count)
-        relaxed = durability == DURABILITY_RELAXED
+        relaxed = read_relaxed(durability)
+        command = RecordEvents(read_events, wire, count)
         return self._submit(command, context.deadline_ns, relaxed=relaxed, weight=count)
 
 
@@ -104,11 +111,7 @@ def _read_encoded(request: bytes) -> Sequence[GivenEvent]:
     InvalidFieldError
         As `_read_events`; or it is no message of this type.
     """
-    try:
-        message = RecordEventsRequest.FromString(request)
-    except DecodeError as error:
-        raise undecodable(error) from None
-    return _read_events(message)
+    return _read_events(decode(RecordEventsRequest, request))
 
 
 def _read_events(request: RecordEventsRequest) -> Sequence[GivenEvent]:

@@ -11,16 +11,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, cast
 
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import EncodeError
 from google.rpc import status_pb2
 
 from instanter import limits
 from instanter.clock import Clock
-from instanter.errors import NotFoundError
+from instanter.errors import InvalidFieldError, NotFoundError
 from instanter.events_log import EventsLog
 from instanter.frames import Frames, pack
 from instanter.metrics import Metrics
-from instanter.rpc.dispatch import Dispatcher, undecodable
+from instanter.rpc.dispatch import Dispatcher, decode
 from instanter.rpc.forwarding import FRAME_SIZE_BYTES_MAX, SOCKET_NAME, short_path
 from instanter.rpc.front import BlockingMethod, CallContext, DeferredMethod, Service
 from instanter.rpc.response_stream import reply_too_long
@@ -182,9 +182,9 @@ class ForwardingDoor:
         context = CallContext(deadline_ns, peer)
         if isinstance(method, BlockingMethod) or method.lane is not None:
             try:
-                decoded = method.request_type.FromString(request)
-            except DecodeError as error:
-                end((dispatcher.fail(method.name, undecodable(error)).SerializeToString(), b""))
+                decoded = decode(method.request_type, request)
+            except InvalidFieldError as error:
+                end((dispatcher.fail(method.name, error).SerializeToString(), b""))
                 return None
             loop = asyncio.get_running_loop()
             return loop.create_task(self._answer_apart(method, decoded, context, end))
