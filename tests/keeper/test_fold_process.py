@@ -263,6 +263,18 @@ def test_a_keeper_folds_itself_where_there_is_no_room_for_a_process(
     assert "Resource temporarily unavailable" in said
 
 
+def test_one_that_may_not_be_given_a_niceness_folds_all_the_same(
+    state: State, process: FoldProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    put_all(state, b"before..", 1)
+    process.start()
+    assert process.fold(lambda _: None)[0] == 1
+
+
 def test_a_serving_keeper_folds_nothing_itself(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

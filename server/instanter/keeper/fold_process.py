@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -79,8 +80,9 @@ class FoldProcess:
             )
         except OSError as error:
             raise FoldProcessError(f"it cannot be started: {error}") from error
-        # By us, because it begins with 0.3 s of imports.
-        os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
+        # By us, because it begins with 0.3 s of imports. Where it is denied, it folds all the same.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
         assert self._process.stdout is not None
         self._messages = _read_messages(self._process.stdout.fileno())
 
