@@ -383,7 +383,13 @@ def test_a_fold_never_keeps_what_the_log_had_no_room_for(
             waits.set()
             wait(*arguments)
 
+        write_group = Log.write_group
+
         def refuse(log: Log) -> None:
+            if fold.ident is not None:
+                # Not what the keeper itself has to write meanwhile.
+                write_group(log)
+                return
             fold.start()
             assert waits.wait(20)
             log._group.forget()
@@ -401,6 +407,28 @@ def test_a_fold_never_keeps_what_the_log_had_no_room_for(
         shutil.copytree(folder, tmp_path / "killed", ignore=shutil.ignore_patterns("*.sock"))
     with open_desk(tmp_path / "killed") as again:
         assert (again.get("anna"), again.get("bert")) == (1, 3)
+
+
+def test_a_bug_while_a_group_is_written_leaves_nobody_without_an_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keeper ends by it; whoever waits for the group hears that its fate is not known."""
+
+    def fail(log: Log) -> None:
+        raise RuntimeError("a bug")
+
+    with open_desk(folder) as desk:
+        desk.publish()
+        desk.put("anna", 1).result(20)
+        with monkeypatch.context() as patch:
+            patch.setattr(Log, "write_group", fail)
+            patch.setattr(threading, "excepthook", lambda _: None)
+            with pytest.raises(UnavailableError, match="a bug") as caught:
+                desk.put("anna", 2).result(20)
+        assert caught.value.reason == "WRITE_UNKNOWN"
+        assert desk.keeper.failed.is_set()
+    with open_desk(folder) as again:
+        assert again.get("anna") == 1
 
 
 def test_a_lost_record_that_the_base_does_not_have_stops_the_start(folder: Path) -> None:

@@ -14,7 +14,7 @@ from instanter.keeper.records import HEAVY_KINDS, RecordKind
 from instanter.keeper.replay import replay_tail
 from instanter.keeper.syncing import Syncer
 from instanter.keeper.voiding import VoidRecord
-from instanter.keeper.waiting import Waiting, make_unknown, resolve
+from instanter.keeper.waiting import Waiting, answer_unknown, resolve
 from instanter.metrics import Metrics
 from instanter.store.log.frames import LogRecord
 from instanter.store.log.log import Log
@@ -156,8 +156,7 @@ class Carrier:
             except ExhaustedError as error:
                 return partial(self._undo, group, error)
             except InstanterError as error:
-                for waiting in group:
-                    waiting.future.set_exception(make_unknown(error))
+                answer_unknown(group, error)
                 raise
         self._hand_over(self._fresh)
         self._metrics.writes_count += sum(not isinstance(o, InstanterError) for o in outcomes)

@@ -33,7 +33,7 @@ from instanter.keeper.fold_process import FoldProcess
 from instanter.keeper.folding import Collect, Folder
 from instanter.keeper.records import HEAVY_KINDS, PATIENT_KINDS
 from instanter.keeper.syncing import Syncer
-from instanter.keeper.waiting import Waiting
+from instanter.keeper.waiting import Waiting, answer_unknown
 from instanter.limits import (
     PURGE_ROWS,
     PURGE_ROWS_ON_LOOP,
@@ -449,7 +449,9 @@ class Keeper:
         except InstanterError as error:
             self._fail(error)
         except BaseException as error:
-            self._fail(UnavailableError(f"the keeper has failed: {error!r}"))
+            failure = UnavailableError(f"the keeper has failed: {error!r}")
+            self._fail(failure)
+            answer_unknown(group, failure)
             raise
         return None
 

@@ -44,3 +44,10 @@ def make_unknown(error: InstanterError) -> UnavailableError:
         f"whether this was written is not known: {error.message}; retry, with the same id",
         reason="WRITE_UNKNOWN",
     )
+
+
+def answer_unknown(group: Sequence[Waiting[Any]], error: InstanterError) -> None:
+    """Tell those of a group who have no answer yet that its fate is not known."""
+    for waiting in group:
+        if not waiting.future.done():
+            waiting.future.set_exception(make_unknown(error))
