@@ -374,13 +374,17 @@ STORE_MAP_SIZE_BYTES_INITIAL: Final = 1 << 30
 OVERLAY_RESERVED_SIZE_BYTES_INITIAL: Final = 8 << 20
 """The same of an overlay that is written through its map, which takes as much disk."""
 
-FOLD_NS: Final = 15_000_000_000
-"""Time between two folds when little is written: bounds how much of the log the next start replays.
-The sync of a fold slows those of the log down, so the fewer the better."""
+FOLD_NS: Final = 60_000_000_000
+"""Time between two folds when little is written. A fold slows down whatever runs beside it, so the
+fewer the better."""
 
-FOLD_ENTRIES: Final = 60_000
-"""Entries that are folded without waiting for that time: 30,000 events that came one by one, 1.3 s
-of replay, so that a killed keeper is replaced within 2 s."""
+FOLD_REPLAY_NS: Final = 1_000_000_000
+"""Processor time that a replay of what is unfolded takes, about, at which it is folded without
+waiting for that time, so that a killed keeper is replaced within 2 s."""
+
+FOLD_ENTRIES: Final = 120_000
+"""Entries at which it is folded, too: each may change a page of its own, and a transaction of LMDB
+holds 131,071 of them, 512 MB, before it has to write some out early."""
 
 FOLD_PROCESS_WAIT_NS_MAX: Final = 60_000_000_000
 """How long the process that folds may say nothing: it gives way to everything else."""

@@ -4,7 +4,9 @@ Both are pure functions of state and record; what is carried out together has th
 records have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
 from instanter.errors import PreconditionError
@@ -14,7 +16,12 @@ from instanter.keeper.cases import apply_case_change
 from instanter.keeper.commands import Apply, ApplyContext, CarryTogether, Command
 from instanter.keeper.customers import apply_delete, apply_update
 from instanter.keeper.decisions import apply_decisions
-from instanter.keeper.events import apply_events
+from instanter.keeper.events import (
+    RecordEvents,
+    apply_events,
+    apply_events_together,
+    record_together,
+)
 from instanter.keeper.fraud_rules import apply_rule_change
 from instanter.keeper.hotlist_changes import apply_hotlist_change
 from instanter.keeper.loading import apply_load_block
@@ -52,8 +59,19 @@ APPLY: Final[dict[int, Apply]] = {
     RecordKind.STOCK_TICK: apply_stock_tick,
 }
 
-TOGETHER: Final[Mapping[type[Command[Any]], CarryTogether]] = {AssessEncoded: assess_together}
+TOGETHER: Final[Mapping[type[Command[Any]], CarryTogether]] = {
+    AssessEncoded: assess_together,
+    RecordEvents: record_together,
+}
 """By the form of a command, what carries out several of them at once."""
+
+_ApplyTogether = Callable[[Transaction, Sequence[LogRecord], ApplyContext], object]
+
+_APPLY_TOGETHER: Final[Mapping[int, _ApplyTogether]] = {RecordKind.EVENTS: apply_events_together}
+"""From kinds to what has the effects of several records of that kind, one behind the other."""
+
+_TOGETHER_SIZE_BYTES: Final = 1 << 18
+"""So many bytes of bodies are applied together, and what exceeds them in the last."""
 
 
 def apply_record(transaction: Transaction, record: LogRecord, context: ApplyContext) -> Any:
@@ -75,3 +93,31 @@ def apply_record(transaction: Transaction, record: LogRecord, context: ApplyCont
             reason="LOG_KIND_NEWER",
         )
     return apply(transaction, record, context)
+
+
+def apply_records(
+    transaction: Transaction, records: Iterable[LogRecord], context: ApplyContext
+) -> None:
+    """Apply records in their order, together what can be.
+
+    Raises
+    ------
+    PreconditionError
+        As `apply_record`.
+    """
+    for kind, run in groupby(records, attrgetter("kind")):
+        together = _APPLY_TOGETHER.get(kind)
+        if together is None:
+            for record in run:
+                apply_record(transaction, record, context)
+            continue
+        some: list[LogRecord] = []
+        size_bytes = 0
+        for record in run:
+            some.append(record)
+            size_bytes += len(record.body)
+            if size_bytes >= _TOGETHER_SIZE_BYTES:
+                together(transaction, some, context)
+                some, size_bytes = [], 0
+        if some:
+            together(transaction, some, context)

@@ -11,7 +11,7 @@ from instanter.keeper.applying import TOGETHER, apply_record
 from instanter.keeper.commands import Answered, ApplyContext, Command
 from instanter.keeper.folding import Folder
 from instanter.keeper.records import HEAVY_KINDS, RecordKind
-from instanter.keeper.replay import replay_tail
+from instanter.keeper.replay import estimate_replay_ns, replay_tail
 from instanter.keeper.syncing import Syncer
 from instanter.keeper.voiding import VoidRecord
 from instanter.keeper.waiting import Waiting, answer_unknown, resolve
@@ -71,11 +71,11 @@ class Carrier:
 
     def replay(self) -> int:
         """Apply what the base does not hold yet; return records replayed. Before all else."""
-        replayed_count, self._last_time_ns = replay_tail(
-            self._state, self._log, self._folder.fold, self._context
-        )
+        replayed = replay_tail(self._state, self._log, self._folder.fold, self._context)
+        self._last_time_ns = replayed.time_ns
+        self._folder.note_unfolded(replayed.replay_ns)
         self._warm_up()
-        return replayed_count
+        return replayed.record_count
 
     def _warm_up(self) -> None:
         with self._state.read() as transaction:
@@ -159,6 +159,7 @@ class Carrier:
                 answer_unknown(group, error)
                 raise
         self._hand_over(self._fresh)
+        self._folder.note_unfolded(sum(map(estimate_replay_ns, self._fresh)))
         self._metrics.writes_count += sum(not isinstance(o, InstanterError) for o in outcomes)
         self._metrics.write_groups_count += 1
         self._answer(group, outcomes, self._log.written_sequence)

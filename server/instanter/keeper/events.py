@@ -16,7 +16,8 @@ from instanter.errors import (
     show,
 )
 from instanter.events.engine import EventEngine, FieldValues
-from instanter.keeper.commands import Answered, ApplyContext
+from instanter.events.joining import JoinedEvents, join_events
+from instanter.keeper.commands import Answered, Append, ApplyContext
 from instanter.keeper.records import RecordKind
 from instanter.keeper.stock_desk import Prepared
 from instanter.keeper.stock_movements import apply_moves
@@ -33,10 +34,11 @@ from instanter.store.event_ids import (
     event_id_key,
     find_event_digest,
     is_any_remembered,
+    put_records_event_ids,
     put_sealed_event_ids,
     seal_event_ids,
 )
-from instanter.store.expiry import drop_expired
+from instanter.store.expiry import drop_expired, is_drop_due
 from instanter.store.log.frames import LogRecord
 from instanter.store.transaction import Transaction
 
@@ -131,7 +133,7 @@ class RecordEvents:
             What is remembered of an event's id is damaged.
         """
         catalogue, engine = _install(transaction, context)
-        body = self._prepare_usual(transaction, now_ns, engine)
+        body = self.prepare_usual(transaction, now_ns, engine)
         if body is not None:
             return body
         bought = catalogue.stock.purchases if catalogue.stock is not None else {}
@@ -168,7 +170,7 @@ class RecordEvents:
         desk.prepared = Prepared(packed, found.table, found.ids)
         return packed
 
-    def _prepare_usual(
+    def prepare_usual(
         self, transaction: Transaction, now_ns: int, engine: EventEngine
     ) -> bytes | None:
         """Return what `prepare` does when nothing is wrong and no event was recorded before.
@@ -211,6 +213,81 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
     limit = max(EXPIRED_KEYS_PER_RECORD, 2 * len(ids))
     drop_expired(transaction, EVENT_ID_QUEUE, record.time_ns, limit)
     return EventCounts(indexed.event_count, indexed.duplicate_count)
+
+
+def apply_events_together(
+    transaction: Transaction, records: Sequence[LogRecord], context: ApplyContext
+) -> list[EventCounts]:
+    """Do what `apply_events` does with several records, one behind the other.
+
+    Every customer's events are counted in the order in which they were recorded, and nothing that
+    one record leaves behind is read by the next.
+    """
+    counts: list[EventCounts] = []
+    while len(counts) < len(records):
+        record = records[len(counts)]
+        if not is_drop_due(transaction, EVENT_ID_QUEUE, record.time_ns):
+            break
+        counts.append(apply_events(transaction, record, context))
+    rest = records[len(counts) :]
+    joined = join_events([record.body for record in rest])
+    if joined is None or is_drop_due(transaction, EVENT_ID_QUEUE, records[-1].time_ns):
+        counts += [apply_events(transaction, record, context) for record in rest]
+    elif rest:
+        _count_joined(transaction, rest, joined, context)
+        counts += map(EventCounts, joined.event_counts, joined.duplicate_counts)
+    return counts
+
+
+def _count_joined(
+    transaction: Transaction,
+    records: Sequence[LogRecord],
+    joined: JoinedEvents,
+    context: ApplyContext,
+) -> None:
+    """Count the events of records with which nothing is forgotten and nothing else happens."""
+    _, engine = _install(transaction, context)
+    indexed = engine.index(joined.body)
+    keys = indexed.customer_keys
+    if keys:
+        put_activities(transaction, keys, engine.count(*join_activities(transaction, keys)))
+    put_records_event_ids(
+        transaction,
+        indexed.ids,
+        [
+            (count, record.sequence, record.time_ns + IDS_KEPT_NS)
+            for count, record in zip(joined.event_counts, records, strict=True)
+        ],
+    )
+
+
+def record_together(
+    commands: Sequence[RecordEvents],
+    transaction: Transaction,
+    now_ns: int,
+    context: ApplyContext,
+    first_sequence: int,  # noqa: ARG001 - of `CarryTogether`
+    append: Append,
+) -> list[EventCounts]:
+    """Carry out the first usual commands, see `CarryTogether`; one alone is not worth it."""
+    if len(commands) == 1 or context.published.load(transaction) is None:
+        return []
+    _, engine = _install(transaction, context)
+    bodies: list[bytes] = []
+    seen: set[bytes] = set()
+    for command in commands:
+        body = command.prepare_usual(transaction, now_ns, engine)
+        if body is None:
+            break
+        keys = [key for key, _ in engine.index(body).ids]
+        if not seen.isdisjoint(keys):
+            break
+        seen.update(keys)
+        bodies.append(body)
+    if not bodies:
+        return []
+    records = [append(RecordKind.EVENTS, body) for body in bodies]
+    return apply_events_together(transaction, records, context)
 
 
 def _install(

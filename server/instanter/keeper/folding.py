@@ -11,7 +11,7 @@ from instanter.events_log import EventsLog
 from instanter.keeper.applying import apply_record
 from instanter.keeper.commands import ApplyContext
 from instanter.keeper.fold_process import FoldProcess, FoldProcessError
-from instanter.limits import FOLD_ENTRIES, FOLD_NS, PURGE_ROWS
+from instanter.limits import FOLD_ENTRIES, FOLD_NS, FOLD_REPLAY_NS, PURGE_ROWS
 from instanter.store.log.frames import LogRecord
 from instanter.store.log.log import Log
 from instanter.store.model_states import LearnedStates, put_learned
@@ -78,6 +78,9 @@ class Folder:
         # Whoever takes back what the overlay shows may have to fold a heavy record meanwhile.
         self._folding = threading.RLock()
         self._undone_count = 0
+        # Both only grow; the one is the writer's, the other the folding thread's.
+        self._noted_ns = 0
+        self._noted_folded_ns = 0
         self._folded: FoldResult[Any] | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fold", daemon=True)
@@ -102,6 +105,10 @@ class Folder:
     def has_to_clean_up(self) -> bool:
         """Whether the overlay holds what the base holds as well."""
         return self._folded is not None
+
+    def note_unfolded(self, replay_ns: int) -> None:
+        """Note that a start would have so much more to replay; for the writer."""
+        self._noted_ns += replay_ns
 
     def start(self) -> None:
         """Begin to fold."""
@@ -137,6 +144,7 @@ class Folder:
                 heavy=partial(apply_record, record=heavy, context=self._context),
                 heavy_sequence=heavy.sequence,
             )
+            self._noted_folded_ns = self._noted_ns
             result = self._folded.heavy_result
             self._finish_clean_up()
         return result
@@ -161,9 +169,17 @@ class Folder:
         steps = 0
         while not self._stopping.wait(_STEP_S):
             steps += 1
-            if steps >= _STEPS_MAX or self._state.changed_count >= FOLD_ENTRIES:
+            if steps >= _STEPS_MAX or self._is_much:
                 steps = 0
                 self._try_fold()
+
+    @property
+    def _is_much(self) -> bool:
+        """Return whether so much is unfolded that it is time."""
+        return (
+            self._noted_ns - self._noted_folded_ns >= FOLD_REPLAY_NS
+            or self._state.changed_count >= FOLD_ENTRIES
+        )
 
     def _try_fold(self) -> None:
         """Fold unless there is nothing new, or the overlay is not cleaned up yet."""
@@ -171,9 +187,11 @@ class Folder:
             self._state.folded_sequence()
         ):
             return
+        noted_ns = self._noted_ns
         try:
             with self._folding:
                 self._folded = self._fold(self._undone_count)
+            self._noted_folded_ns = noted_ns
         except _UndoneError:
             return
         except InstanterError as error:

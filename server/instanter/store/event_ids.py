@@ -92,8 +92,41 @@ def put_sealed_event_ids(
 ) -> None:
     """Do what `put_event_ids` does with digests that are sealed already."""
     transaction.put_each(EVENT_IDS, ids)
+    transaction.put(EVENT_ID_EXPIRY, *_make_entry(ids, sequence, until_ns))
+
+
+def put_records_event_ids(
+    transaction: Transaction,
+    ids: Sequence[tuple[bytes, bytes]],
+    records: Iterable[tuple[int, int, int]],
+) -> None:
+    """Do what `put_sealed_event_ids` does for several records.
+
+    Parameters
+    ----------
+    transaction
+        An open write transaction.
+    ids
+        Key and sealed digest of each event of all of them.
+    records
+        Of each record the number of its events, its sequence, and the time until which they are
+        remembered, nanoseconds since 1970.
+    """
+    entries = []
+    at = 0
+    for count, sequence, until_ns in records:
+        entries.append(_make_entry(ids[at : at + count], sequence, until_ns))
+        at += count
+    transaction.put_each(EVENT_IDS, ids)
+    transaction.put_each(EVENT_ID_EXPIRY, entries)
+
+
+def _make_entry(
+    ids: Sequence[tuple[bytes, bytes]], sequence: int, until_ns: int
+) -> tuple[bytes, bytes]:
+    """Return the entry of expiry of one record's ids."""
     entry = entry_key(expiry_hour(until_ns), sequence.to_bytes(8, "big"))
-    transaction.put(EVENT_ID_EXPIRY, entry, seal(entry, b"".join([key for key, _ in ids])))
+    return entry, seal(entry, b"".join([key for key, _ in ids]))
 
 
 def _list_ids(entry: bytes, value: memoryview) -> list[tuple[Database, bytes]]:

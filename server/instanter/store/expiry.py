@@ -59,6 +59,11 @@ def entry_key(hour: int, rest: bytes) -> bytes:
     return hour.to_bytes(HOUR_SIZE_BYTES, "big") + rest
 
 
+def is_drop_due(transaction: Transaction, queue: ExpiryQueue, now_ns: int) -> bool:
+    """Return whether `drop_expired` would do anything."""
+    return _find_reached(transaction, queue) != entry_key(now_ns // HOUR_NS + 1, b"")
+
+
 def drop_expired(transaction: Transaction, queue: ExpiryQueue, now_ns: int, limit: int) -> int:
     """Drop what needs to be kept no longer, the oldest first, and return how many keys went.
 
