@@ -386,8 +386,8 @@ def test_a_fold_never_keeps_what_the_log_had_no_room_for(
         write_group = Log.write_group
 
         def refuse(log: Log) -> None:
-            if fold.ident is not None:
-                # Not what the keeper itself has to write meanwhile.
+            if fold.ident is not None or log.next_sequence < log.written_sequence + 3:
+                # Not what the keeper itself has to write meanwhile, nor what holds it up.
                 write_group(log)
                 return
             fold.start()
@@ -398,9 +398,14 @@ def test_a_fold_never_keeps_what_the_log_had_no_room_for(
         with monkeypatch.context() as patch:
             patch.setattr(desk.keeper._folder, "_wait_synced", wait_synced)
             patch.setattr(Log, "write_group", refuse)
-            with pytest.raises(ExhaustedError):
-                desk.put("anna", 2).result(20)
-        assert desk.get("anna") == 1
+            opened = desk.hold()
+            # One alone would be written before it is applied.
+            futures = [desk.put("anna", 2), desk.put("bert", 2)]
+            opened()
+            for future in futures:
+                with pytest.raises(ExhaustedError):
+                    future.result(20)
+        assert (desk.get("anna"), desk.get("bert")) == (1, None)
         fold.join(20)
         assert not fold.is_alive(), "it waits for what never comes"
         desk.put("bert", 3).result(20)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from instanter.clock import Clock
-from instanter.errors import ExhaustedError, ExpiredError, InstanterError
+from instanter.errors import ExhaustedError, ExpiredError, InstanterError, UnavailableError
 from instanter.keeper.applying import TOGETHER, apply_record
 from instanter.keeper.commands import Answered, ApplyContext, Command
 from instanter.keeper.folding import Folder
@@ -14,7 +14,8 @@ from instanter.keeper.records import HEAVY_KINDS, RecordKind
 from instanter.keeper.replay import estimate_replay_ns, replay_tail
 from instanter.keeper.syncing import Syncer
 from instanter.keeper.voiding import VoidRecord
-from instanter.keeper.waiting import Waiting, answer_unknown, resolve
+from instanter.keeper.waiting import Waiting, make_unknown, resolve
+from instanter.keeper.writing import EarlyWriting, GroupWriting, Writing
 from instanter.metrics import Metrics
 from instanter.store.log.frames import LogRecord
 from instanter.store.log.log import Log
@@ -66,7 +67,6 @@ class Carrier:
         self._folder = folder
         self._syncer = syncer
         self._on_written = on_written
-        self._fresh: list[LogRecord] = []
         self._last_time_ns = 0
 
     def replay(self) -> int:
@@ -116,57 +116,106 @@ class Carrier:
 
     def _carry_out(self, group: Sequence[Waiting[Any]]) -> Undoing | None:
         """Carry out a group of light commands; return what is still to be undone of it."""
-        now_ns = self._advance_time()
-        mark = self._log.mark()
-
-        def change(transaction: Transaction) -> list[Any]:
-            # It may run again, when the map has to grow: what the last try appended is dropped.
-            self._log.rollback(mark)
-            self._fresh = []
-            found = self._carry_out_each([w.command for w in group], transaction, now_ns)
-            if self._fresh:
-                transaction.set_applied(self._fresh[-1].sequence)
-            return found
-
+        if len(group) == 1:
+            self._carry_out_alone(group[0])
+            return None
+        writing = GroupWriting(self._log, self._advance_time())
+        commands = [waiting.command for waiting in group]
         try:
-            outcomes = self._state.write(change)
+            outcomes = self._apply(commands, writing)
         except InstanterError as error:
             # The store itself refused: nothing of the group has happened.
-            self._log.rollback(mark)
+            writing.begin_again()
             for waiting in group:
                 waiting.future.set_exception(error)
             return None
-        except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
-            self._log.rollback(mark)
-            if len(group) == 1:
-                group[0].future.set_exception(error)
-                return None
+        except Exception:  # noqa: BLE001 - the one whose command raises it gets it
+            writing.begin_again()
             for waiting in group:
-                undo = self._carry_out([waiting])
-                if undo is not None:
-                    undo()
+                self._carry_out_alone(waiting)
             return None
-        return self._write(group, outcomes)
-
-    def _write(self, group: Sequence[Waiting[Any]], outcomes: list[Any]) -> Undoing | None:
-        """Write the frames of a group that is applied; return what is to be undone if not."""
-        if self._log.next_sequence > self._log.written_sequence + 1:
+        if writing.records:
             try:
                 self._log.write_group()
             except ExhaustedError as error:
                 return partial(self._undo, group, error)
-            except InstanterError as error:
-                answer_unknown(group, error)
+        self._finish(group, writing.records, outcomes)
+        return None
+
+    def _carry_out_alone(self, waiting: Waiting[Any]) -> None:
+        """Carry out one light command, whose effect is applied while the disk works."""
+        begin_sync = _do_nothing if waiting.relaxed else self._syncer.begin
+        writing = EarlyWriting(self._log, self._advance_time(), begin_sync)
+        try:
+            outcomes = self._apply((waiting.command,), writing)
+        except Exception as error:
+            if writing.written is not None:
+                self._take_back(waiting, writing.written, error)
+                return
+            if writing.has_failed:
                 raise
-        self._hand_over(self._fresh)
-        self._folder.note_unfolded(sum(map(estimate_replay_ns, self._fresh)))
+            # Nothing has happened.
+            writing.forget()
+            waiting.future.set_exception(error)
+            return
+        self._finish((waiting,), writing.records, outcomes)
+
+    def _apply(self, commands: Sequence[Command[Any]], writing: Writing) -> list[Any]:
+        """Prepare and apply commands in one transaction of the overlay; return their outcomes."""
+
+        def change(transaction: Transaction) -> list[Any]:
+            # It may run again, when the map has to grow.
+            writing.begin_again()
+            found = self._carry_out_each(commands, transaction, writing)
+            writing.check()
+            if writing.records:
+                transaction.set_applied(writing.records[-1].sequence)
+            return found
+
+        return self._state.write(change)
+
+    def _take_back(self, waiting: Waiting[Any], record: LogRecord, error: Exception) -> None:
+        """Take a record back that is in the log and could not be applied, then tell its caller.
+
+        Raises
+        ------
+        InstanterError
+            It cannot be taken back: only a start from the log can tell what it has done.
+        """
+        if isinstance(waiting.command, VoidRecord):
+            # That has no effect by itself: it is enough that it is in the log.
+            self._finish((waiting,), (record,), [None])
+            return
+        void = Waiting(VoidRecord(record.sequence), None, False, 1, Future[None]())
+        failed = UnavailableError(
+            f"record {record.sequence} of the log could be neither applied nor taken back: {error}"
+        )
+
+        def tell(done: Future[None]) -> None:
+            # Once that is on disk the record cannot come to life after a power cut.
+            failure = done.exception()
+            waiting.future.set_exception(error if failure is None else make_unknown(failed))
+
+        void.future.add_done_callback(tell)
+        self._carry_out_alone(void)
+        if void.future.done() and void.future.exception() is not None:
+            raise failed
+
+    def _finish(
+        self, group: Sequence[Waiting[Any]], fresh: Sequence[LogRecord], outcomes: list[Any]
+    ) -> None:
+        """Tell whoever follows of a group that is applied and written, and answer it."""
+        self._hand_over(fresh)
+        self._folder.note_unfolded(sum(map(estimate_replay_ns, fresh)))
         self._metrics.writes_count += sum(not isinstance(o, InstanterError) for o in outcomes)
         self._metrics.write_groups_count += 1
         self._answer(group, outcomes, self._log.written_sequence)
-        return None
 
     def _carry_out_each(
-        self, commands: Sequence[Command[Any]], transaction: Transaction, now_ns: int
+        self,
+        commands: Sequence[Command[Any]],
+        transaction: Transaction,
+        writing: Writing,
     ) -> list[Any]:
         """Return the results of commands, or the errors that they are refused with.
 
@@ -186,33 +235,29 @@ class Carrier:
                 outcomes += together(
                     commands[at:end],
                     transaction,
-                    now_ns,
+                    writing.time_ns,
                     self._context,
-                    self._log.next_sequence,
-                    partial(self._append, now_ns),
+                    writing.next_sequence,
+                    writing.append,
                 )
                 at = len(outcomes)
                 if at == end:
                     continue
-            outcomes.append(self._carry_out_one(commands[at], transaction, now_ns))
+            outcomes.append(self._carry_out_one(commands[at], transaction, writing))
         return outcomes
 
-    def _carry_out_one(self, command: Command[Any], transaction: Transaction, now_ns: int) -> Any:
+    def _carry_out_one(
+        self, command: Command[Any], transaction: Transaction, writing: Writing
+    ) -> Any:
         """Return the command's result, or the error that it is refused with."""
         try:
-            body = command.prepare(transaction, now_ns, self._context)
+            body = command.prepare(transaction, writing.time_ns, self._context)
         except InstanterError as error:
             return error
         if isinstance(body, Answered):
             return body.result
-        record = self._append(now_ns, command.kind, body)
+        record = writing.append(command.kind, body)
         return apply_record(transaction, record, self._context)
-
-    def _append(self, now_ns: int, kind: int, body: bytes) -> LogRecord:
-        """Append a record to the group's."""
-        record = self._log.append(kind, now_ns, body)
-        self._fresh.append(record)
-        return record
 
     def _undo(self, group: Sequence[Waiting[Any]], error: ExhaustedError) -> None:
         """Take the group's changes back out of the overlay: the log has no room for them."""
@@ -259,11 +304,7 @@ class Carrier:
             result = self._folder.fold(record)
         except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
             # It is in the log, and must not come to life at the next start.
-            void = Waiting(VoidRecord(record.sequence), None, False, 1, Future[None]())
-            undo = self._carry_out([void])
-            if undo is not None:
-                undo()
-            future.set_exception(error)
+            self._take_back(waiting, record, error)
             return
         self._hand_over([record])
         self._metrics.writes_count += 1
@@ -291,3 +332,7 @@ class Carrier:
         """Return the time of the next records, which never goes back."""
         self._last_time_ns = max(self._clock.now_ns(), self._last_time_ns)
         return self._last_time_ns
+
+
+def _do_nothing() -> None:
+    """Begin no sync: nobody waits for it."""

@@ -446,13 +446,13 @@ class Keeper:
         """Carry out a group; whatever goes wrong with the log itself is the keeper's end."""
         try:
             return self._carrier.carry_out(group)
-        except InstanterError as error:
-            self._fail(error)
         except BaseException as error:
-            failure = UnavailableError(f"the keeper has failed: {error!r}")
+            bug = UnavailableError(f"the keeper has failed: {error!r}")
+            failure = error if isinstance(error, InstanterError) else bug
             self._fail(failure)
             answer_unknown(group, failure)
-            raise
+            if failure is bug:
+                raise
         return None
 
     def _deliver(self, answer: Callable[[], None]) -> None:

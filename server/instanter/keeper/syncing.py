@@ -117,19 +117,26 @@ class Syncer:
         self._awaited_count += bool(answers)
         self._written.put(unsynced)
 
+    def begin(self) -> None:
+        """Begin to sync what is written, before `answer` is told of it; where that is possible."""
+        queue = self._queue
+        if queue is not None and queue.is_ours and not queue.is_under_way and self.failure is None:
+            self._begin(queue)
+
     def _sync_beside(self, queue: SyncQueue) -> None:
         """Begin to sync what waits for it, unless a sync is under way."""
-        if queue.is_under_way or not self._queued:
-            return
-        self._begun_sequence = self._log.written_sequence
-        try:
-            begun = self._log.begin_sync(queue, self._end_sync)
-        except InstanterError as error:
-            self._give_up(self._take_queued(), error)
-            return
-        if not begun:
+        if self._queued and not queue.is_under_way and not self._begin(queue):
             # The thread syncs, or has to.
             self._leave_to_thread()
+
+    def _begin(self, queue: SyncQueue) -> bool:
+        """Begin to sync what is written; return False where that is the thread's."""
+        self._begun_sequence = self._log.written_sequence
+        try:
+            return self._log.begin_sync(queue, self._end_sync)
+        except InstanterError as error:
+            self._give_up(self._take_queued(), error)
+            return True
 
     def _leave_to_thread(self) -> None:
         while self._queued:
