@@ -375,12 +375,11 @@ OVERLAY_RESERVED_SIZE_BYTES_INITIAL: Final = 8 << 20
 """The same of an overlay that is written through its map, which takes as much disk."""
 
 FOLD_NS: Final = 60_000_000_000
-"""Time between two folds when little is written. A fold slows down whatever runs beside it, so the
-fewer the better."""
+"""Time between two folds when little is written: each slows down whatever runs beside it."""
 
 FOLD_REPLAY_NS: Final = 1_000_000_000
-"""Processor time that a replay of what is unfolded takes, about, at which it is folded without
-waiting for that time, so that a killed keeper is replaced within 2 s."""
+"""Processor time of a replay of what is unfolded at which it is folded at once, so that a killed
+keeper is replaced within 2 s."""
 
 FOLD_ENTRIES: Final = 120_000
 """Entries at which it is folded, too: each may change a page of its own, and a transaction of LMDB
