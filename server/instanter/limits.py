@@ -378,8 +378,7 @@ FOLD_NS: Final = 60_000_000_000
 """Time between two folds when little is written: each slows down whatever runs beside it."""
 
 FOLD_REPLAY_NS: Final = 1_000_000_000
-"""Processor time of a replay of what is unfolded at which it is folded at once, so that a killed
-keeper is replaced within 2 s."""
+"""A replay of as much processor time is folded at once: a killed keeper is replaced within 2 s."""
 
 FOLD_ENTRIES: Final = 120_000
 """Entries at which it is folded, too: each may change a page of its own, and a transaction of LMDB
