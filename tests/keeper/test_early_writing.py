@@ -13,6 +13,7 @@ from instanter.keeper import carrying
 from instanter.keeper.commands import ApplyContext
 from instanter.keeper.customers import UpdateCustomer
 from instanter.keeper.records import RecordKind
+from instanter.keeper.syncing import Syncer
 from instanter.store.environment import Environment
 from instanter.store.log.frames import LogRecord
 from instanter.store.log.log import Log
@@ -50,6 +51,33 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
 
 def list_kinds(desk: Desk) -> list[int]:
     return [record.kind for record in desk.kept.log.read(1)][-3:]
+
+
+@pytest.mark.parametrize("relaxed", [False, True])
+def test_the_disk_begins_before_the_effect(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, relaxed: bool
+) -> None:
+    done: list[str] = []
+
+    def note(owner: Any, name: str) -> None:
+        function = getattr(owner, name)
+
+        def call(*given: Any) -> Any:
+            done.append(name)
+            return function(*given)
+
+        monkeypatch.setattr(owner, name, call)
+
+    with open_desk(folder) as desk:
+        desk.publish()
+        note(Log, "write_group")
+        note(Log, "begin_writing_out")
+        note(Syncer, "begin")
+        note(carrying, "apply_record")
+        desk.put("anna", relaxed=relaxed).result(20)
+        on_disk = [] if relaxed else ["begin_writing_out", "begin"]
+        assert done == ["write_group", *on_disk, "apply_record"]
+        monkeypatch.undo()
 
 
 def test_what_has_to_be_applied_again_is_written_once(folder: Path, spoil: Spoil) -> None:

@@ -144,7 +144,7 @@ class Carrier:
 
     def _carry_out_alone(self, waiting: Waiting[Any]) -> None:
         """Carry out one light command, whose effect is applied while the disk works."""
-        begin_sync = _do_nothing if waiting.relaxed else self._syncer.begin
+        begin_sync = None if waiting.relaxed else self._syncer.begin
         writing = EarlyWriting(self._log, self._advance_time(), begin_sync)
         try:
             outcomes = self._apply((waiting.command,), writing)
@@ -332,7 +332,3 @@ class Carrier:
         """Return the time of the next records, which never goes back."""
         self._last_time_ns = max(self._clock.now_ns(), self._last_time_ns)
         return self._last_time_ns
-
-
-def _do_nothing() -> None:
-    """Begin no sync: nobody waits for it."""

@@ -95,7 +95,7 @@ class EarlyWriting:
     log, time_ns
         As of `GroupWriting`.
     begin_sync
-        Begins to sync the log, unless that has to wait.
+        Begins to sync the log, unless that has to wait; None where nobody waits for it.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class EarlyWriting:
 
     __slots__ = ("_begin_sync", "_log", "_mark", "has_failed", "records", "time_ns", "written")
 
-    def __init__(self, log: Log, time_ns: int, begin_sync: Callable[[], None]) -> None:
+    def __init__(self, log: Log, time_ns: int, begin_sync: Callable[[], None] | None) -> None:
         self._log = log
         self.time_ns = time_ns
         self._begin_sync = begin_sync
@@ -144,7 +144,10 @@ class EarlyWriting:
             record = self._log.append(kind, self.time_ns, body)
             self._write()
             self.written = record
-            self._begin_sync()
+            if self._begin_sync is not None:
+                # A thread of the kernel begins the sync, perhaps only when this one rests.
+                self._log.begin_writing_out(record)
+                self._begin_sync()
         elif (record.kind, record.body) != (kind, body):
             raise PreparedTwiceError(record)
         self.records = (record,)

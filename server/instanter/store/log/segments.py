@@ -23,6 +23,7 @@ neither the file's size nor its extents, `fdatasync` has no metadata to commit, 
 met when the next segment is made, not in the middle of this one.
 """
 
+import ctypes
 import os
 import re
 import secrets
@@ -199,6 +200,18 @@ def make_zeroed(path: Path, size_bytes: int, pause: Callable[[], None]) -> int:
     return descriptor
 
 
+def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    """Return Linux' call of that name, without giving the interpreter's lock away; else None."""
+    found = getattr(ctypes.PyDLL(None), "sync_file_range", None)
+    if found is not None:
+        found.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return found
+
+
+_SYNC_FILE_RANGE: Final = _find_sync_file_range()
+_SYNC_FILE_RANGE_WRITE: Final = 2
+
+
 def write_all(descriptor: int, data: bytes | bytearray, offset: int) -> None:
     """Write all of `data` at `offset`: one system call, or several when the first falls short."""
     written = os.pwrite(descriptor, data, offset)
@@ -206,6 +219,15 @@ def write_all(descriptor: int, data: bytes | bytearray, offset: int) -> None:
         with memoryview(data) as view:
             while written < len(data):
                 written += os.pwrite(descriptor, view[written:], offset + written)
+
+
+def begin_writing_out(descriptor: int, offset: int, size_bytes: int) -> None:
+    """Let the disk begin with a range that was written, and do not wait for it.
+
+    It promises nothing, and what goes wrong is told by the sync that has to follow.
+    """
+    if _SYNC_FILE_RANGE is not None:
+        _SYNC_FILE_RANGE(descriptor, offset, size_bytes, _SYNC_FILE_RANGE_WRITE)
 
 
 def zero_range(descriptor: int, offset: int, size_bytes: int) -> None:
