@@ -11,6 +11,7 @@ from instanter.keeper.transaction_outcomes import (
     RecordTransactionOutcomes,
     TransactionOutcome,
 )
+from instanter.keeper.voiding import VoidRecord
 from tests.fraud.worlds import make_catalogue
 from tests.keeper.tills import NOW_NS, S_NS, StoodClock, open_till
 
@@ -62,6 +63,15 @@ def test_the_logs_transactions_are_answered_by_other_rules(till):
     assert (given.caught_minor, given.missed_count) == (250_000, 0)
     assert (result.newly_stopped_count, result.newly_caught_count) == (1, 1)
     assert given.false_positive_count == 1
+
+
+def test_a_transaction_that_was_taken_back_is_left_out(till):
+    till.ask("kept", amount_minor=50_000)
+    till.ask("taken", amount_minor=60_000)
+    till.do(VoidRecord(till.desk.kept.log.written_sequence))
+    result, _ = backtest(till)
+    assert result.given.transaction_count == 1
+    assert result.given.declined_count == 1
 
 
 def test_only_the_time_asked_for_is_counted(till):
