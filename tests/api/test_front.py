@@ -14,11 +14,11 @@ from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.errors import ExhaustedError, NotFoundError, UnavailableError
-from instanter.limits import MESSAGE_SIZE_BYTES_MAX, REPLY_SIZE_BYTES_MAX
 from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, Lane, Service
 from instanter.rpc.tls import TlsFiles
+from instanter.wire_limits import MESSAGE_SIZE_BYTES_MAX, REPLY_SIZE_BYTES_MAX
 from tests.api.interop.raw import RawClient
 from tests.api.refusals import read_refusal, refuse
 from tests.api.shop import FRONTS, Server, Shop, serve
@@ -338,7 +338,7 @@ def test_an_old_connection_is_asked_to_move(
     front_name: str, echo: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """(The fast front looks once a second.)"""
-    monkeypatch.setattr(limits, "CONNECTION_AGE_NS_MAX", 200_000_000)
+    monkeypatch.setattr(wire_limits, "CONNECTION_AGE_NS_MAX", 200_000_000)
     with (
         serve(front_name, [echo.describe()]) as server,
         RawClient(("127.0.0.1", server.port)) as client,

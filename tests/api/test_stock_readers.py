@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.rpc import alert_hub
 from instanter.v1.stock_service_pb2_grpc import StockServiceStub
 from tests.api.refusals import read_refusal
@@ -83,7 +83,7 @@ def test_a_subscriber_that_reads_a_byte_a_second_is_cut_and_nobody_else(
 
             wait_until(go_on, "the slow one is cut")
             assert [told.sequence for told in fast.transitions] == list(range(1, fallen + 1))
-            assert fallen > limits.STREAM_WAITING_MAX
+            assert fallen > wire_limits.STREAM_WAITING_MAX
     finally:
         slow.close()
     wait_until(lambda: shop.metrics.streams_open_count == 0, "all are gone")

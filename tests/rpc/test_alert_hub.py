@@ -2,7 +2,7 @@
 
 import pytest
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.catalogue.stock import Severity
 from instanter.errors import (
     DamagedError,
@@ -263,7 +263,7 @@ async def test_whoever_does_not_read_is_cut_and_may_resume(world: AlertWorld) ->
     world.clock.now += SUBSCRIBER_LAG_NS_MAX
     await until(lambda: slow.stream.ended)
     place = expect(slow, ExhaustedError, "SUBSCRIBER_TOO_SLOW")
-    assert len(slow.read) == limits.STREAM_WAITING_MAX
+    assert len(slow.read) == wire_limits.STREAM_WAITING_MAX
     assert world.tokens.parse(place["resume_token"], "") == slow.sequences[-1]
     again = world.watch(resume=place["resume_token"])
     for _ in range(10):
@@ -315,7 +315,7 @@ async def test_who_catches_up_may_read_slowly_but_must_read(world: AlertWorld) -
     world.clock.now += SUBSCRIBER_STALL_NS_MAX
     await until(lambda: stalled.stream.ended)
     place = expect(stalled, ExhaustedError, "SUBSCRIBER_TOO_SLOW")
-    assert world.tokens.parse(place["resume_token"], "") == limits.STREAM_WAITING_MAX
+    assert world.tokens.parse(place["resume_token"], "") == wire_limits.STREAM_WAITING_MAX
 
 
 async def test_who_stalls_in_a_snapshot_begins_anew(world: AlertWorld) -> None:

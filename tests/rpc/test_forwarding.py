@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from google.rpc import code_pb2, status_pb2
 
-from instanter import limits
+from instanter import limits, wire_limits
 from instanter.clock import SystemClock
 from instanter.errors import ExhaustedError, NotFoundError, UnavailableError
 from instanter.events_log import make_events_log
@@ -298,7 +298,7 @@ async def test_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_long_requests_and_replies_come_whole(tmp_path: Path) -> None:
-    text = "x" * (limits.MESSAGE_SIZE_BYTES_MAX - 100)
+    text = "x" * (wire_limits.MESSAGE_SIZE_BYTES_MAX - 100)
     async with kept(tmp_path, Store()), forwarding(tmp_path) as forwarder:
         answer = await forwarder.forward(GET, encode(text), CONTEXT)
         assert StringValue.FromString(answer).value == text * 2
@@ -307,7 +307,7 @@ async def test_long_requests_and_replies_come_whole(tmp_path: Path) -> None:
 async def test_a_reply_that_is_too_long_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "REPLY_SIZE_BYTES_MAX", 1_000)
+    monkeypatch.setattr(wire_limits, "REPLY_SIZE_BYTES_MAX", 1_000)
     async with kept(tmp_path, Store()), forwarding(tmp_path) as forwarder:
         answer = await forwarder.forward(GET, encode("x" * 600), CONTEXT)
         assert answer.code == code_pb2.RESOURCE_EXHAUSTED

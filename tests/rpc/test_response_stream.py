@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.errors import ExhaustedError, NotFoundError
 from instanter.rpc.response_stream import ResponseStream
 
@@ -55,8 +55,8 @@ def test_the_front_is_woken_once_until_it_has_looked(front: Front) -> None:
 
 
 def test_no_more_than_the_bound_wait(front: Front) -> None:
-    taken = [front.stream.offer(response(b"a")) for _ in range(limits.STREAM_WAITING_MAX + 3)]
-    assert taken == [True] * limits.STREAM_WAITING_MAX + [False] * 3
+    taken = [front.stream.offer(response(b"a")) for _ in range(wire_limits.STREAM_WAITING_MAX + 3)]
+    assert taken == [True] * wire_limits.STREAM_WAITING_MAX + [False] * 3
     assert not front.stream.ended
     front.stream.take(1)
     assert front.stream.offer(response(b"b"))
@@ -64,7 +64,7 @@ def test_no_more_than_the_bound_wait(front: Front) -> None:
 
 
 def test_no_more_bytes_than_the_bound_wait(front: Front) -> None:
-    long = response(bytes(limits.STREAM_WAITING_SIZE_BYTES_MAX))
+    long = response(bytes(wire_limits.STREAM_WAITING_SIZE_BYTES_MAX))
     assert front.stream.offer(long), "one is always taken, however long"
     assert not front.stream.offer(response(b"a"))
     front.stream.take(1)
@@ -74,7 +74,7 @@ def test_no_more_bytes_than_the_bound_wait(front: Front) -> None:
 def test_a_response_longer_than_responses_may_be_ends_the_stream(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "REPLY_SIZE_BYTES_MAX", 10)
+    monkeypatch.setattr(wire_limits, "REPLY_SIZE_BYTES_MAX", 10)
     assert front.stream.offer(response(b"short"))
     assert not front.stream.offer(response(b"too long for it"))
     assert isinstance(front.stream.error, ExhaustedError)
@@ -151,7 +151,7 @@ def test_what_is_offered_for_room_does_not_overtake_what_was_taken(front: Front)
         pass
     front.stream.send_now = lambda raw: sent.append(raw) is None
     front.stream.call_when_room(lambda: front.stream.offer_encoded(b"behind"))
-    assert front.stream.take(ALL) == [b"x"] * limits.STREAM_WAITING_MAX
+    assert front.stream.take(ALL) == [b"x"] * wire_limits.STREAM_WAITING_MAX
     assert (sent, front.stream.take(ALL)) == ([], [b"behind"])
     assert front.stream.offer_encoded(b"now")
     assert sent == [b"now"]
@@ -163,7 +163,7 @@ def test_whoever_wants_room_is_called_once_half_of_it_is_free(front: Front) -> N
     while front.stream.offer_encoded(b"x"):
         pass
     front.stream.call_when_room(lambda: told.append("later"))
-    front.stream.take(limits.STREAM_WAITING_MAX // 2 - 1)
+    front.stream.take(wire_limits.STREAM_WAITING_MAX // 2 - 1)
     assert told == ["at once"]
     front.stream.take(1)
     front.stream.take(1)

@@ -75,7 +75,13 @@ def test_a_room_with_code_has_tests(room):
 
 
 @pytest.mark.parametrize(
-    ("module", "known"), [("limits", "PAGE_SIZE_MAX"), ("fraud_limits", "FRAUD_RULES_MAX")]
+    ("module", "known"),
+    [
+        ("limits", "PAGE_SIZE_MAX"),
+        ("fraud_limits", "FRAUD_RULES_MAX"),
+        ("stock_limits", "STOCK_SITES_MAX"),
+        ("wire_limits", "CALLS_IN_FLIGHT_MAX"),
+    ],
 )
 def test_every_limit_says_why(module, known):
     source = (REPOSITORY / f"server/instanter/{module}.py").read_text("utf-8")

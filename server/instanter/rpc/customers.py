@@ -24,11 +24,7 @@ from instanter.keeper.customers import (
     make_not_found,
 )
 from instanter.keeper.published import PublishedCatalogue
-from instanter.limits import (
-    BATCH_REQUESTS_MAX,
-    PAGE_SIZE_BYTES_MAX,
-    REPLY_SIZE_BYTES_MAX,
-)
+from instanter.limits import BATCH_REQUESTS_MAX
 from instanter.rpc.attribute_values import read_value, write_values
 from instanter.rpc.batch_counts import check_count
 from instanter.rpc.field_masks import expect_attribute, parse_attribute_mask
@@ -51,6 +47,7 @@ from instanter.v1.customer_service_pb2 import (
     ListCustomersResponse,
     UpdateCustomerRequest,
 )
+from instanter.wire_limits import PAGE_SIZE_BYTES_MAX, REPLY_SIZE_BYTES_MAX
 
 READ_LANE: Final = Lane("read", threads=4, waiting_max=1_024)
 """Reading and translating a whole profile takes about a millisecond: too long for the loop."""

@@ -29,7 +29,7 @@ from typing import Any, Final, cast
 
 from google.rpc import status_pb2
 
-from instanter import limits
+from instanter import limits, wire_limits
 from instanter.clock import Clock
 from instanter.errors import ExhaustedError, UnavailableError
 from instanter.events_log import EventsLog
@@ -50,7 +50,7 @@ SOCKET_NAME: Final = "keeper.sock"
 DECISIONS_TOPIC: Final = "decisions"
 """What workers tell of their decisions, a turn each."""
 
-FRAME_SIZE_BYTES_MAX: Final = limits.REPLY_SIZE_BYTES_MAX + (1 << 16)
+FRAME_SIZE_BYTES_MAX: Final = wire_limits.REPLY_SIZE_BYTES_MAX + (1 << 16)
 """Bytes of the longest message: a reply with what comes around it."""
 
 _RETRY_S: Final = 0.02
@@ -288,7 +288,7 @@ class Forwarder:
     def attach(self, transport: asyncio.Transport) -> None:
         """Use a connection, for what has waited first. For the protocol of the connection."""
         self._transport = transport
-        transport.set_write_buffer_limits(limits.WRITE_BUFFER_SIZE_BYTES_MAX)
+        transport.set_write_buffer_limits(wire_limits.WRITE_BUFFER_SIZE_BYTES_MAX)
         self._outgoing.extend(self._told)
         self._told.clear()
         self._told_size_bytes = 0

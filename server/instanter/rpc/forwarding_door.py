@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from google.protobuf.message import EncodeError
 from google.rpc import status_pb2
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.clock import Clock
 from instanter.errors import InvalidFieldError, NotFoundError
 from instanter.events_log import EventsLog
@@ -230,7 +230,7 @@ class ForwardingDoor:
             raw = answer if isinstance(answer, bytes) else answer.SerializeToString()
         except (EncodeError, ValueError) as error:
             return self._dispatcher.fail(method.name, error).SerializeToString(), b""
-        if len(raw) > limits.REPLY_SIZE_BYTES_MAX:
+        if len(raw) > wire_limits.REPLY_SIZE_BYTES_MAX:
             too_long = reply_too_long(len(raw))
             return self._dispatcher.fail(method.name, too_long).SerializeToString(), b""
         return None, raw
@@ -258,7 +258,7 @@ class _WorkerProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._loop = asyncio.get_running_loop()
-        self._transport.set_write_buffer_limits(limits.WRITE_BUFFER_SIZE_BYTES_MAX)
+        self._transport.set_write_buffer_limits(wire_limits.WRITE_BUFFER_SIZE_BYTES_MAX)
         self._door.visitors.add(self)
         self._transport.write(self._door.greet())
 

@@ -172,9 +172,9 @@ class Sink(Protocol):
     def offer(self, response: Any) -> bool:
         """Take a response to be sent, unless the stream has ended or too many wait; never waits.
 
-        When `limits.STREAM_WAITING_MAX` responses wait, the caller does not keep up. Whoever makes
-        responses at a pace that is not the caller's then ends the stream with `fail` and an error
-        that says from where to go on; whoever can wait calls `wait_for_room`.
+        When `wire_limits.STREAM_WAITING_MAX` responses wait, the caller does not keep up. Whoever
+        makes responses at a pace that is not the caller's then ends the stream with `fail` and an
+        error that says from where to go on; whoever can wait calls `wait_for_room`.
         """
         ...
 

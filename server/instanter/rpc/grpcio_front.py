@@ -23,7 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from instanter import limits
+from instanter import limits, wire_limits
 from instanter.clock import Clock
 from instanter.errors import ExpiredError, UnavailableError
 from instanter.events_log import EventsLog
@@ -96,7 +96,7 @@ class GrpcioFront:
         assert self._server is None, "a front is started once"
         server = grpc.aio.server(
             options=_list_options(reuse_port=self._reuse_port),
-            maximum_concurrent_rpcs=limits.CALLS_IN_FLIGHT_MAX,
+            maximum_concurrent_rpcs=wire_limits.CALLS_IN_FLIGHT_MAX,
         )
         names = [service.name for service in self._services]
         for service in self._services:
@@ -211,7 +211,9 @@ class GrpcioFront:
         """Send what a stream brings until its end, as far as the caller reads."""
         while True:
             woken.clear()
-            for message in self._dispatcher.take_responses(stream, limits.STREAM_AHEAD_SIZE_BYTES):
+            for message in self._dispatcher.take_responses(
+                stream, wire_limits.STREAM_AHEAD_SIZE_BYTES
+            ):
                 await context.write(message)
             if stream.drained:
                 return
@@ -288,19 +290,22 @@ def _list_options(*, reuse_port: bool) -> list[tuple[str, int]]:
     """Return grpcio's settings; its own defaults leave most of them open."""
     return [
         ("grpc.so_reuseport", int(reuse_port)),
-        ("grpc.max_receive_message_length", limits.MESSAGE_SIZE_BYTES_MAX),
-        ("grpc.max_send_message_length", limits.REPLY_SIZE_BYTES_MAX),
-        ("grpc.max_metadata_size", limits.METADATA_SIZE_BYTES_MAX),
-        ("grpc.absolute_max_metadata_size", limits.METADATA_SIZE_BYTES_MAX),
-        ("grpc.max_concurrent_streams", limits.STREAMS_PER_CONNECTION_MAX),
-        ("grpc.server_handshake_timeout_ms", limits.HANDSHAKE_NS_MAX // 1_000_000),
-        ("grpc.max_connection_idle_ms", limits.CONNECTION_IDLE_NS_MAX // 1_000_000),
+        ("grpc.max_receive_message_length", wire_limits.MESSAGE_SIZE_BYTES_MAX),
+        ("grpc.max_send_message_length", wire_limits.REPLY_SIZE_BYTES_MAX),
+        ("grpc.max_metadata_size", wire_limits.METADATA_SIZE_BYTES_MAX),
+        ("grpc.absolute_max_metadata_size", wire_limits.METADATA_SIZE_BYTES_MAX),
+        ("grpc.max_concurrent_streams", wire_limits.STREAMS_PER_CONNECTION_MAX),
+        ("grpc.server_handshake_timeout_ms", wire_limits.HANDSHAKE_NS_MAX // 1_000_000),
+        ("grpc.max_connection_idle_ms", wire_limits.CONNECTION_IDLE_NS_MAX // 1_000_000),
         # (Give or take a tenth, which is grpcio's own doing.)
-        ("grpc.max_connection_age_ms", limits.CONNECTION_AGE_NS_MAX // 1_000_000),
-        ("grpc.max_connection_age_grace_ms", limits.CONNECTION_AGE_GRACE_NS_MAX // 1_000_000),
-        ("grpc.keepalive_time_ms", limits.KEEPALIVE_NS // 1_000_000),
-        ("grpc.keepalive_timeout_ms", limits.KEEPALIVE_ANSWER_NS_MAX // 1_000_000),
+        ("grpc.max_connection_age_ms", wire_limits.CONNECTION_AGE_NS_MAX // 1_000_000),
+        ("grpc.max_connection_age_grace_ms", wire_limits.CONNECTION_AGE_GRACE_NS_MAX // 1_000_000),
+        ("grpc.keepalive_time_ms", wire_limits.KEEPALIVE_NS // 1_000_000),
+        ("grpc.keepalive_timeout_ms", wire_limits.KEEPALIVE_ANSWER_NS_MAX // 1_000_000),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", limits.PING_INTERVAL_NS_MIN // 1_000_000),
-        ("grpc.http2.max_ping_strikes", limits.PING_STRIKES_MAX),
+        (
+            "grpc.http2.min_ping_interval_without_data_ms",
+            wire_limits.PING_INTERVAL_NS_MIN // 1_000_000,
+        ),
+        ("grpc.http2.max_ping_strikes", wire_limits.PING_STRIKES_MAX),
     ]

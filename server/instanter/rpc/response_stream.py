@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.errors import ExhaustedError
 from instanter.rpc.front import SinkGroup
 
-_ROOM_AGAIN: Final = limits.STREAM_WAITING_MAX // 2
+_ROOM_AGAIN: Final = wire_limits.STREAM_WAITING_MAX // 2
 """Responses that may still wait when whoever waits for room is called: not for each one anew."""
 
 
@@ -93,7 +93,7 @@ class ResponseStream:
 
     def offer_encoded(self, raw: bytes) -> bool:
         """Take an encoded response to be sent, if there is room. See `Sink.offer_encoded`."""
-        if len(raw) > limits.REPLY_SIZE_BYTES_MAX:
+        if len(raw) > wire_limits.REPLY_SIZE_BYTES_MAX:
             self.fail(reply_too_long(len(raw)))
             return False
         if self.is_clear and self.send_now is not None and self.send_now(raw):
@@ -212,8 +212,8 @@ class ResponseStream:
 
     def _has_room(self) -> bool:
         return (
-            len(self._waiting) < limits.STREAM_WAITING_MAX
-            and self._waiting_size_bytes < limits.STREAM_WAITING_SIZE_BYTES_MAX
+            len(self._waiting) < wire_limits.STREAM_WAITING_MAX
+            and self._waiting_size_bytes < wire_limits.STREAM_WAITING_SIZE_BYTES_MAX
         )
 
     def _end(self, error: Exception | None) -> None:
@@ -246,6 +246,6 @@ def reply_too_long(size_bytes: int) -> ExhaustedError:
     """Return the error of a response that is longer than responses may be."""
     return ExhaustedError(
         f"the response has {size_bytes:,} bytes; the longest has"
-        f" {limits.REPLY_SIZE_BYTES_MAX:,} bytes: ask for less at a time",
+        f" {wire_limits.REPLY_SIZE_BYTES_MAX:,} bytes: ask for less at a time",
         reason="REPLY_TOO_LONG",
     )

@@ -14,9 +14,9 @@ import trustme
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from instanter.errors import UnavailableError
-from instanter.limits import PING_STRIKES_MAX
 from instanter.rpc.fast.front import FastFront
 from instanter.rpc.tls import TlsFiles
+from instanter.wire_limits import PING_STRIKES_MAX
 from tests.api.interop.echo import NAME, Echo
 from tests.api.interop.raw import HELLO, RawClient
 from tests.api.shop import Server, serve

@@ -13,10 +13,10 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from instanter.limits import MESSAGE_SIZE_BYTES_MAX, STREAMS_PER_CONNECTION_MAX
 from instanter.rpc.fast import intake
 from instanter.rpc.fast.front import FastFront
 from instanter.rpc.fast.wire import decompress
+from instanter.wire_limits import MESSAGE_SIZE_BYTES_MAX, STREAMS_PER_CONNECTION_MAX
 from tests.api.interop.echo import Echo
 from tests.api.interop.raw import HELLO, RawClient, message, value
 from tests.api.shop import Server

@@ -14,13 +14,13 @@ from pathlib import Path
 import grpc
 import pytest
 
-from instanter.limits import (
+from instanter.rpc.fast.exchange import Exchange
+from instanter.rpc.fast.front import FastFront
+from instanter.wire_limits import (
     REPLIES_WAITING_SIZE_BYTES_MAX,
     REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX,
     WRITE_BUFFER_SIZE_BYTES_MAX,
 )
-from instanter.rpc.fast.exchange import Exchange
-from instanter.rpc.fast.front import FastFront
 from tests.api.interop import attacks
 from tests.api.interop.echo import NAME
 from tests.api.interop.raw import DATA, HEADERS, HELLO, SETTINGS, WINDOW, RawClient, frame

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import trustme
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.rpc.fast import encrypted_port
 from instanter.rpc.fast.exchange import Exchange
 from instanter.rpc.fast.front import FastFront
@@ -24,7 +24,7 @@ DEADLINE, EXHAUSTED = "4", "8"
 @pytest.fixture
 def lower(fast: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
     """Give a limit another value for one test."""
-    return lambda name, value: monkeypatch.setattr(limits, name, value)
+    return lambda name, value: monkeypatch.setattr(wire_limits, name, value)
 
 
 @pytest.fixture

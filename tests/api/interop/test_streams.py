@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.rpc.fast.front import FastFront
 from tests.api.interop.echo import NAME, Echo, Telling, too_slow
 from tests.api.interop.raw import HELLO, RawClient, message, value
@@ -189,8 +189,8 @@ def test_a_reader_that_stops_stops_its_stream_and_no_other(server: Server, echo:
             slow.read()
         told = wait_until_stalled(telling)
         # One window is on its way, one is ready, and for grpcio one more in its own buffers.
-        windows = 3 * limits.STREAM_AHEAD_SIZE_BYTES // SIZE_BYTES
-        told_max = limits.STREAM_WAITING_MAX + windows
+        windows = 3 * wire_limits.STREAM_AHEAD_SIZE_BYTES // SIZE_BYTES
+        told_max = wire_limits.STREAM_WAITING_MAX + windows
         assert told <= told_max
         with grpc.insecure_channel(server.target) as channel:
             assert read_rest(tell(channel, b"count 2000"))[0] == numbers(2_000)
@@ -254,7 +254,7 @@ def test_a_subscriber_that_falls_behind_is_cut_and_the_others_are_not(
             responses, error = read.result(20)
             assert error is None
             assert [int(response.rstrip(b".")) for response in responses] == list(range(count))
-        assert limits.STREAM_WAITING_MAX <= cut_at < count
+        assert wire_limits.STREAM_WAITING_MAX <= cut_at < count
         slow.reads = True
         slow.h2.increment_flow_control_window(1 << 21, slow_id)
         slow.h2.increment_flow_control_window(1 << 21)
@@ -327,7 +327,7 @@ def test_a_client_that_pings_while_responses_flow_is_no_nuisance(
     with RawClient(("127.0.0.1", server.port)) as client:
         stream_id = open_raw(client, b"wait")
         telling = echo.wait_for_telling()
-        for number in range(3 * limits.PING_STRIKES_MAX):
+        for number in range(3 * wire_limits.PING_STRIKES_MAX):
             assert telling.sink.offer(BytesValue(value=b"%d" % number))
             while len(client.replies[stream_id].data) < 8 * (number + 1):
                 client.read()
@@ -374,7 +374,7 @@ def test_an_old_connection_sends_its_streams_elsewhere(
 ) -> None:
     assert isinstance(server.front, FastFront)
     exchange = server.front.exchange
-    monkeypatch.setattr(limits, "CONNECTION_AGE_NS_MAX", 0)
+    monkeypatch.setattr(wire_limits, "CONNECTION_AGE_NS_MAX", 0)
     with RawClient(("127.0.0.1", server.port)) as client:
         stream_id = open_raw(client, b"wait")
         telling = echo.wait_for_telling()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.metrics import Metrics
 from instanter.rpc.front import Sink
 from tests.api.interop.echo import Echo
@@ -175,7 +175,7 @@ def test_one_that_is_full_falls_behind_alone(server: Server, raw: RawClient, ech
         assert count < 5_000, "its reader does not read"
     assert refused == [opened[deaf]]
     assert not opened[deaf].ended
-    assert count > limits.STREAM_WAITING_MAX
+    assert count > wire_limits.STREAM_WAITING_MAX
     assert offer_on_loop(server, [opened[each] for each in others], make(count)) == []
     read_until_told(raw, others, count + 1)
     # It reads again, and finds all that it was told before it was full.
@@ -189,7 +189,7 @@ def test_a_connection_at_its_limit_takes_no_more_than_that(
     server: Server, raw: RawClient, echo: Echo, fast: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_bytes = 100_000
-    monkeypatch.setattr(limits, "REPLIES_WAITING_SIZE_BYTES_MAX", limit_bytes)
+    monkeypatch.setattr(wire_limits, "REPLIES_WAITING_SIZE_BYTES_MAX", limit_bytes)
     raw.reads = False
     opened = open_streams(raw, echo, 7)
     (connection,) = server.front.exchange.connections  # type: ignore[attr-defined]
@@ -220,7 +220,7 @@ def test_a_response_too_long_ends_all(
     opened = open_streams(raw, echo, 3)
     sinks = list(opened.values())
     assert offer_on_loop(server, sinks, make(0)) == []
-    monkeypatch.setattr(limits, "REPLY_SIZE_BYTES_MAX", SIZE_BYTES)
+    monkeypatch.setattr(wire_limits, "REPLY_SIZE_BYTES_MAX", SIZE_BYTES)
     assert offer_on_loop(server, sinks, make(1)) == sinks
     for stream_id in opened:
         assert raw.wait(stream_id).status == "8"

@@ -15,11 +15,12 @@ from ngh2 import Header
 
 from instanter.clock import Clock
 from instanter.errors import ExpiredError
-from instanter.limits import BATCH_TURN_MAX, REPLY_SIZE_BYTES_MAX
+from instanter.limits import BATCH_TURN_MAX
 from instanter.rpc.dispatch import Dispatcher, undecodable
 from instanter.rpc.fast.wire import make_status_headers
 from instanter.rpc.front import BatchedMethod, BlockingMethod, CallContext, SinkGroup
 from instanter.rpc.response_stream import reply_too_long
+from instanter.wire_limits import REPLY_SIZE_BYTES_MAX
 
 _Status: Final = status_pb2.Status
 

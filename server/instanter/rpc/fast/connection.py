@@ -28,7 +28,7 @@ from ngh2 import (
     TrailersReceived,
 )
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.errors import InstanterError, UnavailableError
 from instanter.rpc.fast.calls import Call, EndlessWork
 from instanter.rpc.fast.exchange import Exchange
@@ -40,7 +40,7 @@ from instanter.rpc.fast.intake import (
     RefusalError,
     check_arrival,
     find_refusal,
-    refuse_unread,
+    is_refused_unread,
     take_messages,
     take_piece,
 )
@@ -96,7 +96,7 @@ class FastConnection(asyncio.Protocol):
         self._exchange = exchange
         self._http2 = Connection(Role.SERVER, CONFIGURATION)
         self._lifetime = Lifetime(exchange.clock.monotonic_ns())
-        self._control_credit = limits.CONTROL_FRAMES_PER_SECOND_MAX
+        self._control_credit = wire_limits.CONTROL_FRAMES_PER_SECOND_MAX
         self._marked = False
         self._closing = False
         self._last_told = False
@@ -114,7 +114,7 @@ class FastConnection(asyncio.Protocol):
         exchange = self._exchange
         self.group: SinkGroup = StreamGroup(self._http2, self._outbox, self.note_sent, exchange)
         tls = transport.get_extra_info("ssl_object")
-        if len(exchange.connections) >= limits.CONNECTIONS_MAX:
+        if len(exchange.connections) >= wire_limits.CONNECTIONS_MAX:
             self.abort("too_many_connections")
             return
         if tls is not None and tls.selected_alpn_protocol() != "h2":
@@ -122,9 +122,9 @@ class FastConnection(asyncio.Protocol):
             return
         exchange.connections.add(self)
         self.peer = format_peer(transport.get_extra_info("peername"))
-        self._transport.set_write_buffer_limits(high=limits.WRITE_BUFFER_SIZE_BYTES_MAX)
+        self._transport.set_write_buffer_limits(high=wire_limits.WRITE_BUFFER_SIZE_BYTES_MAX)
         self._http2.initiate_connection(SETTINGS)
-        self._http2.set_local_window_size(limits.CONNECTION_WINDOW_SIZE_BYTES)
+        self._http2.set_local_window_size(wire_limits.CONNECTION_WINDOW_SIZE_BYTES)
         self.mark()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
@@ -184,8 +184,7 @@ class FastConnection(asyncio.Protocol):
     def reply(self, call: Call, message: bytes) -> None:
         """End a call with its one message."""
         waiting_bytes = self._http2.queued_body_size()
-        if waiting_bytes and waiting_bytes + len(message) > limits.REPLIES_WAITING_SIZE_BYTES_MAX:
-            refuse_unread(call, waiting_bytes, self._exchange)
+        if waiting_bytes and is_refused_unread(call, waiting_bytes, message, self._exchange):
             return
         self.drop(call)
         self._outbox.send_reply(call.stream_id, message)
@@ -207,8 +206,7 @@ class FastConnection(asyncio.Protocol):
         if not call.open:
             return
         waiting_bytes = self._http2.queued_body_size()
-        if waiting_bytes and waiting_bytes + len(message) > limits.REPLIES_WAITING_SIZE_BYTES_MAX:
-            refuse_unread(call, waiting_bytes, self._exchange)
+        if waiting_bytes and is_refused_unread(call, waiting_bytes, message, self._exchange):
             return
         framed = self._exchange.framing.frame(message)
         self._outbox.send_message(call.stream_id, framed, first=not call.responding)
@@ -270,7 +268,7 @@ class FastConnection(asyncio.Protocol):
 
     def check(self, now_ns: int) -> None:
         """Enforce the limits on time; called about once a second."""
-        self._control_credit = limits.CONTROL_FRAMES_PER_SECOND_MAX
+        self._control_credit = wire_limits.CONTROL_FRAMES_PER_SECOND_MAX
         if self._closing:
             self._transport.abort()
             return
@@ -387,8 +385,9 @@ class FastConnection(asyncio.Protocol):
             or b"te" not in fields
             or fields.get(b"content-type") != b"application/grpc"
             or fields.get(b":method") != b"POST"
-            or sum(map(len, fields.values())) + 64 * len(headers) > limits.METADATA_SIZE_BYTES_MAX
-            or exchange.calls_count >= limits.CALLS_IN_FLIGHT_MAX
+            or sum(map(len, fields.values())) + 64 * len(headers)
+            > wire_limits.METADATA_SIZE_BYTES_MAX
+            or exchange.calls_count >= wire_limits.CALLS_IN_FLIGHT_MAX
         ):
             refusal = find_refusal(fields, headers, exchange)
             if refusal is not None:

@@ -10,7 +10,7 @@ import socket
 import ssl
 from typing import Final
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.rpc.fast.connection import FastConnection
 from instanter.rpc.fast.exchange import Exchange
 
@@ -90,7 +90,7 @@ class EncryptedPort:
                 lambda: FastConnection(exchange),
                 accepted,
                 ssl=self._context,
-                ssl_handshake_timeout=limits.HANDSHAKE_NS_MAX / 1e9,
+                ssl_handshake_timeout=wire_limits.HANDSHAKE_NS_MAX / 1e9,
             )
         except OSError:
             # (Errors of TLS and of time are among them.)

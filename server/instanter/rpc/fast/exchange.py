@@ -5,7 +5,7 @@ from typing import Protocol
 
 from ngh2 import ErrorCode
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.clock import Clock
 from instanter.events_log import EventsLog
 from instanter.rpc.dispatch import Dispatcher
@@ -95,7 +95,7 @@ class Exchange:
     @property
     def is_full(self) -> bool:
         """Whether there are as many connections as there may be."""
-        return len(self.connections) + self.handshakes_count >= limits.CONNECTIONS_MAX
+        return len(self.connections) + self.handshakes_count >= wire_limits.CONNECTIONS_MAX
 
     def count_closed(self, reason: str) -> None:
         """Count a connection that ends before its time, and why."""
@@ -123,7 +123,10 @@ class Exchange:
         count = sum(self.closed_counts.values())
         if count == self._closed_logged_count:
             return
-        if now_ns - self._closed_logged_ns >= limits.KEEPALIVE_NS or not self._closed_logged_count:
+        if (
+            now_ns - self._closed_logged_ns >= wire_limits.KEEPALIVE_NS
+            or not self._closed_logged_count
+        ):
             self._closed_logged_count = count
             self._closed_logged_ns = now_ns
             self.log.warning("connections_closed", total_by_reason=dict(self.closed_counts))

@@ -8,7 +8,7 @@ from google.protobuf import descriptor_pool
 from google.rpc import code_pb2, status_pb2
 from ngh2 import Header
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.errors import ExhaustedError, ExpiredError
 from instanter.rpc.fast.calls import Call, expire
 from instanter.rpc.fast.exchange import Exchange
@@ -139,8 +139,8 @@ def take_piece(call: Call, data: bytes, exchange: Exchange) -> bytes | bytearray
             raise _no_message()
         raise _cut()
     flag, size_bytes = PREFIX.unpack_from(buffer)
-    if size_bytes > limits.MESSAGE_SIZE_BYTES_MAX:
-        raise too_long(size_bytes, limits.MESSAGE_SIZE_BYTES_MAX)
+    if size_bytes > wire_limits.MESSAGE_SIZE_BYTES_MAX:
+        raise too_long(size_bytes, wire_limits.MESSAGE_SIZE_BYTES_MAX)
     missing_bytes = PREFIX_SIZE_BYTES + size_bytes - len(buffer)
     if missing_bytes < 0:
         raise RefusalError(
@@ -155,7 +155,7 @@ def take_piece(call: Call, data: bytes, exchange: Exchange) -> bytes | bytearray
     if not _is_compressed(flag, call.encoding):
         return bytes(raw)
     if size_bytes <= _OPENED_AT_ONCE_SIZE_BYTES_MAX:
-        return decompress(raw, call.encoding, limits.MESSAGE_SIZE_BYTES_MAX)
+        return decompress(raw, call.encoding, wire_limits.MESSAGE_SIZE_BYTES_MAX)
     call.work = exchange.loop.create_task(_open_apart(call, raw, exchange))
     return None
 
@@ -174,8 +174,8 @@ def take_messages(call: Call, data: bytes, exchange: Exchange) -> list[bytes]:
     taken = 0
     while len(buffer) - taken >= PREFIX_SIZE_BYTES:
         flag, size_bytes = PREFIX.unpack_from(buffer, taken)
-        if size_bytes > limits.MESSAGE_SIZE_BYTES_MAX:
-            raise too_long(size_bytes, limits.MESSAGE_SIZE_BYTES_MAX)
+        if size_bytes > wire_limits.MESSAGE_SIZE_BYTES_MAX:
+            raise too_long(size_bytes, wire_limits.MESSAGE_SIZE_BYTES_MAX)
         end = taken + PREFIX_SIZE_BYTES + size_bytes
         if len(buffer) < end:
             break
@@ -200,20 +200,23 @@ def check_arrival(call: Call, now_ns: int, exchange: Exchange) -> None:
     if call.deadline_ns is not None:
         if call.deadline_ns <= now_ns:
             expire(call, exchange.dispatcher)
-    elif now_ns - call.begun_ns >= limits.REQUEST_ARRIVAL_NS_MAX:
+    elif now_ns - call.begun_ns >= wire_limits.REQUEST_ARRIVAL_NS_MAX:
         error = ExpiredError("the request took too long to arrive")
         status = exchange.dispatcher.fail(call.route.name, error)
         call.connection.refuse(call, make_status_headers(status))
 
 
-def refuse_unread(call: Call, waiting_bytes: int, exchange: Exchange) -> None:
-    """End a call whose reply does not fit behind those that the client has not read."""
+def is_refused_unread(call: Call, waiting_bytes: int, message: bytes, exchange: Exchange) -> bool:
+    """End a call whose reply does not fit behind those that the client has not read, if so."""
+    if waiting_bytes + len(message) <= wire_limits.REPLIES_WAITING_SIZE_BYTES_MAX:
+        return False
     error = ExhaustedError(
         f"{waiting_bytes:,} bytes of replies wait for this client to read them",
         reason="REPLIES_WAITING_EXHAUSTED",
     )
     status = exchange.dispatcher.fail(call.route.name, error)
     call.connection.refuse(call, make_status_headers(status))
+    return True
 
 
 def _explain_absence(path: bytes) -> str:
@@ -233,7 +236,7 @@ def _explain_absence(path: bytes) -> str:
 
 async def _open_apart(call: Call, raw: memoryview, exchange: Exchange) -> None:
     """Decompress a call's message on a thread, and let the connection take it."""
-    work = partial(decompress, raw, call.encoding, limits.MESSAGE_SIZE_BYTES_MAX)
+    work = partial(decompress, raw, call.encoding, wire_limits.MESSAGE_SIZE_BYTES_MAX)
     answer = await exchange.dispatcher.run_apart(call.route.name, _OPENING_LANE, work)
     # The task ends by itself from here on: nobody has to cancel it.
     call.work = None
@@ -263,13 +266,13 @@ def _is_compressed(flag: int, encoding: bytes) -> bool:
 def _find_exhaustion(headers: tuple[Header, ...], exchange: Exchange) -> ExhaustedError | None:
     """Return the error of a request that comes on top of too much, or is too much itself."""
     size_bytes = sum(len(name) + len(value) + 32 for name, value in headers)
-    if size_bytes > limits.METADATA_SIZE_BYTES_MAX:
+    if size_bytes > wire_limits.METADATA_SIZE_BYTES_MAX:
         return ExhaustedError(
             f"headers of {size_bytes:,} bytes (32 for each field included) are refused; the limit"
-            f" is {limits.METADATA_SIZE_BYTES_MAX:,} bytes",
+            f" is {wire_limits.METADATA_SIZE_BYTES_MAX:,} bytes",
             reason="METADATA_TOO_LONG",
         )
-    if exchange.calls_count >= limits.CALLS_IN_FLIGHT_MAX:
+    if exchange.calls_count >= wire_limits.CALLS_IN_FLIGHT_MAX:
         return ExhaustedError(
             f"{exchange.calls_count} calls are being answered; retry later",
             reason="CALLS_IN_FLIGHT_EXHAUSTED",
@@ -281,8 +284,8 @@ def _check_unfinished(call: Call, exchange: Exchange) -> None:
     """Raise when there are more bytes of unfinished requests than memory is set aside for."""
     of_connection = call.connection.unfinished_size_bytes
     if (
-        of_connection > limits.REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX
-        or exchange.unfinished_size_bytes > limits.REQUESTS_UNFINISHED_SIZE_BYTES_MAX
+        of_connection > wire_limits.REQUESTS_UNFINISHED_PER_CONNECTION_SIZE_BYTES_MAX
+        or exchange.unfinished_size_bytes > wire_limits.REQUESTS_UNFINISHED_SIZE_BYTES_MAX
     ):
         raise ExhaustedError(
             f"{of_connection:,} bytes of unfinished requests have arrived on this connection and"

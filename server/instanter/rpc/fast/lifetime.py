@@ -3,7 +3,7 @@
 import random
 from typing import Final
 
-from instanter import limits
+from instanter import wire_limits
 
 _AGE_SPREAD_RATE: Final = 0.1
 
@@ -33,14 +33,14 @@ class Lifetime:
 
     def __init__(self, now_ns: int) -> None:
         spread_rate = random.uniform(-_AGE_SPREAD_RATE, _AGE_SPREAD_RATE)  # noqa: S311 - no secret
-        self._age_end_ns = now_ns + int(limits.CONNECTION_AGE_NS_MAX * (1 + spread_rate))
+        self._age_end_ns = now_ns + int(wire_limits.CONNECTION_AGE_NS_MAX * (1 + spread_rate))
         self._opened_ns = now_ns
         self._heard_ns = now_ns
         self._called_ns = now_ns
         self._progress_ns = now_ns
         self._unread_size_bytes = -1
         self._pinged = False
-        self._pinged_by_peer_ns = now_ns - limits.PING_INTERVAL_NS_MIN
+        self._pinged_by_peer_ns = now_ns - wire_limits.PING_INTERVAL_NS_MIN
         self.greeted = False
         self.heard = False
         self.ping_strikes_count = 0
@@ -74,17 +74,20 @@ class Lifetime:
             self._unread_size_bytes = unread_size_bytes
             self._progress_ns = now_ns
         if not self.greeted:
-            late = now_ns - self._opened_ns >= limits.HANDSHAKE_NS_MAX
+            late = now_ns - self._opened_ns >= wire_limits.HANDSHAKE_NS_MAX
             return "handshake_too_slow" if late else ""
-        if now_ns - self._progress_ns >= limits.READER_STOPPED_NS_MAX:
+        if now_ns - self._progress_ns >= wire_limits.READER_STOPPED_NS_MAX:
             return "reader_stopped"
         silent_ns = now_ns - self._heard_ns
-        if silent_ns >= limits.KEEPALIVE_NS + limits.KEEPALIVE_ANSWER_NS_MAX and self._pinged:
+        if (
+            silent_ns >= wire_limits.KEEPALIVE_NS + wire_limits.KEEPALIVE_ANSWER_NS_MAX
+            and self._pinged
+        ):
             return "silent"
-        if silent_ns >= limits.KEEPALIVE_NS and not self._pinged:
+        if silent_ns >= wire_limits.KEEPALIVE_NS and not self._pinged:
             self._pinged = True
             return "ping"
-        if now_ns - self._called_ns >= limits.CONNECTION_IDLE_NS_MAX:
+        if now_ns - self._called_ns >= wire_limits.CONNECTION_IDLE_NS_MAX:
             return "idle"
         return "age" if now_ns >= self._age_end_ns else ""
 
@@ -93,7 +96,7 @@ class Lifetime:
 
         A reply forgives them: clients measure the line with pings while data flow.
         """
-        early = now_ns - self._pinged_by_peer_ns < limits.PING_INTERVAL_NS_MIN
+        early = now_ns - self._pinged_by_peer_ns < wire_limits.PING_INTERVAL_NS_MIN
         self._pinged_by_peer_ns = now_ns
         self.ping_strikes_count += early
-        return self.ping_strikes_count > limits.PING_STRIKES_MAX
+        return self.ping_strikes_count > wire_limits.PING_STRIKES_MAX

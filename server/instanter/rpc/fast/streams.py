@@ -11,7 +11,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 from ngh2 import Connection
 
-from instanter import limits
+from instanter import wire_limits
 from instanter.clock import Clock
 from instanter.rpc.dispatch import Dispatcher, moved, undecodable
 from instanter.rpc.fast.calls import Call, finish, start_timer
@@ -112,8 +112,8 @@ class StreamGroup:
         waiting_bytes = queued_body_size()
         size_bytes = waiting_bytes + len(sinks) * (len(response) + PREFIX_SIZE_BYTES)
         if (
-            size_bytes > limits.REPLIES_WAITING_SIZE_BYTES_MAX
-            or len(response) > limits.REPLY_SIZE_BYTES_MAX
+            size_bytes > wire_limits.REPLIES_WAITING_SIZE_BYTES_MAX
+            or len(response) > wire_limits.REPLY_SIZE_BYTES_MAX
             or threading.get_ident() != self._thread
         ):
             return ONE_BY_ONE.offer_encoded(response, sinks)
@@ -126,7 +126,7 @@ class StreamGroup:
                 and call.responding
                 and (
                     not waiting_bytes
-                    or queued_body_size(call.stream_id) < limits.STREAM_AHEAD_SIZE_BYTES
+                    or queued_body_size(call.stream_id) < wire_limits.STREAM_AHEAD_SIZE_BYTES
                 )
             ):
                 ready.append(call.stream_id)
@@ -157,7 +157,7 @@ class _Sending:
         connection = call.connection
         if (
             threading.get_ident() != self._thread
-            or connection.get_unread_size_bytes(call) >= limits.STREAM_AHEAD_SIZE_BYTES
+            or connection.get_unread_size_bytes(call) >= wire_limits.STREAM_AHEAD_SIZE_BYTES
         ):
             return False
         connection.send(call, message)
@@ -170,7 +170,7 @@ class _Sending:
         connection = call.connection
         if not call.open:
             return
-        room_bytes = limits.STREAM_AHEAD_SIZE_BYTES - connection.get_unread_size_bytes(call)
+        room_bytes = wire_limits.STREAM_AHEAD_SIZE_BYTES - connection.get_unread_size_bytes(call)
         for message in self._dispatcher.take_responses(stream, room_bytes):
             connection.send(call, message)
         if stream.closed:
