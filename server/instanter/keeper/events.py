@@ -15,6 +15,7 @@ from instanter.errors import (
     place_field,
     show,
 )
+from instanter.events.counting import IndexedEvents
 from instanter.events.engine import EventEngine, FieldValues
 from instanter.events.joining import JoinedEvents, join_events
 from instanter.keeper.commands import Answered, Append, ApplyContext
@@ -194,11 +195,7 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
     A customer whose activity record is damaged stays as it is, damaged: nothing wrong is read from
     it, and the log has the events for the day it is rebuilt.
     """
-    _, engine = _install(transaction, context)
-    indexed = engine.index(record.body)
-    keys = indexed.customer_keys
-    if keys:
-        put_activities(transaction, keys, engine.count(*join_activities(transaction, keys)))
+    indexed = _count(transaction, record.body, context)
     ids = indexed.ids
     if not indexed.is_whole:
         body = context.unpack(record)
@@ -246,11 +243,7 @@ def _count_joined(
     context: ApplyContext,
 ) -> None:
     """Count the events of records with which nothing is forgotten and nothing else happens."""
-    _, engine = _install(transaction, context)
-    indexed = engine.index(joined.body)
-    keys = indexed.customer_keys
-    if keys:
-        put_activities(transaction, keys, engine.count(*join_activities(transaction, keys)))
+    indexed = _count(transaction, joined.body, context)
     put_records_event_ids(
         transaction,
         indexed.ids,
@@ -288,6 +281,16 @@ def record_together(
         return []
     records = [append(RecordKind.EVENTS, body) for body in bodies]
     return apply_events_together(transaction, records, context)
+
+
+def _count(transaction: Transaction, body: bytes, context: ApplyContext) -> IndexedEvents:
+    """Count the events of a body in the states of their customers; return what is in it."""
+    _, engine = _install(transaction, context)
+    indexed = engine.index(body)
+    keys = indexed.customer_keys
+    if keys:
+        put_activities(transaction, keys, engine.count(*join_activities(transaction, keys)))
+    return indexed
 
 
 def _install(
