@@ -46,11 +46,7 @@ def _compute(operation, a, b):
         return a * b
     if operation == 4:
         return -a
-    if b != 0:
-        return a / b
-    if math.isnan(a) or a == 0:
-        return NAN
-    return math.copysign(math.inf, a) * math.copysign(1.0, b)
+    return a / b if b != 0 else NAN
 
 
 def evaluate_predicates(

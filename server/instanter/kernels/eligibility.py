@@ -76,7 +76,8 @@ def compute_terms(term_op, term_a, term_b, offset, values):
     offset
         Index of the first term among the values.
     values
-        float64[V]: the terms are written; NaN where an operand is NaN or there is no result.
+        float64[V]: the terms are written; NaN where an operand is NaN or there is no result,
+        as of a division by 0.
     """
     for i in range(len(term_op)):
         a = values[term_a[i]]
@@ -89,7 +90,9 @@ def compute_terms(term_op, term_a, term_b, offset, values):
         elif operation == 2:
             result = a * b
         elif operation == 3:
-            result = a / b
+            # IEEE has an infinity for it, which is above every threshold: a rule on the amount
+            # against what a card has spent before would stop every new card.
+            result = a / b if b != 0.0 else np.nan
         else:
             result = -a
         values[offset + i] = result

@@ -110,7 +110,7 @@ def compute_columns(term_op, term_a, term_b, offset, values):  # type: ignore[no
             elif operation == 2:
                 result[c] = a[c] * b[c]
             elif operation == 3:
-                result[c] = a[c] / b[c]
+                result[c] = a[c] / b[c] if b[c] != 0.0 else np.nan
             else:
                 result[c] = -a[c]
 
