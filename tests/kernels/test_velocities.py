@@ -71,7 +71,7 @@ def _count(module, words, cut, known, step, behaviour):
 def _evaluate(module, words, cut, known, time_ms, latitude):
     figures = np.full(FIGURES, 7, np.uint32)
     module.evaluate_figures(
-        time_ms - 5_000, time_ms, words, cut, known, PLAN, PLAN_CUT, SCALE, 12.5, 5411,
+        time_ms, words, cut, known, PLAN, PLAN_CUT, SCALE, 12.5, 5411,
         HALF_LIFE_MS, latitude, 8.0, 50.0, 900.0, TRAVEL_SLOT, FIGURES - 2, figures,
     )  # fmt: skip
     return figures

@@ -20,7 +20,7 @@ def raise_two(x):
     return 2.0**x
 
 
-def apply_events(state, events, plan, f64, i32, u8, program_cut, out):
+def apply_events(state, events, plan, f64, i32, u8, program_cut, never_back, out):
     blocks = decode([int(word) for word in state])
     known = {int(row[0]) for row in plan}
     blocks = {state_id: block for state_id, block in blocks.items() if state_id in known}
@@ -35,7 +35,10 @@ def apply_events(state, events, plan, f64, i32, u8, program_cut, out):
                 pattern = fields[field] if field < len(fields) else MISSING_CODE
                 if pattern == MISSING_CODE:
                     continue
-            _count(blocks, state_id, row, time_ms, pattern)
+            if never_back and state_id in blocks and row[2] not in (LAST, TIME_SINCE_LAST):
+                _count(blocks, state_id, row, max(time_ms, blocks[state_id][0] * row[5]), pattern)
+            else:
+                _count(blocks, state_id, row, time_ms, pattern)
     words = encode(blocks, {row[0]: row for row in plan.tolist()})
     out[: len(words)] = words
     return len(words)

@@ -74,7 +74,7 @@ def count_events(
             e = places[e, 3]
         before = np.frombuffer(sections.pop(DERIVED, b""), np.int64)
         count = derived_state.apply_events(
-            before, np.frombuffer(rows, np.int64), plan, f64, i32, u8, program_cut, state
+            before, np.frombuffer(rows, np.int64), plan, f64, i32, u8, program_cut, 0, state
         )
         after = state[:count].tobytes()
         if after == before.tobytes():

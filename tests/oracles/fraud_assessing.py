@@ -49,13 +49,10 @@ def assess_transaction(
         return 0
     latitude, longitude = place.tolist() if has_place else (math.nan, math.nan)
     time_ns = min(given_ns, now_ns)
-    time_ms = moment_ms = time_ns // 1_000_000
-    baseline = laid[laid_cut[5] : laid_cut[6]].view(np.float64)
-    if len(baseline):
-        moment_ms = max(time_ms, int(baseline[0]))
+    time_ms = time_ns // 1_000_000
     fraud_events.write_own_figures(numbers, texts, int(has_place), time_ns, now_ns, figures)
     velocities.evaluate_figures(
-        time_ms, moment_ms, laid, laid_cut, known, t.i64.plan, t.i64.plan_cut, t.f64.scale,
+        time_ms, laid, laid_cut, known, t.i64.plan, t.i64.plan_cut, t.f64.scale,
         amount_of(numbers), int(numbers[3]), half_life_ms, latitude, longitude, distance_min,
         speed_max, travel_slot, fraud_slot, figures,
     )  # fmt: skip
@@ -78,7 +75,7 @@ def assess_transaction(
         limit = matching[0] if matching else -1
     if limit >= 0 and risk >= min(t.f64.limit_refer[limit], t.f64.limit_decline[limit]):
         return 0
-    fraud_events.make_event(figures, moment_ms, code, event)
+    fraud_events.make_event(figures, time_ms, code, event)
     said[1], said[6], said[7] = time_ns, has_place, risk >= reason_min
     said[10] = lacks_place
     said[2:6].view(np.float64)[:] = risk, probability, latitude, longitude

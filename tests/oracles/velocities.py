@@ -10,17 +10,23 @@ from tests.oracles.derived_state import MISSING_CODE
 
 COUNT, SUM, DISTINCT = 1, 2, 8
 SUMS = (COUNT, SUM, DISTINCT)
+LATEST = (6, 7)
+ATTEMPT = 1
 
 
 def evaluate_velocities(time_ms, words, at, stop, first, last, plan, scale, figures):
     blocks = derived_state.decode([int(word) for word in words[at:stop]])
     for d in range(first, last):
         row = plan[d].tolist()
-        figures[row[12]] = _evaluate(blocks.get(row[0]), row, float(scale[d]), time_ms)
+        block = blocks.get(row[0])
+        moment_ms = time_ms
+        if block is not None and row[1] == ATTEMPT and row[2] not in LATEST:
+            moment_ms = max(time_ms, block[0] * row[5])
+        figures[row[12]] = _evaluate(block, row, float(scale[d]), moment_ms)
 
 
 def evaluate_figures(
-    time_ms, velocity_ms, words, cut, known, plan, plan_cut, scale, amount, mcc, half_life_ms,
+    time_ms, words, cut, known, plan, plan_cut, scale, amount, mcc, half_life_ms,
     latitude, longitude, distance_km_min, speed_kmh_max, travel_slot, fraud_count_slot, figures,
 ):  # fmt: skip
     sections = _split(words, cut)
@@ -28,7 +34,7 @@ def evaluate_figures(
         first, last = plan_cut[e], plan_cut[e + 1]
         if known[e]:
             own = sections[e]
-            evaluate_velocities(velocity_ms, own, 0, len(own), first, last, plan, scale, figures)
+            evaluate_velocities(time_ms, own, 0, len(own), first, last, plan, scale, figures)
         else:
             figures[plan[first:last, 12]] = MISSING_CODE
     at = travel_slot
@@ -51,6 +57,7 @@ def count_transaction(
     amount, mcc, time_ms, half_life_ms, latitude, longitude, out, out_cut,
 ):  # fmt: skip
     sections = _split(words, cut)
+    never_back = int(event[1]) & 0xFFFF_FFFF == ATTEMPT
     written = []
     for e in range(5):
         own = np.zeros(0, np.int64)
@@ -58,7 +65,7 @@ def count_transaction(
             rows = plan[plan_cut[e] : plan_cut[e + 1]]
             after = np.zeros(len(rows) * 258, np.int64)
             size = derived_state.apply_events(
-                sections[e], event, rows, f64, i32, u8, program_cut, after
+                sections[e], event, rows, f64, i32, u8, program_cut, never_back, after
             )
             own = after[:size]
         written.append(own)

@@ -26,8 +26,9 @@ from instanter.catalogue.fraud_words import EntityKind
 from instanter.catalogue.schema import AttributeKind
 from instanter.kernels.derived_state import COUNT, DISTINCT_BUCKETS, MEAN, PLAN_COUNT
 from instanter.kernels.fraud_model import DEFAULT_SETTINGS, SETTING_START_RATE
+from instanter.kernels.velocities import ATTEMPT as ATTEMPT_KIND
 
-ATTEMPT: Final = 1
+ATTEMPT: Final = ATTEMPT_KIND
 """Kind code of a transaction among the events that velocities look at."""
 LABEL: Final = 2
 """Kind code of what became of one."""

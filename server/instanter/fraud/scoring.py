@@ -97,10 +97,8 @@ class Scorer:
         if any(state is DAMAGED_STATE for state in states):
             causes.append(StandInCause.STATE_DAMAGED)
         latitude, longitude = place if place is not None else (math.nan, math.nan)
-        time_ms = time_ns // NS_PER_MS
         evaluate_figures(
-            time_ms,
-            self._states.find_moment_ms(states, time_ms),
+            time_ns // NS_PER_MS,
             self._states.lay_out(states),
             self._states.cut,
             self._states.known,

@@ -29,8 +29,6 @@ FindState = Callable[[EntityKind, str], EntityState]
 PutState = Callable[[EntityKind, str, EntityState], None]
 """The two doors of a `Book` that states go through."""
 
-_LATEST_MS: Final = struct.Struct("<d")
-"""What a baseline begins with, `kernels/baselines`."""
 _CUT: Final = struct.Struct(f"<{SECTIONS + 1}q")
 _NO_WORDS: Final = np.zeros(0, np.int64)
 _KINDS: Final = tuple(EntityKind)
@@ -71,15 +69,6 @@ class EntityStates:
             for kind, name, is_known in zip(_KINDS, names, known, strict=True)
         ]
 
-    def find_moment_ms(self, states: list[EntityState], time_ms: int) -> int:
-        """Return when windows end for a transaction: never before the card's latest approved one.
-
-        What is older than a window keeps would not be counted, so terminals with clocks that are
-        behind would be a way around every limit.
-        """
-        baseline = states[0].baseline
-        return max(time_ms, int(_LATEST_MS.unpack_from(baseline)[0])) if baseline else time_ms
-
     def lay_out(self, states: list[EntityState]) -> NDArray[np.int64]:
         """Return the sections of the states end to end, int64, with their places in `cut`."""
         card, customer, terminal, merchant, device = states
@@ -119,8 +108,6 @@ class EntityStates:
             wanted = (True, True, *wanted[2:])
         states = self.read(counted, find, wanted)
         time_ms = counted.time_ns // NS_PER_MS
-        # A label counts at its transaction's time, however late it comes.
-        moment_ms = self.find_moment_ms(states, time_ms) if code == ATTEMPT else time_ms
         latitude, longitude = counted.latitude, counted.longitude
         digits = find_minor_digits(counted.currency)
         assert digits is not None, "it was checked when it was assessed"
@@ -128,7 +115,7 @@ class EntityStates:
             self.lay_out(states),
             self.cut,
             self.known,
-            make_row(event, moment_ms, code),
+            make_row(event, time_ms, code),
             plan.plan,
             plan.plan_cut,
             plan.conditions.f64,

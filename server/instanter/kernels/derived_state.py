@@ -22,7 +22,8 @@ DISTINCT             1     bucket  in the low 32 bits the newest tile with a val
 A **tile** is `floor(time ÷ tile length)`, so it is the event's own, whenever that arrives. Every
 step is one that does not mind the order: addition of integers that stop at the largest one,
 minimum, maximum; and what is dropped is dropped by the newest event's tile alone. So the same
-events give the same bytes in any order. Floats would not: their addition depends on the order.
+events give the same bytes in any order, unless they are counted as for limits, `never_back`. Floats
+would not: their addition depends on the order.
 
 Sums are in units of 2⁻²⁰ (about a millionth); a tile's sum ends at 2⁶³ of them (8.8 × 10¹²), and
 so does a value. With a half-life H a tile is H long and an event weighs 2^((time − tile's start)
@@ -277,8 +278,8 @@ def add_to_entry(words, position, row, key, tile, pattern, value, is_new):
     words[position] = key << 32 | low
 
 
-@inner_kernel(int64(WRITE_I64, int64, int64, READ_I64, int64, uint32, float64))
-def add_event(words, start, end, row, time_ms, pattern, value):
+@inner_kernel(int64(WRITE_I64, int64, int64, READ_I64, int64, uint32, float64, int64))
+def add_event(words, start, end, row, time_ms, pattern, value, never_back):
     """Count one event in a block, and return the block's new end.
 
     Parameters
@@ -293,10 +294,14 @@ def add_event(words, start, end, row, time_ms, pattern, value):
     time_ms, pattern, value
         The event's time, milliseconds since 1970; its field as 32-bit pattern and as number, both
         0 when the derivation looks at none.
+    never_back
+        As in `apply_events`.
     """
     aggregation = row[PLAN_AGGREGATION]
     if aggregation in (LAST, TIME_SINCE_LAST):
         return add_latest(words, start, end, row, time_ms, pattern, value)
+    if never_back and end > start:
+        time_ms = max(time_ms, words[start - 1] * row[PLAN_TILE_MS])
     width = row[PLAN_WIDTH]
     kept = row[PLAN_TILES_KEPT]
     tile = time_ms // row[PLAN_TILE_MS]
@@ -378,9 +383,12 @@ def find_hits(events, plan, f64, i32, u8, program_cut, hits, event_start):
 
 
 @inner_kernel(
-    int64(READ_I64, READ_I64, _READ_I64_2D, READ_F64, READ_I32, READ_U8, _READ_I64_2D, WRITE_I64)
-)
-def apply_events(state, events, plan, f64, i32, u8, program_cut, out):
+    int64(
+        READ_I64, READ_I64, _READ_I64_2D, READ_F64, READ_I32, READ_U8, _READ_I64_2D, int64,
+        WRITE_I64,
+    )
+)  # fmt: skip
+def apply_events(state, events, plan, f64, i32, u8, program_cut, never_back, out):
     """Count events of one customer in the customer's state.
 
     Blocks of derivations that the plan does not have are left out: nobody reads them any more.
@@ -399,6 +407,10 @@ def apply_events(state, events, plan, f64, i32, u8, program_cut, out):
         float64, int32, uint8, read-only: the arrays of the kinds' rule programs; `program_cut` is
         int64[kinds, 26]: for the kind of a code where each of the program's arrays starts, where
         each ends, and how many values and truths there are, 0 without a program.
+    never_back
+        Whether an event counts in the newest tile where its own is older. Then it matters in which
+        order events come, and none is too old to count: what a limit needs, see
+        `kernels/velocities`.
     out
         int64[≥ D × (2 + 256)], written: the new state.
 
@@ -439,7 +451,8 @@ def apply_events(state, events, plan, f64, i32, u8, program_cut, out):
                 value = np.float64(pattern)
                 if plan[d, PLAN_IS_NUMBER]:
                     value = np.float64(numbers[place])
-            end = add_event(out, start, end, plan[d], events[event_start[e]], pattern, value)
+            time_ms = events[event_start[e]]
+            end = add_event(out, start, end, plan[d], time_ms, pattern, value, never_back)
         if end > start:
             out[size] = (end - start) << 32 | state_id
             size = end

@@ -473,7 +473,7 @@ def count_events(
             event_bytes[to : to + row_end - row] = body[row:row_end]
             to += row_end - row
             e = places[e, PLACE_NEXT]
-        found = apply_events(before, events, plan, f64, i32, u8, program_cut, state)
+        found = apply_events(before, events, plan, f64, i32, u8, program_cut, 0, state)
         same = found == len(before)
         for i in range(found if same else 0):
             same = same and state[i] == before[i]

@@ -71,7 +71,7 @@ from instanter.kernels.fraud_turn_tables import (
     VALID_TO_S,
     VALUE_COUNT,
 )
-from instanter.kernels.velocities import CARD_BASELINE, evaluate_figures
+from instanter.kernels.velocities import evaluate_figures
 
 _PACKED = (READ_F64, READ_I32, READ_U8, READ_I64, READ_I64)
 _POWERS_OF_TEN = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
@@ -106,30 +106,18 @@ def find_time_and_place(numbers, place, now_ns, settings, said):
     return np.int64(is_near and not (lacks_place and settings[PLACE_IS_NEEDED] != 0))
 
 
-@inner_kernel(int64(READ_I64, READ_I64, int64))
-def find_moment_ms(laid, laid_cut, time_ms):
-    """Return when windows end: never before the card's latest approved transaction."""
-    at = laid_cut[CARD_BASELINE]
-    if at == laid_cut[CARD_BASELINE + 1]:
-        return time_ms
-    return max(time_ms, np.int64(laid.view(np.float64)[at]))
-
-
 @inner_kernel(
     void(
-        READ_I64, READ_I64, int64, READ_I64, READ_I64, READ_U8, READ_F64, READ_I64, READ_I64,
-        WRITE_U32,
+        READ_I64, READ_I64, READ_I64, READ_I64, READ_U8, READ_F64, READ_I64, READ_I64, WRITE_U32,
     )
 )  # fmt: skip
-def see_states(numbers, said, moment_ms, laid, laid_cut, known, f64, i64, cut, figures):
+def see_states(numbers, said, laid, laid_cut, known, f64, i64, cut, figures):
     """Write what the states say of a transaction.
 
     Parameters
     ----------
     numbers, said
         int64[NUMBERS], int64[SAID], read-only: its time and place are said.
-    moment_ms
-        When windows end.
     laid, laid_cut, known
         int64[n], int64[9], uint8[5], read-only: from `lay_out`.
     f64, i64, cut
@@ -141,7 +129,6 @@ def see_states(numbers, said, moment_ms, laid, laid_cut, known, f64, i64, cut, f
     place = said.view(np.float64)
     evaluate_figures(
         said[SAID_TIME_NS] // _NS_PER_MS,
-        moment_ms,
         laid,
         laid_cut,
         known,
@@ -276,16 +263,15 @@ def assess_transaction(
     if not find_time_and_place(numbers, place, now_ns, i64, said):
         return 0
     time_ns = said[SAID_TIME_NS]
-    moment_ms = find_moment_ms(laid, laid_cut, time_ns // _NS_PER_MS)
     write_own_figures(numbers, texts, said[SAID_HAS_PLACE], time_ns, now_ns, figures)
-    see_states(numbers, said, moment_ms, laid, laid_cut, known, f64, i64, cut, figures)
+    see_states(numbers, said, laid, laid_cut, known, f64, i64, cut, figures)
     if count_fired(profile, figures, to_seconds(time_ns), f64, i32, u8, i64, cut):
         return 0
     ask_model(figures, model, f64, i32, u8, i64, cut, features, said)
     risk = said.view(np.float64)[SAID_RISK]
     if not is_approved(numbers[AMOUNT_MINOR], limit, risk, f64, i64, cut):
         return 0
-    make_event(figures, moment_ms, i64[ATTEMPT_CODE], event)
+    make_event(figures, time_ns // _NS_PER_MS, i64[ATTEMPT_CODE], event)
     return 1
 
 

@@ -5,6 +5,11 @@ words, eight **sections**: their velocities, as `kernels/derived_state` explains
 baselines of card and customer, then the card's place. So one call from Python does for one
 transaction what would be ten.
 
+What a velocity has counted never gets older than its newest tile: a transaction that comes late is
+read at that tile and counted in it. Counted in its own, it might be older than what the window
+keeps, and not count at all: a clock that is behind would be a way around every limit. Labels count
+at their transactions' times, in whichever order they come.
+
 Measured, 40 velocities of five entities with 30 transactions each, the same again and again on a
 busy core: evaluating 2.7 µs, counting 4.1 µs, the call from Python included.
 """
@@ -33,13 +38,20 @@ from instanter.kernels.derived_state import (
     COUNT,
     DISTINCT,
     HEAD_WORDS,
+    LAST,
     PLAN_AGGREGATION,
+    PLAN_KIND,
     PLAN_SLOT,
     PLAN_STATE_ID,
+    PLAN_TILE_MS,
     SUM,
+    TIME_SINCE_LAST,
     apply_events,
 )
 from instanter.kernels.travel import PLACE_WORDS, TRAVEL_FIGURES, evaluate_travel, update_place
+
+ATTEMPT = 1
+"""Kind of the event that a transaction is for its velocities; its label is another one."""
 
 ENTITIES = 5
 CARD_BASELINE = 5
@@ -52,6 +64,25 @@ _MISSING_CODE = np.uint32(0xFFFF_FFFF)
 _LOW = 0xFFFF_FFFF
 
 
+@inner_kernel(int64(int64, READ_I64, int64, READ_I64))
+def find_moment_ms(time_ms, words, start, row):
+    """Return when the window of a velocity ends for a transaction: never before its newest tile.
+
+    Parameters
+    ----------
+    time_ms
+        The transaction's time, milliseconds since 1970.
+    words, start
+        int64[n], read-only: the entries of the velocity's block begin at `start`.
+    row
+        int64[PLAN_COUNT], read-only: the velocity.
+    """
+    is_latest = row[PLAN_AGGREGATION] in (LAST, TIME_SINCE_LAST)
+    if is_latest or row[PLAN_KIND] != ATTEMPT:
+        return time_ms
+    return max(time_ms, words[start - 1] * row[PLAN_TILE_MS])
+
+
 @kernel(void(int64, READ_I64, int64, int64, int64, int64, _READ_I64_2D, READ_F64, WRITE_U32))
 def evaluate_velocities(time_ms, words, at, stop, first, last, plan, scale, figures):
     """Write the velocities of one entity at a moment.
@@ -59,7 +90,7 @@ def evaluate_velocities(time_ms, words, at, stop, first, last, plan, scale, figu
     Parameters
     ----------
     time_ms
-        The moment, milliseconds since 1970.
+        The moment, milliseconds since 1970; see `find_moment_ms`.
     words, at, stop
         int64[n], read-only: the entity's state is in [at, stop).
     first, last
@@ -77,7 +108,8 @@ def evaluate_velocities(time_ms, words, at, stop, first, last, plan, scale, figu
         if at < stop and words[at] & _LOW == state_id:
             start = at + HEAD_WORDS
             at = start + (words[at] >> 32)
-            evaluate_block(words, start, at, plan[d], time_ms, figures)
+            moment_ms = find_moment_ms(time_ms, words, start, plan[d])
+            evaluate_block(words, start, at, plan[d], moment_ms, figures)
             if aggregation == DISTINCT:
                 # An estimate of 3.02 would not equal 3, which rules on small numbers ask for.
                 numbers[slot] = np.float32(np.floor(np.float64(numbers[slot]) + 0.5))
@@ -90,13 +122,12 @@ def evaluate_velocities(time_ms, words, at, stop, first, last, plan, scale, figu
 
 @kernel(
     void(
-        int64, int64, READ_I64, READ_I64, READ_U8, _READ_I64_2D, READ_I64, READ_F64,
+        int64, READ_I64, READ_I64, READ_U8, _READ_I64_2D, READ_I64, READ_F64,
         float64, int64, int64, float64, float64, float64, float64, int64, int64, WRITE_U32,
     )
 )  # fmt: skip
 def evaluate_figures(
     time_ms,
-    velocity_ms,
     words,
     cut,
     known,
@@ -118,8 +149,8 @@ def evaluate_figures(
 
     Parameters
     ----------
-    time_ms, velocity_ms
-        The transaction's time, and the moment at which windows end, milliseconds since 1970.
+    time_ms
+        The transaction's time, milliseconds since 1970.
     words, cut
         int64[n], int64[9], read-only: section s is `words[cut[s]:cut[s + 1]]`, empty for none.
     known
@@ -145,7 +176,7 @@ def evaluate_figures(
         first, last = plan_cut[e], plan_cut[e + 1]
         if known[e]:
             evaluate_velocities(
-                velocity_ms, words, cut[e], cut[e + 1], first, last, plan, scale, figures
+                time_ms, words, cut[e], cut[e + 1], first, last, plan, scale, figures
             )
         else:
             for d in range(first, last):
@@ -260,13 +291,14 @@ def count_transaction(
     out_cut
         int64[9], written: where each section begins, and where the last ends.
     """
+    never_back = np.int64(event[1] & _LOW == ATTEMPT)
     at = 0
     for e in range(ENTITIES):
         out_cut[e] = at
         if known[e]:
             own = plan[plan_cut[e] : plan_cut[e + 1]]
             before = words[cut[e] : cut[e + 1]]
-            at += apply_events(before, event, own, f64, i32, u8, program_cut, out[at:])
+            at += apply_events(before, event, own, f64, i32, u8, program_cut, never_back, out[at:])
     for e in range(2):
         section = CARD_BASELINE + e
         out_cut[section] = at
