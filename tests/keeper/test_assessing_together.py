@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from instanter.catalogue.fraud_words import Disposition, ListKind, Source, StandInCause
-from instanter.clock import SystemClock
 from instanter.errors import InstanterError
 from instanter.events_log import make_events_log
 from instanter.fraud_limits import ASSESS_NS_MIN
@@ -308,6 +307,27 @@ def test_a_short_deadline_is_seen_together_too(tmp_path: Path) -> None:
         assert isinstance(asked[0].result(20), Approval)
 
 
+class SetBackClock(StoodClock):
+    """A clock whose time of day may be set back while seconds pass as ever."""
+
+    def monotonic_ns(self) -> int:
+        return S_NS
+
+
+def test_a_clock_that_was_set_back_takes_nobodys_time_away(tmp_path: Path) -> None:
+    clock = SetBackClock()
+    with open_till(tmp_path / "store", clock) as till:
+        till.publish(WORLD)
+        for name, back_ns in (("a", 0), ("b", 60 * S_NS), ("c", 80_000 * S_NS)):
+            clock.time_ns = NOW_NS - back_ns
+            for ask in (ask_together, ask_each):
+                requests = [make_request(f"{name}-{ask.__name__}")]
+                (enough,) = map(find_outcome, ask(till, requests, S_NS + ASSESS_NS_MIN))
+                assert (enough.disposition, enough.source) == (Disposition.APPROVE, Source.RULES)
+        (short,) = map(find_outcome, ask_together(till, [make_request("d")], S_NS + 1))
+        assert short.stand_in_causes == (StandInCause.DEADLINE_SHORT,)
+
+
 def test_a_mistake_of_ours_leaves_all_to_the_other_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,7 +355,6 @@ def test_the_response_is_the_one_that_a_message_gives(approval: Approval) -> Non
     metrics = Metrics()
     desk = AssessmentDesk(
         submit=lambda *_, **__: None,  # type: ignore[arg-type, return-value]
-        clock=SystemClock(),
         metrics=metrics,
         log=make_events_log(io.StringIO()),
     )
@@ -350,7 +369,6 @@ def test_bytes_that_are_no_request_are_refused(tmp_path: Path) -> None:
         till.publish(WORLD)
         desk = AssessmentDesk(
             submit=till.desk.keeper.submit,
-            clock=SystemClock(),
             metrics=Metrics(),
             log=make_events_log(io.StringIO()),
         )

@@ -51,8 +51,7 @@ class AssessTransaction:
     transaction
         Its parts are checked, its declared fields are not.
     deadline_ns
-        When its caller stops waiting, by the server's clock, nanoseconds since 1970; None for
-        never.
+        Time of the clock's `monotonic_ns` at which its caller stops waiting; None for never.
     """
 
     transaction: Transaction
@@ -91,9 +90,12 @@ class AssessTransaction:
             return Answered(verdict._replace(case=known.case, was_known=True))
         desk = context.fraud
         desk.open(transaction, context.published.load(transaction), now_ns)
-        left_ns = ASSESS_NS_MIN if self.deadline_ns is None else self.deadline_ns - now_ns
         assessment = desk.engine.assess(
-            given, desk.book, now_ns=now_ns, deadline_short=left_ns < ASSESS_NS_MIN
+            given,
+            desk.book,
+            now_ns=now_ns,
+            deadline_short=self.deadline_ns is not None
+            and self.deadline_ns - desk.clock.monotonic_ns() < ASSESS_NS_MIN,
         )
         stopped = assessment.disposition != Disposition.APPROVE
         evidence = desk.engine.describe(assessment.figures) if stopped else ()

@@ -156,7 +156,7 @@ def _assess(
     if tables.fields_required or _is_any_list_wanting(tables, desk.book, now_ns):
         return None
     read = desk.requests.read([command.wire for command in commands])
-    count = min(read.usual_count, _count_patient(commands, now_ns))
+    count = min(read.usual_count, _count_patient(commands, desk))
     if not count:
         return None
     turn, entities = _make_turn(transaction, desk, read, count, now_ns, first_sequence)
@@ -165,10 +165,11 @@ def _assess(
     return turn, entities, desk.assessor.assess(turn)
 
 
-def _count_patient(commands: Sequence[AssessEncoded], now_ns: int) -> int:
+def _count_patient(commands: Sequence[AssessEncoded], desk: FraudDesk) -> int:
     """Return how many of the first commands have time for rules."""
+    end_ns = desk.clock.monotonic_ns() + ASSESS_NS_MIN
     for at, command in enumerate(commands):
-        if command.deadline_ns is not None and command.deadline_ns - now_ns < ASSESS_NS_MIN:
+        if command.deadline_ns is not None and command.deadline_ns < end_ns:
             return at
     return len(commands)
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.fraud import FraudPolicy
+from instanter.clock import Clock, SystemClock
 from instanter.errors import CatalogueMissingError, PreconditionError
 from instanter.fraud.engine import FraudEngine
 from instanter.fraud.questions import CountedTransaction
@@ -46,10 +47,13 @@ class FraudDesk:
     report
         Takes what failed unexpectedly while a transaction was assessed, which is answered all the
         same.
+    clock
+        Tells how much of a caller's time is left, by `monotonic_ns`: the time of records stands
+        still after the machine's was set back.
 
     Attributes
     ----------
-    report
+    report, clock
         As given.
     engine, guard, book
         The parts, ready after `open`.
@@ -59,10 +63,13 @@ class FraudDesk:
         The assessment that was prepared last. Its record says the same, and is what counts.
     """
 
-    __slots__ = ("assessor", "book", "engine", "guard", "prepared", "report", "requests")
+    __slots__ = ("assessor", "book", "clock", "engine", "guard", "prepared", "report", "requests")
 
-    def __init__(self, report: Callable[[Exception], None] = _take_note) -> None:
+    def __init__(
+        self, report: Callable[[Exception], None] = _take_note, clock: Clock | None = None
+    ) -> None:
         self.report = report
+        self.clock = clock or SystemClock()
         self.engine = FraudEngine(report)
         self.guard = FraudGuard()
         self.book = StoreBook()

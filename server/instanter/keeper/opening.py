@@ -132,7 +132,7 @@ class KeptStore:
             keeper = Keeper(
                 state,
                 log,
-                context=ApplyContext(published, fraud=FraudDesk(_make_report(events_log))),
+                context=ApplyContext(published, fraud=FraudDesk(_make_report(events_log), clock)),
                 clock=clock,
                 metrics=metrics,
                 events_log=events_log,

@@ -9,7 +9,6 @@ from math import isnan
 from typing import Final, cast
 
 from instanter.catalogue.fraud_words import Disposition, Source
-from instanter.clock import Clock
 from instanter.errors import InvalidFieldError
 from instanter.events_log import EventsLog
 from instanter.fraud.questions import FieldValue, Transaction
@@ -62,15 +61,12 @@ class AssessmentDesk:
     ----------
     submit
         Carries out a command, as `Keeper.submit` does.
-    clock
-        Turns a call's deadline into a time of day.
     metrics, log
         Count verdicts, and are told of rules that a guard has paused.
     """
 
-    def __init__(self, *, submit: Submit, clock: Clock, metrics: Metrics, log: EventsLog) -> None:
+    def __init__(self, *, submit: Submit, metrics: Metrics, log: EventsLog) -> None:
         self._submit = submit
-        self._clock = clock
         self._metrics = metrics
         self._log = log
 
@@ -98,19 +94,13 @@ class AssessmentDesk:
             Something of the request cannot be what it stands for, or holds a card number; the
             future raises it for what depends on the catalogue.
         """
-        command = AssessTransaction(read_transaction(request), self._find_end_ns(context))
+        command = AssessTransaction(read_transaction(request), context.deadline_ns)
         return self._submit(command, context.deadline_ns)
 
     def assess_encoded(self, request: bytes, context: CallContext) -> Future[Verdict | Approval]:
         """Queue an assessment; the future raises whatever is wrong with the request."""
-        command = AssessEncoded(request, _read_encoded, self._find_end_ns(context))
+        command = AssessEncoded(request, _read_encoded, context.deadline_ns)
         return self._submit(command, context.deadline_ns)
-
-    def _find_end_ns(self, context: CallContext) -> int | None:
-        """Return the time of day at which a caller stops waiting, None for never."""
-        if context.deadline_ns is None:
-            return None
-        return self._clock.now_ns() + context.deadline_ns - self._clock.monotonic_ns()
 
     def encode(self, result: Verdict | Approval) -> bytes:
         """Count a verdict and return the encoded response that tells it."""

@@ -41,7 +41,7 @@ def describe_fraud_service(
     return Service(
         "instanter.v1.FraudService",
         (
-            AssessmentDesk(submit=submit, clock=clock, metrics=metrics, log=log).describe(),
+            AssessmentDesk(submit=submit, metrics=metrics, log=log).describe(),
             TransactionOutcomeDesk(submit=submit).describe(),
             *CaseDesk(store, submit=submit).describe(),
             *FraudRuleDesk(store, submit=submit, published=published, clock=clock).describe(),
