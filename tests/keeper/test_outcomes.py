@@ -16,7 +16,7 @@ from instanter.keeper.attribution import OutcomeKind, OutcomeState, end_wait, ta
 from instanter.keeper.learner import read_labels
 from instanter.keeper.outcomes import Outcome
 from instanter.keeper.records import RecordKind
-from instanter.limits import OUTCOME_FUTURE_NS_MAX
+from instanter.limits import CONTACTS_KEPT, OUTCOME_FUTURE_NS_MAX
 from instanter.store.activity import CONTACTS, load_activity
 from instanter.store.arm_figures import read_figures
 from instanter.store.databases import DECISION_NAMES, DECISIONS, OUTCOME_MARKS
@@ -193,6 +193,52 @@ def test_an_unanswered_presentation_is_ignored_after_the_wait(shop: Answers) -> 
     assert shop.answer(decision, "anna", "tea", ACCEPTED) == (RECORDED,)
     assert shop.answer(decision, "anna", "cake", REJECTED) == (RECORDED,)
     assert [truth for _, truth, _ in labels_of(shop)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("comes_back", [None, "profile", "contacts"])
+@pytest.mark.parametrize("customer", ["anna", "nobody"])
+def test_who_was_deleted_is_neither_noted_nor_learned_from_when_the_wait_ends(
+    shop: Answers, customer: str, comes_back: str | None
+) -> None:
+    decision = shop.decide(customer)
+    other = shop.decide(customer)
+    shop.answer(decision, customer, "tea", PRESENTED)
+    shop.clock.move(1)
+    shop.desk.delete(customer).result(20)
+    shop.clock.move(1)
+    if comes_back == "profile":
+        shop.put(customer, 58, 1)
+    elif comes_back == "contacts":
+        shop.answer(shop.decide(customer), customer, "cake", PRESENTED)
+    expected = contacts_of(shop, customer)
+    assert len(expected) == (comes_back == "contacts")
+    shop.clock.move(3600)
+    while shop.kept.ticker.tick():
+        pass
+    noted = [ContactKind.IGNORED] if comes_back == "contacts" else []
+    assert contacts_of(shop, customer) == expected + noted, (
+        "of the one after, not of the one before"
+    )
+    assert len(labels_of(shop)) == len(noted)
+    assert shop.answer(decision, customer, "tea", ACCEPTED) == (RECORDED,)
+    assert contacts_of(shop, customer) == expected + noted
+    assert len(labels_of(shop)) == len(noted)
+    if customer == "anna":
+        assert shop.answer(other, customer, "tea", PRESENTED, REJECTED) == (RECORDED, RECORDED)
+        assert contacts_of(shop, customer) == expected + noted
+
+
+def test_of_many_contacts_those_that_made_way_are_no_sign_of_a_deletion(shop: Answers) -> None:
+    decision = shop.decide("anna")
+    shop.answer(decision, "anna", "tea", PRESENTED)
+    for _ in range(CONTACTS_KEPT + 1):
+        shop.clock.move(1)
+        shop.answer(shop.decide("anna"), "anna", "cake", PRESENTED, ACCEPTED)
+    shop.clock.move(3600)
+    while shop.kept.ticker.tick():
+        pass
+    assert ("tea", 0) in [(offer, truth) for offer, truth, _ in labels_of(shop)]
+    assert ContactKind.IGNORED in contacts_of(shop, "anna")
 
 
 def test_an_answer_ends_the_wait(shop: Answers) -> None:

@@ -168,6 +168,29 @@ def read_contacts(section: bytes) -> list[Contact]:
     return [Contact(*row) for row in _ROW.iter_unpack(contacts + answers)]
 
 
+def may_have_contact(section: bytes, contact: Contact) -> bool:
+    """Return whether a contact of this decision and offer is there, or was and made way for others.
+
+    Parameters
+    ----------
+    section
+        What there is; empty for a customer who was never contacted.
+    contact
+        What is looked for, by tag, offer and kind; its time or some time before.
+
+    Raises
+    ------
+    DamagedError
+        The section is not one.
+    """
+    contacts, _, contacts_lost_s, _ = _cut(section)
+    if contacts_lost_s and contact.time_s <= contacts_lost_s:
+        return True
+    wanted = (contact.offer, contact.kind, contact.tag)
+    rows = _ROW.iter_unpack(contacts)
+    return any((offer, kind, tag) == wanted for _, offer, _, _, kind, tag in rows)
+
+
 def pack_row(contact: tuple[int, int, int, int, int, int]) -> bytes:
     """Return the row of a contact, or of what a contact consists of."""
     return _ROW.pack(*contact)

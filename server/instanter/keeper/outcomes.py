@@ -21,6 +21,7 @@ from instanter.keeper.attribution import (
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
 from instanter.keeper.contacts import CONTACT_OF, note_contact
 from instanter.keeper.decisions import DAY_NS, S_NS, DecisionArchive
+from instanter.keeper.forgotten import lacks_contact, lacks_profile
 from instanter.keeper.learning_inputs import LearningInputs
 from instanter.keeper.records import RecordKind
 from instanter.limits import EXPIRED_KEYS_PER_RECORD, OUTCOME_FUTURE_NS_MAX
@@ -218,12 +219,16 @@ class _Attribution:
         effect = take_outcome(mark, outcome.kind, value_minor, due_ns)
         self._marks[decision.decision_id, outcome.offer] = effect.mark
         teaches = effect.label != LABEL_NONE or effect.begun_wait_ns
-        bins = self._find_bins(decision) if teaches and offer is not None else None
+        forgotten = self._is_forgotten(decision, outcome.offer)
+        bins = None
+        if teaches and offer is not None and not forgotten:
+            bins = self._find_bins(decision)
         declared = self._inputs.find_offer(self._catalogue, outcome.offer)
         self.entries.append(
             [
                 decision.decision_id,
-                decision.customer_id,
+                # Whoever was deleted since gets no new contact, and no place in the log.
+                "" if forgotten else decision.customer_id,
                 outcome.offer,
                 int(outcome.kind),
                 time_ns,
@@ -235,6 +240,22 @@ class _Attribution:
                 0.5 if declared is None else declared.prior_propensity,
                 bins,
             ]
+        )
+
+    def _is_forgotten(self, decision: RecordedDecision, offer: str) -> bool:
+        """Return whether the decision's customer was deleted since, as far as there is a trace."""
+        decision_id = decision.decision_id
+        # What this command itself tells is not applied yet.
+        mark = load_mark(self._transaction, decision_id, offer)
+        return lacks_profile(self._transaction, decision) or (
+            mark.has(OutcomeKind.PRESENTED)
+            and lacks_contact(
+                self._transaction,
+                decision.customer_id,
+                decision_id=decision_id,
+                offer=offer,
+                presented_ns=decision.time_ns,
+            )
         )
 
     def _find_bins(self, decision: RecordedDecision) -> bytes | None:
@@ -306,6 +327,6 @@ def apply_outcomes(
 def _note_contact(transaction: Transaction, entry: list[Any]) -> None:
     decision_id, customer_id, offer, kind, time_ns, _, _, channel, group, *_ = entry
     contact_kind = CONTACT_OF.get(OutcomeKind(kind))
-    if offer and contact_kind is not None:
+    if offer and customer_id and contact_kind is not None:
         contact = make_contact(time_ns, offer, group, channel, contact_kind, decision_id)
         note_contact(transaction, customer_id, contact)

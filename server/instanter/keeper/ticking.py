@@ -23,6 +23,7 @@ from instanter.keeper.commands import (
     unpack_body,
 )
 from instanter.keeper.contacts import note_contact
+from instanter.keeper.forgotten import lacks_contact
 from instanter.keeper.learning_inputs import LearningInputs
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.records import RecordKind
@@ -43,7 +44,7 @@ from instanter.store.profiles import sample_profiles
 from instanter.store.publications import MODELS, current_revision
 from instanter.store.transaction import Readable, Transaction
 
-_ENTRY_CUSTOMER, _ENTRY_CHANNEL, _ENTRY_GROUP = 1, 7, 8
+_ENTRY_CUSTOMER, _ENTRY_TIME, _ENTRY_CHANNEL, _ENTRY_GROUP = 1, 4, 7, 8
 _ENTRY_PRIOR, _ENTRY_BINS = 16, 17
 """Where an entry of a record of outcomes has what a tick repeats; see `keeper/outcomes`."""
 
@@ -100,7 +101,10 @@ class Tick:
 def _make_entry(
     transaction: Transaction, waiting: Waiting, body: dict[str, Any] | None, plan: bytes
 ) -> list[Any]:
-    """Return the entry of a presentation whose wait has ended."""
+    """Return the entry of a presentation whose wait has ended.
+
+    Without a customer where that was deleted since, and then without anything to learn.
+    """
     known = load_mark(transaction, waiting.decision_id, waiting.offer)
     mark, label = end_wait(known)
     customer, channel, group, prior, bins = "", "", "", 0.5, None
@@ -109,7 +113,15 @@ def _make_entry(
         customer, channel, group = (
             entry[at] for at in (_ENTRY_CUSTOMER, _ENTRY_CHANNEL, _ENTRY_GROUP)
         )
-        if body["plan"] == plan and plan:
+        if customer and lacks_contact(
+            transaction,
+            customer,
+            decision_id=waiting.decision_id,
+            offer=waiting.offer,
+            presented_ns=entry[_ENTRY_TIME],
+        ):
+            customer = ""
+        elif body["plan"] == plan and plan:
             prior, bins = entry[_ENTRY_PRIOR], entry[_ENTRY_BINS]
     # Who looked closer has not ignored it, but has not answered either.
     ignored = bool(customer) and not known.has(OutcomeKind.CLICKED)
