@@ -1,6 +1,7 @@
 """`DecisionService` through the wire."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,7 +15,7 @@ from instanter.v1 import decision_service_pb2 as pb
 from instanter.v1.attribute_value_pb2 import AttributeValue
 from instanter.v1.customer_service_pb2 import Customer, UpdateCustomerRequest
 from tests.api.refusals import refuse
-from tests.api.shop import SHOP, Shop
+from tests.api.shop import SHOP, Shop, open_shop
 
 
 def ask(customer: str = "customers/nobody", **fields: Any) -> pb.DecideOffersRequest:
@@ -74,6 +75,16 @@ def test_no_offer_is_a_regular_answer_with_its_reason(shop: Shop) -> None:
     decision = shop.decisions.DecideOffers(ask(channel="store"), timeout=20)
     assert not decision.offers
     assert decision.no_offer_reason == pb.NO_OFFER_REASON_NO_ELIGIBLE_OFFER
+
+
+@pytest.mark.parametrize("front", ["fast", "grpcio"])
+def test_a_catalogue_without_offers_has_none_for_anybody(tmp_path: Path, front: str) -> None:
+    with open_shop(tmp_path / "store", front) as bank:
+        bank.apply({"till.yaml": "currency: EUR\nchannels: {web: [basket]}\n"})
+        request = pb.DecideOffersRequest(customer="customers/c", channel="web", placement="basket")
+        decision = bank.decisions.DecideOffers(request, timeout=20)
+        assert not decision.offers
+        assert decision.no_offer_reason == pb.NO_OFFER_REASON_NO_CURRENT_OFFER
 
 
 def test_context_moves_the_ranking(shop: Shop) -> None:

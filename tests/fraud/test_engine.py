@@ -268,6 +268,14 @@ def test_what_arrives_late_is_measured_at_its_own_time():
     assert desk.see(then)["travel.hours"] == 4
 
 
+def test_a_cause_with_which_to_continue_is_no_reason():
+    desk = Desk(f"{SCORED}  stand_in: {{clock_jumped: refer, place_missing: continue}}\n")
+    at = {"time_ns": NOW_NS - 2 * DAY_NS, "now_ns": NOW_NS, "latitude": None, "longitude": None}
+    found = desk.assess(terminal="nowhere", **at)
+    assert found.stand_in_causes == (StandInCause.CLOCK_JUMPED, StandInCause.PLACE_MISSING)
+    assert found.reasons == ("STAND_IN_CLOCK_JUMPED",)
+
+
 def test_a_short_deadline_approves_small_amounts_only():
     desk = Desk("  stand_in: {deadline_short: {approve_up_to_minor: 2000, else: decline}}\n")
     small = desk.take(amount_minor=2_000, deadline_short=True)

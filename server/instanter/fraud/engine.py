@@ -258,11 +258,11 @@ class FraudEngine:
         installed = self._in_use()
         tables = installed.tables
         scored, verdict = answer.scored, answer.verdict
-        stand_in = 0
+        stand_in, speaking = 0, answer.causes
         if answer.causes or answer.failed:
             own = tables.policy.settings.stand_in
             amount = transaction.amount_minor
-            stand_in = find_stand_in(own, answer.causes, amount, failed=answer.failed)
+            stand_in, speaking = find_stand_in(own, answer.causes, amount, failed=answer.failed)
         disposition, source = combine(tables, verdict, stand_in, answer.hotlists)
         figures = installed.scorer.figures.tobytes()
         approved = disposition is Disposition.APPROVE
@@ -290,7 +290,7 @@ class FraudEngine:
             source,
             0.0 if verdict is None else verdict.risk,
             math.nan if scored is None else scored.probability,
-            list_reasons(tables, scored, answer.hotlists, answer.causes, stand_in),
+            list_reasons(tables, scored, answer.hotlists, speaking),
             () if scored is None else tuple([tables.names[i] for i in scored.fired]),
             () if scored is None else tuple([tables.names[i] for i in scored.silent]),
             () if verdict is None else verdict.declining,

@@ -108,8 +108,11 @@ def judge(tables: FraudTables, scored: Scored, limit: Limit | None) -> Verdict:
 
 def find_stand_in(
     stand_in: StandIn, causes: list[StandInCause], amount_minor: int, *, failed: bool
-) -> int:
-    """Return the disposition that the stand-in table has for causes; 0 to continue.
+) -> tuple[int, list[StandInCause]]:
+    """Return the disposition that the stand-in table has for causes, and those that speak for one.
+
+    The disposition is 0 to continue. A cause with which to continue speaks for none, unless
+    something failed.
 
     Parameters
     ----------
@@ -124,14 +127,17 @@ def find_stand_in(
         says.
     """
     found = Disposition.REFER.value if failed else 0
+    speaking = []
     for cause in causes:
         if cause is StandInCause.DEADLINE_SHORT:
             is_small = amount_minor <= stand_in.approve_up_to_minor
             own: int = Disposition.APPROVE if is_small else stand_in.deadline_otherwise
         else:
             own = getattr(stand_in, cause.name.lower())
+        if own or failed:
+            speaking.append(cause)
         found = max(found, own)
-    return int(found)
+    return int(found), speaking
 
 
 def combine(
@@ -162,15 +168,18 @@ def list_reasons(
     scored: Scored | None,
     hotlists: list[ListKind],
     causes: list[StandInCause],
-    stand_in: int,
 ) -> tuple[str, ...]:
     """Return the codes of what spoke for a verdict, weightiest first, each once.
 
-    Causes of a stand-in that says to continue are no reasons.
+    Parameters
+    ----------
+    tables, scored, hotlists
+        As in `combine`; what was scored, if it was.
+    causes
+        Those of the stand-in that speak for a disposition.
     """
     weighed = [(-_FIRST, _LIST_REASONS[kind]) for kind in hotlists]
-    if stand_in:
-        weighed += [(-_SECOND, _STAND_IN_REASONS[cause]) for cause in causes]
+    weighed += [(-_SECOND, _STAND_IN_REASONS[cause]) for cause in causes]
     if scored is not None:
         reasons = tables.reasons
         weighed += [reasons[index] for index in scored.fired]

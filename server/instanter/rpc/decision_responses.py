@@ -83,9 +83,9 @@ def make_fragments(tables: DecisionTables) -> Fragments:
     count = len(tables.offers)
     sizes = [len(fragment) for fragment in found]
     return Fragments(
-        head=np.array(head, np.int32).reshape(-1, count),
+        head=np.array(head, np.int32).reshape(len(head), count),
         value=np.array(value, np.int32),
-        tail=np.array(tail, np.int32).reshape(-1, count),
+        tail=np.array(tail, np.int32).reshape(len(tail), count),
         fragment=np.frombuffer(b"".join(found), np.uint8),
         fragment_start=np.cumsum([0, *sizes], dtype=np.int32),
         offer_size_max=3 * max(sizes),
