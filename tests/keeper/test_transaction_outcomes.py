@@ -201,6 +201,20 @@ def test_what_is_found_in_a_case_is_its_transactions_outcome(till: Till) -> None
     assert caught.value.reason == "OUTCOME_CONFLICT"
 
 
+def test_a_label_that_was_corrected_does_not_come_back_to_its_case(till: Till) -> None:
+    number = till.ask("a", amount_minor=200_000).case
+    till.do(UpdateCase(number, found=FRAUD))
+    case = till.do(UpdateCase(number, found=GENUINE))
+    with pytest.raises(PreconditionError, match="has been changed once") as caught:
+        till.do(UpdateCase(number, found=FRAUD, note="after all"))
+    assert caught.value.reason == "OUTCOME_CONFLICT"
+    assert load_case(till, number).notes == ()
+    # The label in force may be given again, and a late retry of a report is harmless.
+    assert till.do(UpdateCase(number, found=GENUINE)).revision == case.revision
+    assert states(till, ("a", FRAUD)) == [DUPLICATE]
+    assert label_of(till, "a") == (Label.GENUINE, 1)
+
+
 def test_a_case_changes_only_as_it_was_read(till: Till, clock: StoodClock) -> None:
     number = till.ask("a", amount_minor=200_000).case
     case = till.do(UpdateCase(number, assignee="eve", expected_revision=1))

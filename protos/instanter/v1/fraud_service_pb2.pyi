@@ -198,7 +198,9 @@ class _TransactionOutcomeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrappe
     TRANSACTION_OUTCOME_STATE_RECORDED: _TransactionOutcomeState.ValueType  # 1
     """It counts."""
     TRANSACTION_OUTCOME_STATE_DUPLICATE: _TransactionOutcomeState.ValueType  # 2
-    """One of its kind was recorded before; it counts once."""
+    """One of its kind was recorded before; it counts once. So a late retry changes nothing, also when
+    another outcome has taken the place of the first one since.
+    """
     TRANSACTION_OUTCOME_STATE_TRANSACTION_UNKNOWN: _TransactionOutcomeState.ValueType  # 3
     """Refused: no such transaction was assessed, or it is no longer known."""
     TRANSACTION_OUTCOME_STATE_CHANGED: _TransactionOutcomeState.ValueType  # 4
@@ -218,7 +220,9 @@ TRANSACTION_OUTCOME_STATE_UNSPECIFIED: TransactionOutcomeState.ValueType  # 0
 TRANSACTION_OUTCOME_STATE_RECORDED: TransactionOutcomeState.ValueType  # 1
 """It counts."""
 TRANSACTION_OUTCOME_STATE_DUPLICATE: TransactionOutcomeState.ValueType  # 2
-"""One of its kind was recorded before; it counts once."""
+"""One of its kind was recorded before; it counts once. So a late retry changes nothing, also when
+another outcome has taken the place of the first one since.
+"""
 TRANSACTION_OUTCOME_STATE_TRANSACTION_UNKNOWN: TransactionOutcomeState.ValueType  # 3
 """Refused: no such transaction was assessed, or it is no longer known."""
 TRANSACTION_OUTCOME_STATE_CHANGED: TransactionOutcomeState.ValueType  # 4

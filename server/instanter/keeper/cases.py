@@ -11,6 +11,7 @@ from instanter.keeper.labels import (
     FoundState,
     TakenOutcome,
     apply_outcomes,
+    is_contradicted,
     take_outcome,
 )
 from instanter.keeper.records import RecordKind
@@ -98,7 +99,7 @@ class UpdateCase:
         )
 
     def _take(self, transaction: Transaction, case: Case, now_ns: int) -> TakenOutcome | None:
-        """Return what the case's outcome does; None without one, and when it was recorded."""
+        """Return what the case's outcome does; None without one, or when it is in force."""
         if self.found is None:
             return None
         key = transaction_key(case.transaction.transaction_id)
@@ -109,7 +110,10 @@ class UpdateCase:
                 reason="TRANSACTION_UNKNOWN",
             )
         state, taken = take_outcome(row, key, self.found, now_ns)
-        if state == FoundState.CONFLICT:
+        # A report of outcomes may be an old one sent again, and that is a duplicate. Who labels a
+        # case means it now: the label that a correction has replaced cannot come back either.
+        replaced = state == FoundState.DUPLICATE and is_contradicted(row, self.found)
+        if replaced or state == FoundState.CONFLICT:
             raise PreconditionError(
                 f"what the transaction of case {self.number} was found to be has been changed "
                 "once, and stays now",

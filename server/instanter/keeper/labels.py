@@ -44,7 +44,7 @@ class FoundState(IntEnum):
     RECORDED = 1
     """It is recorded; the first of its transaction is counted and learned."""
     DUPLICATE = 2
-    """One of its kind was recorded before; nothing changed."""
+    """One of its kind was recorded before, whatever has replaced it since; nothing changed."""
     TRANSACTION_UNKNOWN = 3
     """No transaction of this id was assessed in the last 120 days."""
     CHANGED = 4
@@ -115,6 +115,11 @@ def take_outcome(
         state, effect, changes = FoundState.CHANGED, LabelEffect.CHANGE, row.changes + 1
     outcomes = row.outcomes | bit
     return state, TakenOutcome(key, kind, time_ns, outcomes, label, changes, effect)
+
+
+def is_contradicted(row: TransactionRow, kind: FoundKind) -> bool:
+    """Return whether the label in force is another one than an outcome of this kind gives."""
+    return row.label not in (Label.NONE, _LABEL_OF[kind])
 
 
 def unpack_counted(row: TransactionRow) -> CountedTransaction:
