@@ -96,6 +96,36 @@ def test_a_label_that_changes_counts_once_in_the_result():
     assert simulation.finish().given.missed_count == 0
 
 
+def test_a_label_that_changes_counts_no_longer_from_there_on():
+    simulation = Simulation(make_catalogue(RULES))
+    replay(simulation, 1, card="a")
+    for number, labels in enumerate(((True, True), (False, False), (True,), (False,)), start=2):
+        # The same one again, a chargeback after the fraud for example, counts once.
+        for fraud in labels:
+            simulation.label(1, fraud=fraud)
+        replay(simulation, number, card=f"c{number}", time_ns=NOW_NS + number)
+    result = simulation.finish()
+    assert result.rules == (RuleRecord("known", 2, 0, 2),)
+    assert result.given.missed_count == 0
+
+
+def test_a_label_that_changes_teaches_what_the_engine_learns():
+    desk, simulation = Desk(RULES + MODEL), Simulation(make_catalogue(RULES + MODEL))
+    for number in range(60):
+        changes = {"card": f"c{number}", "amount_minor": 90_000 if number % 3 else 500}
+        counted = desk.take(number, **changes).counted
+        replay(simulation, number, **changes)
+        desk.engine.label(counted, desk.book, fraud=True)
+        simulation.label(number, fraud=True)
+        if number % 2:
+            desk.engine.relabel(counted, desk.book, fraud=False)
+            simulation.label(number, fraud=False)
+    told = replay(simulation, 60, card="z")
+    assert told == desk.take(60, card="z").probability
+    known, kept = desk.book.states, simulation.book
+    assert all(kept.find_state(*at).velocities == known[at].velocities for at in known)
+
+
 def test_it_says_what_the_engine_says():
     desk, simulation = Desk(RULES + MODEL), Simulation(make_catalogue(RULES + MODEL))
     draw = np.random.default_rng(1)

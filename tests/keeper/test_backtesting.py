@@ -13,7 +13,7 @@ from instanter.keeper.transaction_outcomes import (
 )
 from instanter.keeper.voiding import VoidRecord
 from tests.fraud.worlds import make_catalogue
-from tests.keeper.tills import NOW_NS, S_NS, StoodClock, open_till
+from tests.keeper.tills import NOW_NS, S_NS, TILL, StoodClock, open_till
 
 GIVEN = (
     "  rules:\n"
@@ -29,11 +29,11 @@ def till(tmp_path):
         yield opened
 
 
-def backtest(till, **given):
+def backtest(till, rules=GIVEN, **given):
     told = []
     result = run_backtest(
         lambda: till.desk.kept.log.read(1),
-        Simulation(make_catalogue(GIVEN), **given),
+        Simulation(make_catalogue(rules), **given),
         lambda done, count: told.append((done, count)),
     )
     return result, told
@@ -63,6 +63,19 @@ def test_the_logs_transactions_are_answered_by_other_rules(till):
     assert (given.caught_minor, given.missed_count) == (250_000, 0)
     assert (result.newly_stopped_count, result.newly_caught_count) == (1, 1)
     assert given.false_positive_count == 1
+
+
+def test_the_live_rules_do_again_what_they_did_when_labels_were_corrected(till):
+    till.ask("a")
+    found(till, FoundKind.FRAUD, "a")
+    till.ask("b", "b")
+    found(till, FoundKind.CHARGEBACK, "a")
+    found(till, FoundKind.GENUINE, "a")
+    till.ask("c", "c")
+    result, _ = backtest(till, TILL.partition("fraud:\n")[2])
+    assert result.given == result.live
+    assert result.live.referred_count == 1
+    assert (result.newly_stopped_count, result.released_count) == (0, 0)
 
 
 def test_a_transaction_that_was_taken_back_is_left_out(till):

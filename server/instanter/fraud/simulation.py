@@ -190,7 +190,7 @@ class Simulation:
         "_count",
         "_end_ns",
         "_engine",
-        "_frauds",
+        "_labels",
         "_rows",
         "_start_ns",
         "_waiting",
@@ -211,7 +211,7 @@ class Simulation:
         self._end_ns = end_ns
         self._count = 0
         self._rows: dict[Hashable, _Row] = {}
-        self._frauds: set[Hashable] = set()
+        self._labels: dict[Hashable, bool] = {}
         self._waiting: dict[Hashable, CountedTransaction] = {}
 
     def assess(
@@ -262,15 +262,17 @@ class Simulation:
     def label(self, key: Hashable, *, fraud: bool) -> None:
         """Learn what became of a transaction; nothing of one that was not replayed.
 
-        A label that changes later counts in the result, and no longer in states and model.
+        A label that changes takes the place of the one before, in states, model and result, as it
+        does live; the same one again changes nothing.
         """
-        counted = self._waiting.pop(key, None)
+        known = self._labels.get(key)
+        if fraud == known:
+            return
+        self._labels[key] = fraud
+        counted = self._waiting.get(key)
         if counted is not None:
-            self._engine.label(counted, self._book, fraud=fraud)
-        if fraud:
-            self._frauds.add(key)
-        else:
-            self._frauds.discard(key)
+            learn = self._engine.label if known is None else self._engine.relabel
+            learn(counted, self._book, fraud=fraud)
 
     def finish(self) -> SimulationResult:
         """Return the result, by the labels known until now."""
@@ -278,10 +280,10 @@ class Simulation:
         caught: Counter[str] = Counter()
         for key, row in self._rows.items():
             fired.update(row.fired)
-            if key in self._frauds:
+            if self._labels.get(key):
                 caught.update(row.fired)
         rows = list(self._rows.values())
-        frauds = [key in self._frauds for key in self._rows]
+        frauds = [self._labels.get(key, False) for key in self._rows]
         changes = Counter(
             (_stops(row.live), _stops(row.given), fraud)
             for row, fraud in zip(rows, frauds, strict=True)
@@ -308,7 +310,7 @@ class Simulation:
         return self._book
 
     def _forget(self, now_ns: int) -> None:
-        """Forget transactions whose label the server would not take any more."""
+        """Forget transactions of which the server would take neither a label nor a change."""
         for key, counted in list(islice(self._waiting.items(), 2 * _FORGET_EVERY)):
             if counted.time_ns >= now_ns - TRANSACTION_KEPT_NS:
                 break
