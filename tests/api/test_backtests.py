@@ -97,6 +97,12 @@ def test_only_transactions_of_the_asked_time_count(shop: Shop) -> None:
     assert not last.result.HasField("start_time")
 
 
+def test_transactions_that_lack_a_required_field_are_replayed_without(shop: Shop) -> None:
+    *_, last = run(shop, STRICT.replace("kind: flag", "kind: flag, required: true"))
+    assert last.result.given.declined_count >= 4
+    assert last.result.misfit_count == last.result.given.transaction_count >= 5
+
+
 WRONG = {
     "no yaml": "fraud: [",
     "no section": "currency: EUR\n",

@@ -242,8 +242,14 @@ def test_other_rules_are_back_tested(asked: Command) -> None:
     assert outcome.code == 0, outcome.err
     assert re.search(r"referred +\d+ +[1-9]\d* +\+[1-9]", outcome.out)
     assert "newly stopped" in outcome.out
+    assert "other fields" not in outcome.out
     told = json.loads(asked("fraud", "backtest", "-f", "rules.yaml", "--json").out)
     assert told["given"]["transaction_count"] == told["live"]["transaction_count"] >= 1
+    assert told["misfit_count"] == 0
+    strict = TILL["till.yaml"].replace("{kind: flag}", "{kind: flag, required: true}")
+    Path("strict.yaml").write_text(strict)
+    outcome = asked("fraud", "backtest", "-f", "strict.yaml")
+    assert re.search(r"\d+ of the transactions have other fields", outcome.out)
     Path("wrong.yaml").write_text("fraud:\n  rules:\n    a: {when: 'transaction.amuont > 1.0'}\n")
     refused = asked("fraud", "backtest", "-f", "wrong.yaml")
     assert refused.code == 1

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from instanter.catalogue.fraud_words import Disposition, EntityKind, ListKind
-from instanter.errors import InvalidFieldError
 from instanter.fraud.simulation import RuleRecord, Simulation
 from instanter.fraud_limits import TRANSACTION_KEPT_NS
 from tests.fraud.worlds import DAY_NS, NOW_NS, Desk, make_catalogue, make_transaction
@@ -165,8 +164,49 @@ def test_labels_of_forgotten_transactions_teach_nothing():
     assert result.given.missed_count + result.given.caught_count == 2
 
 
-def test_a_field_that_the_given_rules_demand_is_missed():
-    text = "  fields: {recurring: {kind: flag, required: true}}\n"
-    simulation = Simulation(make_catalogue(text))
-    with pytest.raises(InvalidFieldError, match="recurring"):
-        replay(simulation, 1)
+FIELDS = (
+    "  fields:\n"
+    "    recurring: {kind: flag, required: true}\n"
+    "    limit: {kind: number, range: [0, 100]}\n"
+    "    way: {kind: category, values: [chip, swipe]}\n"
+    "    since: {kind: instant}\n"
+    "  rules:\n"
+    "    any: {when: transaction.amount > 0.0, disposition: refer, reason: ANY}\n"
+    "    again: {when: transaction.recurring, disposition: decline, reason: AGAIN}\n"
+    "    low: {when: transaction.limit < 50.0, disposition: refer, reason: LOW}\n"
+    "    swiped: {when: transaction.way == 'swipe', disposition: refer, reason: SWIPED}\n"
+    "    young:\n"
+    "      when: transaction.since > timestamp('2023-01-01T00:00:00Z')\n"
+    "      disposition: refer\n"
+    "      reason: YOUNG\n"
+)
+FITS = {"recurring": True, "limit": 7, "way": "swipe", "since": 1_699_999_999.5}
+
+
+@pytest.mark.parametrize(
+    ("fields", "fired", "misfit_count"),
+    [
+        (FITS, ["any", "again", "low", "swiped", "young"], 0),
+        ({"recurring": False}, ["any"], 0),
+        ({"limit": 7}, ["any", "low"], 1),
+        ({**FITS, "old": 1.0}, ["any", "again", "low", "swiped", "young"], 1),
+        ({**FITS, "recurring": 1.0, "limit": 101.0}, ["any", "swiped", "young"], 1),
+        ({**FITS, "way": "tap", "since": "soon"}, ["any", "again", "low"], 1),
+    ],
+)
+def test_what_of_the_past_does_not_fit_the_given_fields_is_missing(fields, fired, misfit_count):
+    simulation = Simulation(make_catalogue(FIELDS), start_ns=NOW_NS)
+    replay(simulation, 0, time_ns=NOW_NS - 1)
+    replay(simulation, 1, fields=fields)
+    result = simulation.finish()
+    assert result.given.transaction_count == 1
+    assert sorted(rule.rule for rule in result.rules) == sorted(fired)
+    assert result.misfit_count == misfit_count
+
+
+def test_fields_do_not_fit_rules_without_any():
+    simulation = Simulation(make_catalogue(RULES))
+    replay(simulation, 1, fields=FITS)
+    replay(simulation, 2)
+    result = simulation.finish()
+    assert (result.given.transaction_count, result.misfit_count) == (2, 1)

@@ -1,5 +1,7 @@
 """Back-tests over the log that a keeper has written."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from instanter.catalogue.fraud_words import Disposition, ListKind
@@ -76,6 +78,21 @@ def test_the_live_rules_do_again_what_they_did_when_labels_were_corrected(till):
     assert result.given == result.live
     assert result.live.referred_count == 1
     assert (result.newly_stopped_count, result.released_count) == (0, 0)
+
+
+def test_transactions_from_before_a_field_was_declared_are_replayed(till):
+    field = "fraud:\n  fields: {since: {kind: instant%s}, way: {kind: category, values: [a, b]}}\n"
+    till.ask("old")
+    till.publish(TILL.replace("fraud:\n", field % ""))
+    since = datetime(2026, 11, 1, tzinfo=UTC)
+    till.ask("new", "b", fields={"since": since, "way": "b"})
+    rule = "    known: {when: has(transaction.since), disposition: refer, reason: KNOWN}\n"
+    required = (field % ", required: true").partition("\n")[2]
+    result, _ = backtest(till, f"{required}  rules:\n{rule}")
+    assert (result.given.transaction_count, result.given.referred_count) == (2, 1)
+    assert result.misfit_count == 1
+    result, _ = backtest(till)
+    assert (result.given.transaction_count, result.misfit_count) == (2, 1)
 
 
 def test_a_transaction_that_was_taken_back_is_left_out(till):

@@ -1338,6 +1338,7 @@ class BacktestResult(_message.Message):
     NEWLY_MISSED_COUNT_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    MISFIT_COUNT_FIELD_NUMBER: _builtins.int
     newly_stopped_count: _builtins.int
     """How many transactions the given rules would have stopped (referred or declined) that the live
     ones approved, at least 0.
@@ -1350,6 +1351,11 @@ class BacktestResult(_message.Message):
     """
     newly_missed_count: _builtins.int
     """How many of these are labelled as fraud, at least 0."""
+    misfit_count: _builtins.int
+    """How many of the transactions have other `fields` than the given section declares, at least 0:
+    one that it does not know, which was left out; or one that does not fit its kind, range or
+    categories, or is required and not there, which was taken as missing.
+    """
     @_builtins.property
     def live(self) -> Global___BacktestFigures:
         """What the live rules did, as recorded."""
@@ -1382,10 +1388,11 @@ class BacktestResult(_message.Message):
         newly_missed_count: _builtins.int = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        misfit_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "given", b"given", "live", b"live", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "given", b"given", "live", b"live", "newly_caught_count", b"newly_caught_count", "newly_missed_count", b"newly_missed_count", "newly_stopped_count", b"newly_stopped_count", "released_count", b"released_count", "rules", b"rules", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "given", b"given", "live", b"live", "misfit_count", b"misfit_count", "newly_caught_count", b"newly_caught_count", "newly_missed_count", b"newly_missed_count", "newly_stopped_count", b"newly_stopped_count", "released_count", b"released_count", "rules", b"rules", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

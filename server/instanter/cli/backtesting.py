@@ -76,6 +76,11 @@ def show_backtest(report: BacktestReport) -> None:
         f"{report.newly_caught_count:,}; released {report.released_count:,}, frauds among them "
         f"{report.newly_missed_count:,}"
     )
+    if report.misfit_count:
+        console.print(
+            f"{report.misfit_count:,} of the transactions have other fields than the given rules "
+            "declare: unknown ones are left out, others are missing"
+        )
     if report.rules:
         numbers = ("fired", "on frauds", "on others")
         table = make_table("rule", *numbers, right=numbers)

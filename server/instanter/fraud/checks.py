@@ -1,9 +1,10 @@
 """Refuses transactions that cannot be: amounts, currencies, places, declared fields."""
 
+import math
 from collections.abc import Mapping
 
 from instanter.catalogue.currencies import find_minor_digits
-from instanter.catalogue.schema import MISSING_CODE, Attribute
+from instanter.catalogue.schema import MISSING_CODE, Attribute, AttributeKind
 from instanter.catalogue.values import encode_value
 from instanter.errors import InvalidFieldError, nearest
 from instanter.fraud.questions import FieldValue, Transaction
@@ -94,3 +95,42 @@ def encode_fields(
                 reason="TRANSACTION_FIELD_MISSING",
             )
     return patterns
+
+
+def fit_fields(
+    given: Mapping[str, FieldValue],
+    declared: Mapping[str, Attribute],
+    required: tuple[str, ...],
+    count: int,
+) -> tuple[list[int], bool]:
+    """Return the patterns of declared fields as far as a transaction of the past has them.
+
+    Fields that are not declared are left out; values that do not fit are missing.
+
+    Parameters
+    ----------
+    given
+        Values by name, as another catalogue took them; instants as seconds since 1970.
+    declared, required, count
+        As for `encode_fields`.
+
+    Returns
+    -------
+    patterns, fits
+        As `encode_fields` returns them, and whether it would have taken these values.
+    """
+    patterns = [MISSING_CODE] * count
+    fits = all(name in given for name in required)
+    for name, value in given.items():
+        attribute = declared.get(name)
+        if attribute is None:
+            fits = False
+            continue
+        if attribute.kind is AttributeKind.INSTANT and isinstance(value, float):
+            # The log has fractions of a second; slots never do.
+            value = math.floor(value)
+        try:
+            patterns[attribute.slot] = encode_value(attribute, value, name)
+        except InvalidFieldError:
+            fits = False
+    return patterns, fits

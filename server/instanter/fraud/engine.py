@@ -109,7 +109,13 @@ class FraudEngine:
         return _NO_MODEL if learner is None else learner.read(book)
 
     def assess(
-        self, transaction: Transaction, book: Book, *, now_ns: int, deadline_short: bool = False
+        self,
+        transaction: Transaction,
+        book: Book,
+        *,
+        now_ns: int,
+        deadline_short: bool = False,
+        fields: list[int] | None = None,
     ) -> Assessment:
         """Return what a transaction is answered; writes nothing.
 
@@ -124,6 +130,9 @@ class FraudEngine:
             far from it, are assessed as of it.
         deadline_short
             Whether there is no time for rules.
+        fields
+            The patterns of the declared fields, when they are known; None to encode what the
+            transaction has, all of which has to fit.
 
         Raises
         ------
@@ -133,11 +142,12 @@ class FraudEngine:
         installed = self._in_use()
         tables, scorer = installed.tables, installed.scorer
         digits = check_transaction(transaction)
-        fields: list[int] = []
-        if tables.field_count or transaction.fields:
-            fields = encode_fields(
-                transaction.fields, tables.fields, tables.fields_required, tables.field_count
-            )
+        if fields is None:
+            fields = []
+            if tables.field_count or transaction.fields:
+                fields = encode_fields(
+                    transaction.fields, tables.fields, tables.fields_required, tables.field_count
+                )
         causes: list[StandInCause] = []
         time_ns = _find_time(tables, transaction.time_ns, now_ns, causes)
         place = _find_place(tables, transaction, causes)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.fraud_words import Disposition, EntityKind, ListKind
 from instanter.fraud.book import EMPTY_STATE, EntityState
+from instanter.fraud.checks import fit_fields
 from instanter.fraud.engine import FraudEngine
 from instanter.fraud.questions import CountedTransaction, Transaction
 from instanter.fraud_limits import TRANSACTION_KEPT_NS
@@ -146,6 +147,8 @@ class SimulationResult:
         Stopped by the given rules alone, and those of them that were frauds.
     released_count, newly_missed_count
         Stopped by the live rules alone, and those of them that were frauds.
+    misfit_count
+        Transactions whose declared fields are not what the given catalogue takes.
     start_ns, end_ns
         Times of the first and the last transaction counted, nanoseconds since 1970; 0 for none.
     """
@@ -157,6 +160,7 @@ class SimulationResult:
     newly_caught_count: int
     released_count: int
     newly_missed_count: int
+    misfit_count: int
     start_ns: int
     end_ns: int
 
@@ -169,6 +173,7 @@ class _Row(NamedTuple):
     amount_minor: int
     time_ns: int
     fired: tuple[str, ...]
+    fits: bool
 
 
 class Simulation:
@@ -225,6 +230,10 @@ class Simulation:
     ) -> float:
         """Assess one transaction and count it; return the model's probability, NaN without one.
 
+        The fields that were declared then may be others than the given catalogue has, and one old
+        transaction must not keep all others from being replayed: what it has too many is left out,
+        and what it lacks, or has otherwise, is missing.
+
         Parameters
         ----------
         key
@@ -241,12 +250,13 @@ class Simulation:
         Raises
         ------
         InvalidFieldError
-            It lacks a field that the given catalogue demands, or has one that it does not know.
+            Something of it cannot be, whatever the catalogue.
         """
         book = self._book
         book.time_ns = now_ns
         book.listed = listed
-        found = self._engine.assess(transaction, book, now_ns=now_ns)
+        fields, fits = self._fit(transaction)
+        found = self._engine.assess(transaction, book, now_ns=now_ns, fields=fields)
         self._engine.count(found.counted, book)
         self._waiting[key] = found.counted
         self._count += 1
@@ -255,7 +265,7 @@ class Simulation:
         if self._start_ns <= transaction.time_ns < self._end_ns:
             amount = transaction.amount_minor
             self._rows[key] = _Row(
-                live, found.disposition, amount, transaction.time_ns, found.fired
+                live, found.disposition, amount, transaction.time_ns, found.fired, fits
             )
         return found.probability
 
@@ -300,6 +310,7 @@ class Simulation:
             newly_caught_count=changes[False, True, True],
             released_count=changes[True, False, True] + changes[True, False, False],
             newly_missed_count=changes[True, False, True],
+            misfit_count=sum(not row.fits for row in rows),
             start_ns=min(times_ns, default=0),
             end_ns=max(times_ns, default=0),
         )
@@ -308,6 +319,15 @@ class Simulation:
     def book(self) -> DictionaryBook:
         """What is known so far."""
         return self._book
+
+    def _fit(self, transaction: Transaction) -> tuple[list[int], bool]:
+        """Return the patterns of the declared fields, and whether the transaction fits them."""
+        tables = self._engine.tables
+        if not tables.field_count and not transaction.fields:
+            return [], True
+        return fit_fields(
+            transaction.fields, tables.fields, tables.fields_required, tables.field_count
+        )
 
     def _forget(self, now_ns: int) -> None:
         """Forget transactions of which the server would take neither a label nor a change."""

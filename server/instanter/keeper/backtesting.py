@@ -38,7 +38,7 @@ def run_backtest(read_log: ReadLog, simulation: Simulation, report: Report) -> S
     Raises
     ------
     InvalidFieldError
-        A transaction has fields that the given rules refuse.
+        A transaction cannot be, whatever the rules.
     LogDamagedError
         A record is not what was written.
     """

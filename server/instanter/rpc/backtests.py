@@ -249,6 +249,7 @@ def _translate(result: SimulationResult) -> messages.BacktestFraudRulesResponse:
         newly_caught_count=result.newly_caught_count,
         released_count=result.released_count,
         newly_missed_count=result.newly_missed_count,
+        misfit_count=result.misfit_count,
     )
     if result.start_ns:
         message.start_time.CopyFrom(make_timestamp(result.start_ns))

@@ -154,6 +154,7 @@ def backtest(
         newly_missed_count=result.newly_missed_count,
         start_time=find_time(result, "start_time"),
         end_time=find_time(result, "end_time"),
+        misfit_count=result.misfit_count,
     )
 
 

@@ -456,6 +456,9 @@ class BacktestReport:
         Transactions that only the live rules stopped; those of them that were fraud.
     start_time, end_time
         Times of the first and last transaction; None when there was none.
+    misfit_count
+        Transactions whose declared fields are not what the given rules declare: what they have too
+        many was left out, what they lack or have otherwise was missing.
     """
 
     live: BacktestFigures
@@ -467,3 +470,4 @@ class BacktestReport:
     newly_missed_count: int
     start_time: datetime | None
     end_time: datetime | None
+    misfit_count: int
