@@ -111,6 +111,11 @@ def test_a_transaction_is_assessed(asked: Command) -> None:
     refused = asked("assess", VISA, "-a", 1, *words)
     assert refused.code == 1
     assert VISA not in refused.err
+    for wrong in (("-a", VISA * 2), ("-a", 1, "--mcc", VISA)):
+        refused = asked("assess", "card", *words, *wrong)
+        assert refused.code == 1
+        assert "no room for such a number" in refused.err
+        assert VISA not in refused.err
 
 
 def test_entries_are_added_and_removed(asked: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,7 @@ class FraudCalls:
             rules = tuple(fraud_replies.fraud_rule(each) for each in message.fraud_rules)
             return rules, message.next_page_token
 
-        request = fraud_messages.ListFraudRulesRequest(page_size=page_size, page_token=page_token)
+        request = fraud_requests.list_rules(page_size, page_token)
         return self._read(LIST_FRAUD_RULES, request, read, timeout_s)
 
     def resume_rule(self, rule: str, timeout_s: float | None) -> Call[FraudRule]:
@@ -231,9 +231,7 @@ class FraudCalls:
         self, hotlist: str, page_size: int, page_token: str, timeout_s: float | None
     ) -> Call[HotlistPage]:
         """Return the call that reads one page of a hotlist."""
-        request = hotlist_messages.ListHotlistEntriesRequest(
-            parent=f"hotlists/{hotlist}", page_size=page_size, page_token=page_token
-        )
+        request = fraud_requests.list_entries(hotlist, page_size, page_token)
         return self._read(LIST_ENTRIES, request, fraud_replies.hotlist_page, timeout_s)
 
     def replace_block(

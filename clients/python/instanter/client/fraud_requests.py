@@ -16,7 +16,12 @@ from instanter.client.fraud_values import (
     HotlistEntry,
     TransactionOutcome,
 )
-from instanter.client.requests import attribute_message, attribute_messages, customer_name
+from instanter.client.requests import (
+    attribute_message,
+    attribute_messages,
+    check_number,
+    customer_name,
+)
 from instanter.v1 import durability_pb2 as durability_messages
 from instanter.v1 import fraud_service_pb2 as fraud_messages
 from instanter.v1 import hotlist_service_pb2 as hotlist_messages
@@ -38,6 +43,8 @@ def assess_transaction(
 ) -> fraud_messages.AssessTransactionRequest:
     """Return the message of a settled transaction."""
     assert transaction.transaction_id is not None, "it is settled"
+    check_number("mcc", transaction.mcc, 32)
+    check_number("amount_minor", transaction.amount_minor, 64)
     message = fraud_messages.AssessTransactionRequest(
         transaction_id=transaction.transaction_id,
         card_token=transaction.card_token,
@@ -93,6 +100,7 @@ def list_cases(
     page_size: int, page_token: str, wanted: CaseFilter
 ) -> fraud_messages.ListCasesRequest:
     """Return the message that asks for one page of cases."""
+    check_number("page_size", page_size, 32)
     return fraud_messages.ListCasesRequest(
         page_size=page_size,
         page_token=page_token,
@@ -107,6 +115,7 @@ def list_cases(
 
 def update_case(case_id: str, change: CaseChange) -> fraud_messages.UpdateCaseRequest:
     """Return the message that changes what is not None of a case."""
+    check_number("expected_revision", change.expected_revision, 64)
     given = {"assignee": change.assignee, "state": change.state, "label": change.label}
     changes = {name: value for name, value in given.items() if value is not None}
     return fraud_messages.UpdateCaseRequest(
@@ -116,6 +125,12 @@ def update_case(case_id: str, change: CaseChange) -> fraud_messages.UpdateCaseRe
         note_author=change.note_author,
         expected_revision=change.expected_revision,
     )
+
+
+def list_rules(page_size: int, page_token: str) -> fraud_messages.ListFraudRulesRequest:
+    """Return the message that asks for one page of rules."""
+    check_number("page_size", page_size, 32)
+    return fraud_messages.ListFraudRulesRequest(page_size=page_size, page_token=page_token)
 
 
 def make_entry(hotlist: str, entry: HotlistEntry) -> hotlist_messages.HotlistEntry:
@@ -134,6 +149,16 @@ def create_entry(hotlist: str, entry: HotlistEntry) -> hotlist_messages.CreateHo
         parent=f"hotlists/{hotlist}",
         hotlist_entry=make_entry(hotlist, entry),
         hotlist_entry_id=entry.id,
+    )
+
+
+def list_entries(
+    hotlist: str, page_size: int, page_token: str
+) -> hotlist_messages.ListHotlistEntriesRequest:
+    """Return the message that asks for one page of a hotlist."""
+    check_number("page_size", page_size, 32)
+    return hotlist_messages.ListHotlistEntriesRequest(
+        parent=f"hotlists/{hotlist}", page_size=page_size, page_token=page_token
     )
 
 

@@ -1,7 +1,7 @@
 """Builds the contract's messages from plain Python values.
 
-Only what the wire cannot carry is refused here (a type without a place in the message); whether
-a value is right is the server's to say, which knows the schema.
+Only what the wire cannot carry is refused here (a type or a number without a place in the message);
+whether a value is right is the server's to say, which knows the schema.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +13,7 @@ from uuid import uuid4
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from instanter.client.errors import FieldViolation, InvalidRequestError
 from instanter.client.values import AttributeValue, DecisionRequest, Event, Outcome
 from instanter.v1 import attribute_value_pb2 as value_messages
 from instanter.v1 import catalogue_service_pb2 as catalogue_messages
@@ -25,6 +26,36 @@ _CUSTOMERS = "customers/"
 _DECISIONS = "decisions/"
 _OFFERS = "offers/"
 _WHOLE_PROFILE = ("*", "attributes")
+
+
+def check_number(field: str, value: int | None, bits: int) -> None:
+    """Refuse a whole number for which the message has no room; None is no number.
+
+    The error does not repeat it: what was given in the wrong place may be a card number.
+
+    Parameters
+    ----------
+    field
+        Its path in the request, for the error.
+    value
+        What was given.
+    bits
+        Of the field, 32 or 64.
+
+    Raises
+    ------
+    InvalidRequestError
+        It has more bits.
+    """
+    most = (1 << (bits - 1)) - 1
+    if value is None or -most - 1 <= value <= most:
+        return
+    expected = f"expected a whole number from {-most - 1:,} to {most:,}"
+    raise InvalidRequestError(
+        f"{field}: there is no room for such a number in a request; {expected}",
+        code="INVALID_ARGUMENT",
+        violations=(FieldViolation(field, expected),),
+    )
 
 
 def customer_name(customer: str) -> str:
@@ -82,6 +113,7 @@ def decide_offers(question: DecisionRequest) -> decision_messages.DecideOffersRe
 
     A question without a request id gets a fresh one, so that a retry of it is the same decision.
     """
+    check_number("offer_count", question.offer_count, 32)
     return decision_messages.DecideOffersRequest(
         customer=customer_name(question.customer),
         channel=question.channel,
@@ -226,11 +258,13 @@ def record_outcomes(
         else durability_messages.DURABILITY_DURABLE
     )
     return decision_messages.RecordOutcomesRequest(
-        outcomes=[_outcome(outcome) for outcome in outcomes], durability=durability
+        outcomes=[_outcome(outcome, index) for index, outcome in enumerate(outcomes)],
+        durability=durability,
     )
 
 
-def _outcome(outcome: Outcome) -> decision_messages.Outcome:
+def _outcome(outcome: Outcome, index: int) -> decision_messages.Outcome:
+    check_number(f"outcomes[{index}].value_minor", outcome.value_minor, 64)
     decision, offer = outcome.decision, outcome.offer
     return decision_messages.Outcome(
         decision=decision if decision.startswith(_DECISIONS) else _DECISIONS + decision,
@@ -246,6 +280,7 @@ def list_customers(
     page_size: int, page_token: str, attributes: Iterable[str] | None
 ) -> customer_messages.ListCustomersRequest:
     """Return the message that reads one page of customers."""
+    check_number("page_size", page_size, 32)
     return customer_messages.ListCustomersRequest(
         page_size=page_size, page_token=page_token, read_mask=attribute_mask(attributes)
     )
@@ -265,6 +300,7 @@ def apply_catalogue(
     files: Mapping[str, str], *, validate_only: bool, expected_revision: int | None
 ) -> catalogue_messages.ApplyCatalogueRequest:
     """Return the message that publishes a catalogue, a text by path."""
+    check_number("expected_revision", expected_revision, 64)
     return catalogue_messages.ApplyCatalogueRequest(
         files=[
             catalogue_messages.CatalogueFile(path=path, content=content)

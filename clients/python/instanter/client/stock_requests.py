@@ -6,6 +6,7 @@ from typing import cast
 from uuid import uuid4
 
 from instanter.client.fraud_requests import make_time
+from instanter.client.requests import check_number
 from instanter.client.stock_values import StockAlertFilter, StockMovement, StockPositionFilter
 from instanter.v1 import durability_pb2 as durability_messages
 from instanter.v1 import stock_service_pb2 as messages
@@ -16,7 +17,7 @@ def record_movements(
 ) -> messages.RecordStockMovementsRequest:
     """Return the message that records movements; one without an id gets a fresh one."""
     return messages.RecordStockMovementsRequest(
-        movements=[_movement(movement) for movement in movements],
+        movements=[_movement(movement, index) for index, movement in enumerate(movements)],
         durability=(
             durability_messages.DURABILITY_RELAXED
             if relaxed
@@ -25,7 +26,9 @@ def record_movements(
     )
 
 
-def _movement(movement: StockMovement) -> messages.StockMovement:
+def _movement(movement: StockMovement, index: int) -> messages.StockMovement:
+    check_number(f"movements[{index}].units", movement.units, 64)
+    check_number(f"movements[{index}].price_minor", movement.price_minor, 64)
     return messages.StockMovement(
         movement_id=uuid4().hex if movement.movement_id is None else movement.movement_id,
         site=site_name(movement.site),
@@ -52,6 +55,8 @@ def list_positions(
     page_size: int, page_token: str, wanted: StockPositionFilter
 ) -> messages.ListStockPositionsRequest:
     """Return the message that asks for one page of positions."""
+    check_number("page_size", page_size, 32)
+    check_number("available_below_units", wanted.available_below_units, 64)
     return messages.ListStockPositionsRequest(
         parent=site_name(wanted.site or "-"),
         page_size=page_size,
