@@ -210,6 +210,22 @@ def test_a_file_that_is_cut_or_wrong_changes_nothing(asked: Command, make: objec
     assert found["entry_count"] == 100
 
 
+@pytest.mark.parametrize("row", [1, 1_000, 1_001, 2_345])
+def test_an_entry_that_is_refused_is_named_by_its_row(asked: Command, row: int) -> None:
+    # Equal ids count once in the list, and each in the file.
+    lines = ["453957,lost\n"] * 2_500
+    lines[row - 1] = f"453957,{VISA}\n"
+    Path("numbered.csv").write_text("id,reason\n" + "".join(lines))
+    outcome = asked("hotlist", "load", "bins", "numbered.csv")
+    assert outcome.code == 1
+    assert f"numbered.csv: row {row}: reason: " in outcome.err
+    assert "hotlist_entries" not in outcome.err
+    lines[row - 1] = "a/b,lost\n"
+    Path("numbered.csv").write_text("id,reason\n" + "".join(lines))
+    outcome = asked("hotlist", "load", "bins", "numbered.csv")
+    assert f"numbered.csv: row {row}: id: " in outcome.err
+
+
 def test_a_list_that_shrinks_is_loaded_when_that_is_said(asked: Command) -> None:
     Path("ten.csv").write_text("".join(f"d-{n}\n" for n in range(10)))
     asked("hotlist", "load", "devices", "ten.csv", "--allow-shrink")

@@ -1,5 +1,6 @@
 """Hotlists between files, standard input, tables and the server."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from instanter.client import (
     HotlistCounts,
     HotlistEntry,
     HotlistReplacement,
+    InvalidRequestError,
     PreconditionError,
 )
 from instanter.clock import SystemClock
@@ -30,6 +32,7 @@ from instanter.errors import show
 
 _COLUMNS: Final = ("id", "reason", "source", "expire_time")
 _BATCH: Final = 1_000
+_FIELD: Final = re.compile(r"hotlist_entries\[(?P<index>\d+)\]\.(?P<field>\w+)")
 _SHRINKS: Final = "HOTLIST_SHRINKS"
 
 
@@ -41,16 +44,37 @@ def load_hotlist(
     Raises
     ------
     CommandError
-        The file is no list, was cut, or the new list is too short.
+        The file is no list, was cut, or the new list is too short; or the server refuses an entry:
+        its row is named.
     """
+    read_count = sent_count = 0
+
+    def read() -> Iterator[HotlistEntry]:
+        nonlocal read_count
+        for entry in read_entries(file):
+            read_count += 1
+            yield entry
+
     with show_progress(f"loading {file.name}", "entries", SystemClock()) as tell:
+
+        def on_block(count: int) -> None:
+            nonlocal sent_count
+            sent_count = read_count
+            tell(count, 0)
+
         try:
             return client.fraud.replace_hotlist(
-                hotlist,
-                read_entries(file),
-                allow_shrink=allow_shrink,
-                on_block=lambda count: tell(count, 0),
+                hotlist, read(), allow_shrink=allow_shrink, on_block=on_block
             )
+        except InvalidRequestError as error:
+            found = _FIELD.match(error.message)
+            if found is None:
+                raise
+            # The server knows the place in the block that it was sent, and no more.
+            row = sent_count + int(found["index"]) + 1
+            column = "id" if found["field"] == "name" else found["field"]
+            told = error.message[found.end() :]
+            raise CommandError(f"{file}: row {row}: {column}{told}; nothing was changed") from error
         except PreconditionError as error:
             if error.reason != _SHRINKS:
                 raise
