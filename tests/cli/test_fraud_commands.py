@@ -118,6 +118,18 @@ def test_a_transaction_is_assessed(asked: Command) -> None:
         assert VISA not in refused.err
 
 
+def test_a_repetition_is_the_same_transaction_with_its_time(asked: Command) -> None:
+    words = ("-a", 1_999, "-c", "EUR", "-t", "berlin", "-m", "m1", "--mcc", 5812, "--id", name("t"))
+    moment = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    assert asked("assess", "card", *words, "--time", moment).code == 0
+    assert "assessed before" in asked("assess", "card", *words, "--time", moment).out
+    # Without it each has the time of its own call, and is another transaction.
+    refused = asked("assess", "card", *words)
+    assert refused.code == 1
+    shown = " ".join(asked("assess", "--help").out.split())
+    assert "With the same --time, makes a repetition the same transaction" in shown
+
+
 def test_entries_are_added_and_removed(asked: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     card, other = name("card"), name("card")
     outcome = asked("hotlist", "add", "cards", card, "--reason", "stolen", "--source", "bank")

@@ -52,7 +52,8 @@ def assess(
         ),
     ] = None,
     transaction_id: Annotated[
-        str | None, typer.Option("--id", help="Makes a repetition the same transaction.")
+        str | None,
+        typer.Option("--id", help="With the same --time, makes a repetition the same transaction."),
     ] = None,
     time: Annotated[
         str | None, typer.Option("--time", metavar="INSTANT", help="RFC 3339; default: now.")
