@@ -220,6 +220,28 @@ def test_a_withdrawn_kind_is_refused_and_its_states_are_left_alone(desk: Desk) -
     assert state_of(desk) == state
 
 
+@pytest.mark.parametrize(
+    "later",
+    [
+        pytest.param("", id="kind withdrawn"),
+        pytest.param("{name: amount, kind: number, range: [0, 10]}", id="range narrowed"),
+        pytest.param(
+            "{name: shop, kind: number, required: true}", id="field withdrawn, another required"
+        ),
+    ],
+)
+def test_a_repeat_is_known_under_whatever_catalogue_came_since(desk: Desk, later: str) -> None:
+    record(desk, purchase("e1"), purchase("e2", "bert"))
+    state = state_of(desk)
+    kinds = f"events: [{{name: purchase, fields: [{later}]}}]\n" if later else ""
+    desk.publish({"shop.yaml": f"currency: EUR\nchannels: {{web: []}}\n{kinds}"})
+    assert record(desk, purchase("e1"), purchase("e2", "bert")) == EventCounts(0, 2)
+    assert state_of(desk) == state
+    for other in (purchase("e3"), purchase("e1", fields={"amount": 21.0}), purchase("e2")):
+        with pytest.raises(InvalidFieldError):
+            record(desk, purchase("e1"), other)
+
+
 def test_a_damaged_activity_record_is_never_counted_on(desk: Desk) -> None:
     record(desk, purchase("e1"))
 

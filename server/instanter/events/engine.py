@@ -6,7 +6,7 @@ state and the event itself.
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -73,10 +73,11 @@ class _Tables:
 class EventEngine:
     """Checks events and counts them, by the catalogue installed last. Belongs to one thread."""
 
-    __slots__ = ("_tables",)
+    __slots__ = ("_past_kinds", "_tables")
 
     def __init__(self) -> None:
         self._tables: _Tables | None = None
+        self._past_kinds: dict[str, _Kind] = {}
 
     def install(self, catalogue: CompiledCatalogue) -> None:
         """Use a catalogue from now on; costs nothing when it is the one in use."""
@@ -87,6 +88,7 @@ class EventEngine:
             {kind.name: _make_kind(kind) for kind in catalogue.events if not kind.withdrawn},
             EventCounter(make_derivation_plan(catalogue), _list_plain(catalogue)),
         )
+        self._past_kinds = {}
 
     def encode(self, kind: str, fields: FieldValues) -> bytes:
         """Check an event's kind and fields, and return them as the log keeps them.
@@ -114,31 +116,23 @@ class EventEngine:
             is of another kind, out of range or not among the declared ones. The error's field is
             `kind` or `fields["name"]`.
         """
-        tables = self._in_use()
-        found = tables.kinds.get(kind)
-        if found is None:
-            expected = _expect("a declared event kind", kind, tables.kinds)
-            raise InvalidFieldError("kind", kind, expected, reason="EVENT_KIND_UNKNOWN")
-        patterns = [MISSING_CODE] * found.field_count
-        count = 0
-        for name, value in fields.items():
-            attribute = found.fields.get(name)
-            if attribute is None:
-                raise _unknown_field(kind, name, found)
-            try:
-                patterns[attribute.slot] = encode_value(attribute, value, name)
-            except InvalidFieldError as error:
-                raise _placed(error, f'fields["{name}"]') from None
-            count = max(count, attribute.slot + 1)
-        for name in found.required:
-            if name not in fields:
-                raise InvalidFieldError(
-                    f'fields["{name}"]',
-                    "",
-                    f"a value: event kind '{kind}' requires this field",
-                    reason="EVENT_FIELD_MISSING",
-                )
-        return _ROWS[count].pack(found.code, count, *patterns[:count])
+        return _encode(self._in_use().kinds, kind, fields)
+
+    def encode_past(self, kind: str, fields: FieldValues) -> bytes:
+        """Do what `encode` does with an event that may have been right under an older catalogue.
+
+        What was withdrawn is known, ranges are not looked at, and nothing is required: only good
+        for telling whether an event is the one that was recorded.
+
+        Raises
+        ------
+        InvalidFieldError
+            No catalogue has ever had such a kind, field or value.
+        """
+        if not self._past_kinds:
+            declared = self._in_use().catalogue.events
+            self._past_kinds = {each.name: _make_past_kind(each) for each in declared}
+        return _encode(self._past_kinds, kind, fields)
 
     def read(self, request: bytes, event_count: int, now_ns: int) -> bytes | None:
         """Return the body of a request's record, or None; `EventCounter.read` tells the rest."""
@@ -157,6 +151,34 @@ class EventEngine:
         return self._tables
 
 
+def _encode(kinds: Mapping[str, _Kind], kind: str, fields: FieldValues) -> bytes:
+    """Check an event by these kinds, and return it as `EventEngine.encode` does."""
+    found = kinds.get(kind)
+    if found is None:
+        expected = _expect("a declared event kind", kind, kinds)
+        raise InvalidFieldError("kind", kind, expected, reason="EVENT_KIND_UNKNOWN")
+    patterns = [MISSING_CODE] * found.field_count
+    count = 0
+    for name, value in fields.items():
+        attribute = found.fields.get(name)
+        if attribute is None:
+            raise _unknown_field(kind, name, found)
+        try:
+            patterns[attribute.slot] = encode_value(attribute, value, name)
+        except InvalidFieldError as error:
+            raise _placed(error, f'fields["{name}"]') from None
+        count = max(count, attribute.slot + 1)
+    for name in found.required:
+        if name not in fields:
+            raise InvalidFieldError(
+                f'fields["{name}"]',
+                "",
+                f"a value: event kind '{kind}' requires this field",
+                reason="EVENT_FIELD_MISSING",
+            )
+    return _ROWS[count].pack(found.code, count, *patterns[:count])
+
+
 def _list_plain(catalogue: CompiledCatalogue) -> list[EventKind]:
     """Return the kinds that are no purchase: from those, stock follows."""
     bought = catalogue.stock.purchases if catalogue.stock is not None else {}
@@ -172,6 +194,20 @@ def _make_kind(kind: EventKind) -> _Kind:
         {field.name: as_attribute(field) for field in fields},
         tuple(field.name for field in fields if field.required),
     )
+
+
+def _make_past_kind(kind: EventKind) -> _Kind:
+    """Return what events of a kind could have been at any time."""
+    fields = {}
+    for field in kind.fields:
+        attribute = as_attribute(field)
+        fields[field.name] = replace(
+            attribute,
+            range_min=None,
+            range_max=None,
+            withdrawn_codes=frozenset(),
+        )
+    return _Kind(kind.code, len(kind.fields), fields, ())
 
 
 def _unknown_field(kind: str, name: str, known: _Kind) -> InvalidFieldError:

@@ -1,5 +1,6 @@
 """Events: how a batch of them becomes a record, and what that does to the customers' states."""
 
+import contextlib
 import hashlib
 import struct
 from collections.abc import Callable, Sequence
@@ -144,10 +145,10 @@ class RecordEvents:
         fresh: list[tuple[str, bytes, bytes, str, bytes]] = []
         for index, event in enumerate(events):
             try:
-                encoded = engine.encode(event.kind, event.fields)
                 id_key = event_id_key(event.event_id)
-                digest = _digest(event, encoded)
                 present = known.get(id_key) or find_event_digest(transaction, id_key)
+                encoded = _encode(engine, event, present)
+                digest = _digest(event, encoded)
                 if present is not None:
                     if present != digest:
                         raise _conflict(event, index)
@@ -187,6 +188,29 @@ class RecordEvents:
         if len(set(keys)) < len(keys) or is_any_remembered(transaction, keys):
             return None
         return body
+
+
+def _encode(engine: EventEngine, event: GivenEvent, present: bytes | None) -> bytes:
+    """Return an event as the log keeps it; one that was recorded before, as it was then.
+
+    A catalogue that was published since may have withdrawn what it is of, or ask for more: its
+    sender must still learn that it counts.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is not right, and not the one that was recorded.
+    """
+    try:
+        return engine.encode(event.kind, event.fields)
+    except InvalidFieldError:
+        if present is None:
+            raise
+        with contextlib.suppress(InvalidFieldError):
+            past = engine.encode_past(event.kind, event.fields)
+            if _digest(event, past) == present:
+                return past
+        raise
 
 
 def apply_events(transaction: Transaction, record: LogRecord, context: ApplyContext) -> EventCounts:
