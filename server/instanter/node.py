@@ -45,6 +45,7 @@ from instanter.rpc.listening import Listening, Transport
 from instanter.rpc.outcomes import OutcomeDesk
 from instanter.rpc.resume_tokens import ResumeTokens
 from instanter.rpc.stock import describe_stock_service
+from instanter.store.log.retention import Retention
 from instanter.store.opening import check_folder
 from instanter.store.secret import load_secret
 from instanter.store.server_lock import ServerLock
@@ -68,6 +69,8 @@ class Node:
         Whether a supervisor holds the folder for this node: it takes the keeper's lock only.
     fresh_overlay
         Whether to begin with an empty overlay; not while workers read the old one.
+    retention
+        How long the log keeps what nothing needs any more; None for as long as `limits` says.
 
     Raises
     ------
@@ -85,6 +88,7 @@ class Node:
         log: EventsLog | None = None,
         supervised: bool = False,
         fresh_overlay: bool = True,
+        retention: Retention | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
         self._log = log or make_events_log(sys.stderr)
@@ -101,6 +105,7 @@ class Node:
                 events_log=self._log,
                 fresh_overlay=fresh_overlay,
                 on_synced=self._tell_synced,
+                retention=retention,
             )
         except BaseException:
             if self._lock is not None:

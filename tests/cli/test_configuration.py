@@ -24,8 +24,8 @@ def value_of(name: str, rank: int) -> Any:
     match name:
         case "timeout_s":
             return float(rank + 1)
-        case "workers":
-            return rank
+        case "workers" | "log_keep_days" | "log_keep_gib":
+            return rank + 1
         case "server_tls":
             return rank % 2 == 0
         case "transport":

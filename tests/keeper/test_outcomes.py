@@ -1,6 +1,7 @@
 """Outcomes: attributed to the decision's own inputs, counted once, late or out of order."""
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from instanter.decision.contacts import ContactKind, read_contacts
 from instanter.decision.learner import LearnerSettings, learn, new_model
 from instanter.decision.models import ModelSet
 from instanter.decision.online_models import OnlineModels
-from instanter.errors import InvalidFieldError
+from instanter.errors import InvalidFieldError, NotFoundError
 from instanter.keeper.attribution import OutcomeKind, OutcomeState, end_wait, take_outcome
 from instanter.keeper.learner import read_labels
 from instanter.keeper.outcomes import Outcome
@@ -193,6 +194,25 @@ def test_an_unanswered_presentation_is_ignored_after_the_wait(shop: Answers) -> 
     assert shop.answer(decision, "anna", "tea", ACCEPTED) == (RECORDED,)
     assert shop.answer(decision, "anna", "cake", REJECTED) == (RECORDED,)
     assert [truth for _, truth, _ in labels_of(shop)] == [0, 0, 1]
+
+
+def test_a_presentation_that_the_log_no_longer_has_is_told(
+    shop: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decision = shop.decide("anna")
+    shop.answer(decision, "anna", "tea", PRESENTED)
+    shop.clock.move(3601)
+
+    def gone(_: object) -> None:
+        raise NotFoundError("it is not kept any more", reason="LOG_RECORD_NOT_KEPT")
+
+    monkeypatch.setattr(shop.kept.response, "_read_at", gone)
+    while shop.kept.ticker.tick():
+        pass
+    assert contacts_of(shop, "anna") == [ContactKind.PRESENTED]
+    assert labels_of(shop) == []
+    (told,) = [line for line in shop.desk.written.getvalue().splitlines() if "waits_lost" in line]
+    assert json.loads(told)["presentation_count"] == 1
 
 
 @pytest.mark.parametrize("comes_back", [None, "profile", "contacts"])

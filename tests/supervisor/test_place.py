@@ -6,6 +6,7 @@ from typing import Any
 
 from instanter.rpc.listening import Listening
 from instanter.rpc.tls import TlsFiles
+from instanter.store.log.retention import Retention
 from instanter.supervisor.assignments import Assignment, Role
 from instanter.supervisor.channel import Message
 from instanter.supervisor.place import Place
@@ -74,7 +75,7 @@ def test_an_assignment_travels_whole() -> None:
     tls = TlsFiles(certificate=b"c", key=b"k", client_authority=None)
     listening = Listening("[::1]", 7, tls=tls, transport="grpcio", reuse_port=True)
     for assignment in (
-        Assignment(Role.KEEPER, Path("a"), None, fresh_overlay=True),
+        Assignment(Role.KEEPER, Path("a"), None, fresh_overlay=True, retention=Retention(5, 6)),
         Assignment(Role.WORKER, Path("/b c"), listening),
     ):
         assert travel(assignment) == assignment

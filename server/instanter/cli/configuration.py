@@ -42,6 +42,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     workers
         Processes that decide beside the one that writes; 0 when that one serves the port itself,
         which is best for two cores.
+    log_keep_days, log_keep_gib
+        How old the log's records may get that the store does not need any more, and how large the
+        whole log: what is older or too much goes, the oldest first. Outcomes are attributed, waits
+        end and decisions are explained for as long as the log has them.
     tls_certificate, tls_key
         PEM files that the server shows to its callers; empty for plain text.
     tls_client_authority
@@ -65,6 +69,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     metrics: str = ""
     transport: Literal["auto", "fast", "grpcio"] = "auto"
     workers: Annotated[int, msgspec.Meta(ge=0, le=WORKERS_MAX)] = 0
+    log_keep_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
+    log_keep_gib: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] = 16
     tls_certificate: str = ""
     tls_key: str = ""
     tls_client_authority: str = ""

@@ -47,6 +47,24 @@ def serve(
             "port itself. [INSTANTER_WORKERS; default: 0]",
         ),
     ] = None,
+    log_keep_days: Annotated[
+        int | None,
+        typer.Option(
+            "--log-keep-days",
+            metavar="DAYS",
+            help="How old records of the log may get; keep them for as long as outcomes are "
+            "accepted. [INSTANTER_LOG_KEEP_DAYS; default: 30]",
+        ),
+    ] = None,
+    log_keep_gib: Annotated[
+        int | None,
+        typer.Option(
+            "--log-keep-gib",
+            metavar="GIB",
+            help="How large the log may get; beyond it the oldest records go, whatever their age. "
+            "[INSTANTER_LOG_KEEP_GIB; default: 16]",
+        ),
+    ] = None,
     tls_certificate: Annotated[
         Path | None,
         typer.Option("--tls-certificate", metavar="FILE", help="Certificate chain, PEM."),
@@ -90,6 +108,8 @@ def serve(
             "metrics": metrics,
             "transport": transport,
             "workers": workers,
+            "log_keep_days": log_keep_days,
+            "log_keep_gib": log_keep_gib,
             "tls_certificate": tls_certificate,
             "tls_key": tls_key,
             "tls_client_authority": tls_client_authority,

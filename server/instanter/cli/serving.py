@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from instanter.supervisor.supervisor import Supervisor
 
 _PORT_MAX = 65_535
+_DAY_NS = 86_400_000_000_000
 
 
 def serve(configuration: Configuration, *, as_json: bool) -> None:
@@ -42,9 +43,15 @@ def serve(configuration: Configuration, *, as_json: bool) -> None:
     listening = make_listening(configuration)
     with _spawning(1 + configuration.workers) as spawned:
         from instanter.clock import SystemClock
+        from instanter.store.log.retention import Retention
         from instanter.supervisor.supervisor import Plan, Supervisor
 
-        plan = Plan(Path(configuration.data_folder), listening, configuration.workers)
+        plan = Plan(
+            Path(configuration.data_folder),
+            listening,
+            configuration.workers,
+            Retention(configuration.log_keep_days * _DAY_NS, configuration.log_keep_gib << 30),
+        )
         supervisor = Supervisor(plan, spawned, clock=SystemClock())
         try:
             asyncio.run(_run(supervisor, plan.folder, listening, as_json=as_json))

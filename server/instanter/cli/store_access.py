@@ -22,6 +22,7 @@ from instanter.keeper.loading import LoadBlock
 from instanter.keeper.opening import KeptStore
 from instanter.keeper.tools_door import ToolsClient
 from instanter.metrics import Metrics
+from instanter.store.log.retention import KEEP_EVERYTHING
 from instanter.store.profiles import BlockResult
 from instanter.store.publications import CATALOGUE, load_current
 from instanter.store.state import State
@@ -87,6 +88,8 @@ def open_to_write(folder: Path, clock: Clock) -> Iterator[WritableStore]:
             metrics=Metrics(),
             events_log=_ToolLog(),
             lock_wait_ns=0,
+            # What the server was told is not known here.
+            retention=KEEP_EVERYTHING,
         )
     except PreconditionError as error:
         if error.reason != "STORE_LOCKED":

@@ -20,6 +20,7 @@ from instanter.keeper.response import ResponseDesk
 from instanter.keeper.ticking import Ticker
 from instanter.metrics import Metrics
 from instanter.store.log.log import Log
+from instanter.store.log.retention import Retention
 from instanter.store.log.segments import LOG_FOLDER_NAME
 from instanter.store.log.survey import TornTail
 from instanter.store.opening import check_folder
@@ -76,6 +77,7 @@ class KeptStore:
         lock_wait_ns: int = _LOCK_WAIT_NS,
         on_learned: OnLearned | None = None,
         on_synced: OnSynced | None = None,
+        retention: Retention | None = None,
     ) -> Self:
         """Open a folder, made when it is new, and replay what its base does not hold yet.
 
@@ -93,6 +95,8 @@ class KeptStore:
             As in `Learner`.
         on_synced
             As in `Keeper`.
+        retention
+            As in `Log.open`.
 
         Raises
         ------
@@ -122,6 +126,7 @@ class KeptStore:
                 clock=clock,
                 on_torn=on_torn,
                 read_from=state.folded_sequence() + 1,
+                retention=retention,
             )
             learner = Learner(
                 audience=LiveScores(folder, state, clock=clock),

@@ -129,9 +129,9 @@ class ResponseDesk:
         future.add_done_callback(partial(self._take_answer, late))
         return answer
 
-    def make_tick(self) -> Tick:
-        """Return the command that ends the wait of unanswered presentations."""
-        return Tick(self._read_at, self._inputs)
+    def make_tick(self, tell_lost: Callable[[int], None]) -> Tick:
+        """Return the command that ends the wait of unanswered presentations; see `Tick`."""
+        return Tick(self._read_at, self._inputs, tell_lost)
 
     def _take_answer(self, late: _Late, done: Future[States]) -> None:
         """Answer the caller, or let those outcomes wait that came before their decisions."""

@@ -59,10 +59,13 @@ class Tick:
         Reads a record of the log.
     inputs
         Knows the plan in force.
+    tell_lost
+        Told how many presentations are ended without effect, because the log no longer has them.
     """
 
     read_at: Callable[[LogPosition], LogRecord]
     inputs: LearningInputs
+    tell_lost: Callable[[int], None]
 
     @property
     def kind(self) -> RecordKind:
@@ -79,14 +82,18 @@ class Tick:
         plan = b"" if found is None else found[1]
         records: dict[LogPosition, dict[str, Any] | None] = {}
         entries = []
+        lost_count = 0
         for waiting in scan_due(transaction, now_ns):
             if waiting.position not in records:
                 records[waiting.position] = self._read(waiting.position)
             entries.append(_make_entry(transaction, waiting, records[waiting.position], plan))
+            lost_count += records[waiting.position] is None
             if len(entries) == TICK_ENTRIES_MAX:
                 break
         if not entries:
             return Answered(0)
+        if lost_count:
+            self.tell_lost(lost_count)
         half_life = 0 if catalogue is None else catalogue.learning_rules.half_life_labels
         return pack_body({"plan": plan, "half_life": half_life, "entries": entries})
 
@@ -225,7 +232,7 @@ class Ticker:
     submit
         Hands a command to the keeper.
     make_tick
-        Makes a `Tick`.
+        Makes a `Tick`, of what it tells lost ones to.
     published
         Knows the catalogue in force; only looked at, for it belongs to the thread that applies.
     clock, events_log
@@ -237,7 +244,7 @@ class Ticker:
         state: Readable,
         submit: Submit,
         *,
-        make_tick: Callable[[], Command[Any]],
+        make_tick: Callable[[Callable[[int], None]], Command[Any]],
         published: PublishedCatalogue,
         clock: Clock,
         events_log: EventsLog,
@@ -271,10 +278,19 @@ class Ticker:
         if plan:
             self._submit(MakePlan(), weight=_LONG).result()
         if due:
-            self._submit(self._make_tick(), weight=_LONG).result()
+            self._submit(self._make_tick(self._tell_lost), weight=_LONG).result()
         if stock:
             self._submit(StockTick(), weight=_LONG).result()
         return due or stock
+
+    def _tell_lost(self, count: int) -> None:
+        """Say that presentations taught nothing: the log was kept for less than their wait."""
+        self._events_log.error(
+            "waits_lost",
+            presentation_count=count,
+            message="unanswered presentations are not noted as ignored, because the log no longer "
+            "has them; serve with a larger --log-keep-gib or --log-keep-days, or a shorter wait",
+        )
 
     def _run(self) -> None:
         while not self._stopping.wait(TICK_NS / 1e9):

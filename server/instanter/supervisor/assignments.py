@@ -1,12 +1,13 @@
 """What a process is told to be, as it travels over the control channel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from instanter.rpc.listening import Listening
 from instanter.rpc.tls import TlsFiles
+from instanter.store.log.retention import Retention
 from instanter.supervisor.channel import Message
 
 
@@ -34,12 +35,15 @@ class Assignment:
         Where it serves; None for a keeper that has workers.
     fresh_overlay
         Whether a keeper begins with an empty overlay: no worker has the old one open.
+    retention
+        How long a keeper's log keeps what nothing needs any more.
     """
 
     role: Role
     folder: Path
     listening: Listening | None
     fresh_overlay: bool = False
+    retention: Retention = field(default_factory=Retention)
 
     def to_message(self) -> Message:
         """Return the assignment as a message."""
@@ -58,6 +62,7 @@ class Assignment:
             "folder": str(self.folder),
             "listening": listening,
             "fresh_overlay": self.fresh_overlay,
+            "retention": [self.retention.age_ns_max, self.retention.size_bytes_max],
         }
 
     @classmethod
@@ -82,4 +87,5 @@ class Assignment:
             folder=Path(message["folder"]),
             listening=listening,
             fresh_overlay=message["fresh_overlay"],
+            retention=Retention(*message["retention"]),
         )

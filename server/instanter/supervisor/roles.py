@@ -50,7 +50,10 @@ class KeeperRole:
     def __init__(self, assignment: Assignment) -> None:
         self._listening = assignment.listening
         self._node = Node(
-            assignment.folder, supervised=True, fresh_overlay=assignment.fresh_overlay
+            assignment.folder,
+            supervised=True,
+            fresh_overlay=assignment.fresh_overlay,
+            retention=assignment.retention,
         )
         self.metrics = self._node.metrics
 

@@ -8,7 +8,7 @@ for a frozen process is worse than a dead one.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from instanter import errors, limits
 from instanter.clock import Clock
 from instanter.errors import InstanterError, UnavailableError
 from instanter.rpc.listening import Listening
+from instanter.store.log.retention import Retention
 from instanter.store.opening import check_folder
 from instanter.store.server_lock import ServerLock
 from instanter.supervisor.assignments import Assignment, Role
@@ -49,11 +50,14 @@ class Plan:
         Where it serves.
     workers
         Number of worker processes; with 0 the keeper serves the port itself.
+    retention
+        How long the log keeps what nothing needs any more.
     """
 
     folder: Path
     listening: Listening
     workers: int
+    retention: Retention = field(default_factory=Retention)
 
 
 class Supervisor:
@@ -279,6 +283,7 @@ class Supervisor:
                 folder=self._plan.folder,
                 listening=self._plan.listening if serves_port else None,
                 fresh_overlay=not self._keeper_served,
+                retention=self._plan.retention,
             )
         )
         self._warm_ups_failed_count = 0

@@ -22,9 +22,13 @@ from instanter.errors import (
 )
 from instanter.store.log import reading, segments
 from instanter.store.log.frames import LogPosition
+from instanter.store.log.log import Log
 from instanter.store.log.reading import LogReader
+from instanter.store.log.retention import Retention
 from instanter.store.log.segments import list_segments, segment_path
 from tests.store.log.logs import Opener, abandon, body_of, write, write_groups
+
+NOTHING_MORE = Retention(size_bytes_max=0)
 
 
 @pytest.fixture
@@ -105,7 +109,7 @@ def test_reading_begins_at_any_record_and_not_at_the_beginning(
         for sequence in range(1, len(records) + 1):
             assert list(log.read(sequence)) == records[sequence - 1 :]
         assert list(log.read(len(records) + 1)) == []
-    first = log.drop_old(keep_from_sequence=100, size_bytes_max=0, now_ns=0)
+    first = log.drop_old(keep_from_sequence=100, now_ns=0, retention=NOTHING_MORE)
     assert 1 < first <= 100
     assert list(log.read(first)) == records[first - 1 :]
     log.close()
@@ -224,10 +228,21 @@ def test_a_state_that_is_ahead_of_the_log_is_refused(opener: Opener) -> None:
     assert list(opener.folder.iterdir()) == []
 
 
+def test_what_goes_is_what_the_log_was_opened_to_keep(opener: Opener) -> None:
+    with opener() as log:
+        write_groups(log, *[30] * 4)
+        assert log.drop_old(keep_from_sequence=60, now_ns=0) == 1
+    log = Log.open(
+        opener.folder, clock=opener.clock, on_torn=opener.torn.append, retention=NOTHING_MORE
+    )
+    with log:
+        assert 1 < log.drop_old(keep_from_sequence=60, now_ns=0) <= 60
+
+
 def test_a_state_that_lacks_what_was_dropped_is_refused(opener: Opener) -> None:
     with opener() as log:
         write_groups(log, *[30] * 4)
-        first = log.drop_old(keep_from_sequence=60, size_bytes_max=0, now_ns=0)
+        first = log.drop_old(keep_from_sequence=60, now_ns=0, retention=NOTHING_MORE)
     opener(read_from=first).close()
     with pytest.raises(LogDamagedError, match=f"lost records: {first - 1};"):
         opener(read_from=first - 1)
@@ -293,7 +308,7 @@ def test_a_sync_covers_what_was_written_when_it_began(opener: Opener) -> None:
 def test_what_is_not_kept_any_more_is_not_found(opener: Opener) -> None:
     with opener() as log:
         records = write_groups(log, *[30] * 4)
-        first = log.drop_old(keep_from_sequence=60, size_bytes_max=0, now_ns=0)
+        first = log.drop_old(keep_from_sequence=60, now_ns=0, retention=NOTHING_MORE)
         assert first == log.first_sequence == LogReader.open(opener.folder).first_sequence()
         assert list(log.read(first)) == records[first - 1 :]
         with pytest.raises(
@@ -350,9 +365,8 @@ def test_old_segments_go_by_age_and_size_but_never_what_is_not_folded(
     with opener() as log:
         first = log.drop_old(
             keep_from_sequence=names[keep_from_index],
-            age_ns_max=age_ns_max,
-            size_bytes_max=size_bytes_max,
             now_ns=4_001,
+            retention=Retention(age_ns_max, size_bytes_max),
         )
         assert first == names[-kept]
         assert list_segments(opener.folder) == names[-kept:]

@@ -22,9 +22,9 @@ from instanter.store.log.opening import (
     sync_failed_error,
     write_header,
 )
-from instanter.store.log.preparation import Preparation, Unnamed
+from instanter.store.log.preparation import Preparation, Unnamed, discard_each
 from instanter.store.log.reading import LogReader
-from instanter.store.log.retention import count_droppable
+from instanter.store.log.retention import Retention, count_droppable
 from instanter.store.log.segments import (
     SEGMENT_HEADER_SIZE_BYTES,
     SegmentHeader,
@@ -77,9 +77,16 @@ class Log:
     """
 
     def __init__(
-        self, folder: Path, opened: OpenedLog, *, clock: Clock, preparation: Preparation
+        self,
+        folder: Path,
+        opened: OpenedLog,
+        *,
+        clock: Clock,
+        preparation: Preparation,
+        retention: Retention | None,
     ) -> None:
         self.folder = folder
+        self._retention = retention or Retention()
         self.reader = LogReader(folder)
         for landmark in opened.landmarks:
             self.reader.add_landmark(landmark)
@@ -112,6 +119,7 @@ class Log:
         on_torn: Callable[[TornTail], object],
         segment_size_bytes: int = limits.LOG_SEGMENT_SIZE_BYTES_MAX,
         read_from: int = 0,
+        retention: Retention | None = None,
     ) -> Self:
         """Open the log of a folder, or begin one there.
 
@@ -129,6 +137,8 @@ class Log:
             The first record that the state lacks: all before it were on disk, so the log must
             reach up to it; the segments from the one that holds it on are checked. 0 for a state
             that is nowhere: all are checked.
+        retention
+            What `drop_old` keeps; None for as long as `limits` says.
 
         Raises
         ------
@@ -145,7 +155,7 @@ class Log:
         opened = open_log(
             folder, clock=clock, on_torn=on_torn, preparation=preparation, read_from=read_from
         )
-        return cls(folder, opened, clock=clock, preparation=preparation)
+        return cls(folder, opened, clock=clock, preparation=preparation, retention=retention)
 
     @property
     def first_sequence(self) -> int:
@@ -214,7 +224,7 @@ class Log:
             try:
                 write_all(self._descriptor, part.buffer, part.offset)
             except OSError as error:
-                _discard(made)
+                discard_each(made)
                 self._take_back(part, error)
         size = sum(len(part.buffer) for part in parts)
         self._written = last
@@ -316,12 +326,7 @@ class Log:
         return self.reader.read_at(position)
 
     def drop_old(
-        self,
-        *,
-        keep_from_sequence: int,
-        age_ns_max: int = limits.LOG_AGE_NS_MAX,
-        size_bytes_max: int = limits.LOG_SIZE_BYTES_MAX,
-        now_ns: int,
+        self, *, keep_from_sequence: int, now_ns: int, retention: Retention | None = None
     ) -> int:
         """Remove whole segments that are older or make the log larger than allowed.
 
@@ -341,8 +346,7 @@ class Log:
         count = count_droppable(
             tuple(self._segments),
             keep_from_sequence=keep_from_sequence,
-            age_ns_max=age_ns_max,
-            size_bytes_max=size_bytes_max,
+            retention=retention or self._retention,
             now_ns=now_ns,
         )
         try:
@@ -446,7 +450,7 @@ class Log:
                 made.append((unnamed, header))
                 write_header(unnamed, header)
         except OSError as error:
-            _discard(made)
+            discard_each(made)
             self._group.forget()
             raise disk_full_error(self.folder, error) from error
         return made
@@ -492,8 +496,3 @@ class Log:
             # Whoever needs the next segment meets the error itself, if there still is one.
             return
         self._preparation.start(size)
-
-
-def _discard(made: list[tuple[Unnamed, SegmentHeader]]) -> None:
-    for unnamed, _ in made:
-        unnamed.discard()

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +34,12 @@ class Unnamed(NamedTuple):
         """Remove it."""
         os.close(self.descriptor)
         self.path.unlink(missing_ok=True)
+
+
+def discard_each(made: Iterable[tuple[Unnamed, object]]) -> None:
+    """Remove segments that were made and will not be used."""
+    for unnamed, _ in made:
+        unnamed.discard()
 
 
 class Preparation:
