@@ -215,6 +215,15 @@ def test_a_label_that_was_corrected_does_not_come_back_to_its_case(till: Till) -
     assert label_of(till, "a") == (Label.GENUINE, 1)
 
 
+def test_a_case_that_was_opened_again_is_closed_by_the_label_it_has(till: Till) -> None:
+    number = till.ask("bad", amount_minor=200_000).case
+    till.do(UpdateCase(number, found=FRAUD))
+    assert till.do(UpdateCase(number, state=CaseState.OPEN)).state == CaseState.OPEN
+    case = till.do(UpdateCase(number, found=FRAUD))
+    assert (case.label, case.state) == (Label.FRAUD, CaseState.CLOSED)
+    assert till.do(UpdateCase(number, found=FRAUD)).revision == case.revision
+
+
 def test_a_case_changes_only_as_it_was_read(till: Till, clock: StoodClock) -> None:
     number = till.ask("a", amount_minor=200_000).case
     case = till.do(UpdateCase(number, assignee="eve", expected_revision=1))

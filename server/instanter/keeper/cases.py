@@ -83,7 +83,7 @@ class UpdateCase:
                 },
             )
         taken = self._take(transaction, case, now_ns)
-        changed = self._change(case, closed=taken is not None, now_ns=now_ns)
+        changed = self._change(case, closed=self.found is not None, now_ns=now_ns)
         if changed == case and taken is None:
             return Answered(case)
         if taken is not None:
