@@ -1,6 +1,7 @@
 """`BacktestFraudRules` through the wire: progress, the result, and what is refused."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -101,6 +102,28 @@ def test_transactions_that_lack_a_required_field_are_replayed_without(shop: Shop
     *_, last = run(shop, STRICT.replace("kind: flag", "kind: flag, required: true"))
     assert last.result.given.declined_count >= 4
     assert last.result.misfit_count == last.result.given.transaction_count >= 5
+
+
+SHOP = "currency: EUR\nchannels: {web: []}\n"
+SECTION = """\
+fraud:
+  rules:
+    small: {when: 'transaction.amount >= 1.0', disposition: refer, reason: SMALL}
+"""
+SPREAD = {
+    "a file of its own": {"shop.yaml": SHOP, "fraud.yaml": SECTION},
+    "a comment above it": {"shop.yaml": SHOP, "fraud.yaml": f"# The check.\n{SECTION}"},
+    "two files": {"shop.yaml": SHOP, "fraud.yaml": SECTION, "more.yaml": "fraud: {terminals: {}}"},
+    "a section behind it": {"shop.yaml": f"{SECTION}{SHOP}"},
+}
+
+
+@pytest.mark.parametrize("way", SPREAD)
+def test_the_live_rules_may_stand_in_any_file(front_name: str, tmp_path: Path, way: str) -> None:
+    with open_shop(tmp_path / "store", front_name) as opened:
+        opened.apply(SPREAD[way])
+        *_, last = run(opened)
+    assert last.WhichOneof("told") == "result"
 
 
 WRONG = {

@@ -51,13 +51,16 @@ def run_commands(commands: str, work: Path, store: Path) -> str:
 def test_a_card_payment_is_checked_as_the_page_says(tmp_path: Path) -> None:
     work = tmp_path / "work"
     (work / "shop").mkdir(parents=True)
-    catalogue = "currency: EUR\n" + find_block(find_section("The check at the till"), "yaml")
-    (work / "shop/fraud.yaml").write_text(catalogue)
+    # As the page has it: the currency in a file of its own, and nothing but `fraud:` in this one.
+    (work / "shop/shop.yaml").write_text("currency: EUR\n")
+    rules = find_block(find_section("The check at the till"), "yaml")
+    (work / "shop/fraud.yaml").write_text(rules)
     (work / "numbers.txt").write_text("4539578763621486\n378282246310005\n")
     commands = find_block(find_section("Check a card payment"), "sh")
     said = run_commands(commands, work, tmp_path / "store")
     assert re.search("^approve$.*^decline$", said, re.MULTILINE | re.DOTALL), said
     assert "by hotlist" in said
+    assert "newly stopped" in said
     assert "2 transactions from" in said
 
 

@@ -1,7 +1,7 @@
 """`FraudService.BacktestFraudRules`: compile the given rules, run the back-test apart, tell."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -173,7 +173,7 @@ def _read_given(text: str) -> str:
     # Lists of numbers are no card number: only digits that stand together are looked at.
     if any(holds_card_number(word) for word in _list_long_numbers(text)):
         raise CardNumberRefusedError("fraud_yaml", "a card number")
-    lines = _find_section(text, "fraud_yaml")
+    lines = _find_section(_list_keys(text, "fraud_yaml"), text)
     if lines is None:
         raise InvalidFieldError(
             "fraud_yaml",
@@ -191,12 +191,17 @@ def _list_long_numbers(text: str) -> list[str]:
 
 
 def _replace_section(catalogue: CompiledCatalogue, given: str) -> dict[str, str]:
-    """Return the files in force with the given section in the place of theirs."""
+    """Return the files in force with the given section in the place of theirs.
+
+    A file with no other section is left out: one that holds nothing is a mistake in a catalogue.
+    """
     files = {}
     for path, text in catalogue.files.items():
-        lines = _find_section(text, path)
-        files[path] = text
-        if lines is not None:
+        keys = _list_keys(text, path)
+        lines = _find_section(keys, text)
+        if lines is None:
+            files[path] = text
+        elif len(keys) > 1:
             kept = text.splitlines(keepends=True)
             files[path] = "".join(
                 "\n" if number in lines else line for number, line in enumerate(kept)
@@ -204,8 +209,8 @@ def _replace_section(catalogue: CompiledCatalogue, given: str) -> dict[str, str]
     return {**files, GIVEN_PATH: given}
 
 
-def _find_section(text: str, name: str) -> range | None:
-    """Return which lines the `fraud` section of a text takes; None when it has none.
+def _list_keys(text: str, name: str) -> list[yaml.Node]:
+    """Return the top-level keys of a text, none when it is no mapping.
 
     Raises
     ------
@@ -218,9 +223,11 @@ def _find_section(text: str, name: str) -> range | None:
         raise InvalidFieldError(
             name, " ".join(str(error).split()), "YAML", reason="CATALOGUE_INVALID"
         ) from None
-    if not isinstance(root, yaml.MappingNode):
-        return None
-    keys = [key for key, _ in root.value]
+    return [key for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
+
+
+def _find_section(keys: Sequence[yaml.Node], text: str) -> range | None:
+    """Return which lines the `fraud` section of a text with these keys takes; None without one."""
     for at, key in enumerate(keys):
         if key.value == _SECTION:
             after = keys[at + 1].start_mark.line if at + 1 < len(keys) else text.count("\n") + 1
