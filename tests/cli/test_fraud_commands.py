@@ -168,6 +168,65 @@ def test_a_list_is_loaded_from_a_file(asked: Command) -> None:
     assert json.loads(loaded.out) == {"entry_count": 1_400, "replaced_count": 1_500}
 
 
+SPACED = {
+    "blanks": b"id , reason\n tokA , stolen\ntokB\t,lost\n",
+    "quotes behind blanks": b'"id", "reason"\n "tokA", "stolen"\n"tokB" , "lost"\n',
+    "a mark at the beginning": b"\xef\xbb\xbfid,reason\ntokA,stolen\ntokB,lost\n",
+    "an empty line first": b"\r\nid,reason\r\ntokA,stolen\r\n\r\ntokB,lost\r\n",
+}
+
+
+@pytest.mark.parametrize("way", SPACED)
+def test_blanks_round_ids_and_columns_are_no_part_of_them(asked: Command, way: str) -> None:
+    Path("spaced.csv").write_bytes(SPACED[way])
+    assert asked("hotlist", "load", "cards", "spaced.csv", "--allow-shrink").code == 0
+    shown = asked("hotlist", "list", "cards", "--all", "--json").out.splitlines()
+    entries = [json.loads(line) for line in shown]
+    assert [(each["id"], each["reason"]) for each in entries] == [
+        ("tokA", "stolen"),
+        ("tokB", "lost"),
+    ]
+    assert assess(asked, "tokA")["source"] == "HOTLIST"
+
+
+@pytest.mark.parametrize(
+    "text", [b"\xef\xbb\xbfid\ntokA\n", b" id \n tokA \n", b"\n tokA\n", b"\xef\xbb\xbftokA\n"]
+)
+def test_a_lone_column_needs_no_name_and_its_name_is_no_entry(asked: Command, text: bytes) -> None:
+    Path("lone.csv").write_bytes(text)
+    assert asked("hotlist", "load", "cards", "lone.csv", "--allow-shrink").code == 0
+    (line,) = asked("hotlist", "list", "cards", "--all", "--json").out.splitlines()
+    assert json.loads(line)["id"] == "tokA"
+
+
+def test_blanks_in_parquet_are_no_part_either(asked: Command) -> None:
+    pq.write_table(pa.table({" id": [" tokA "], "reason ": [" stolen"]}), "spaced.parquet")
+    assert asked("hotlist", "load", "cards", "spaced.parquet", "--allow-shrink").code == 0
+    (line,) = asked("hotlist", "list", "cards", "--all", "--json").out.splitlines()
+    assert (json.loads(line)["id"], json.loads(line)["reason"]) == ("tokA", "stolen")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("id,reasons\na,b\n", "'reasons' is none of them"),
+        ("id,id\na,b\n", "each once"),
+        ("reason\na\n", "expected `id`"),
+        (f"id,{VISA}\na,b\n", "a card number"),
+        (f"id,reason\na,b\n{VISA},c,d\n", "a card number"),
+        (f"id,expire_time\na,{VISA}\n", "a card number"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_without_card_numbers(
+    asked: Command, text: str, told: str
+) -> None:
+    Path("wrong.csv").write_text(text)
+    outcome = asked("hotlist", "load", "merchants", "wrong.csv", "--allow-shrink")
+    assert outcome.code == 1, outcome.out
+    assert told in outcome.err
+    assert VISA not in outcome.err
+
+
 def cut_csv() -> str:
     # Longer than the list that it would replace: it is refused for nothing but its end.
     Path("cut.csv").write_text("id\n" + "".join(f"m-{n}\n" for n in range(200)) + "m-20")

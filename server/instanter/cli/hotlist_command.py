@@ -50,9 +50,9 @@ def load(
 ) -> None:
     """Replace a whole list with the entries of a file.
 
-    Columns `reason`, `source` and `expire_time` (RFC 3339) are taken too. The old list holds until
-    the whole file has arrived; a mistake, a file that was cut, or a list that shrinks too much
-    change nothing.
+    Columns `reason`, `source` and `expire_time` (RFC 3339) are taken too, others refused; blanks
+    round values are left out. The old list holds until the whole file has arrived; a mistake, a
+    file that was cut, or a list that shrinks too much change nothing.
 
     For example:
       instanter hotlist load cards stolen.csv

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -29,6 +30,7 @@ from instanter.client import (
 )
 from instanter.clock import SystemClock
 from instanter.errors import show
+from instanter.rpc.card_numbers import holds_card_number
 
 _COLUMNS: Final = ("id", "reason", "source", "expire_time")
 _BATCH: Final = 1_000
@@ -104,7 +106,7 @@ def read_entries(file: Path) -> Iterator[HotlistEntry]:
                 row += 1
                 yield _make_entry(dict(zip(names.values(), values, strict=True)), file, row)
     except (pa.ArrowException, EOFError) as error:
-        reason = " ".join(str(error).split())
+        reason = _show_found(" ".join(str(error).split()))
         raise CommandError(f"{file}: it is no list, or was cut: {reason}") from None
 
 
@@ -125,44 +127,70 @@ def _open_batches(file: Path) -> Iterator[Any]:
         raise CommandError(
             f"{file}: it does not end with a line end, so it was cut; nothing was changed"
         )
-    head = text.split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
-    names = [name.strip().strip('"') for name in head.split(",")]
+    # What editors and spreadsheets write before the first name is no part of it.
+    text = text.removeprefix(BOM_UTF8).lstrip()
+    head = text.split(b"\n", 1)[0].decode("utf-8", "replace")
+    names = [name.strip().strip('"').strip() for name in head.split(",")]
     has_head = any(name in _COLUMNS for name in names)
+    if not has_head:
+        names = [f"column {n}" for n in range(len(names))]
     table = pa_csv.read_csv(
         pa.BufferReader(text),
-        read_options=pa_csv.ReadOptions(
-            column_names=None if has_head else [f"column {n}" for n in range(len(names))]
-        ),
+        read_options=pa_csv.ReadOptions(column_names=names, skip_rows=int(has_head)),
         convert_options=pa_csv.ConvertOptions(
-            column_types={name: pa.string() for name in (*names, "column 0")},
-            strings_can_be_null=False,
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
         ),
     )
     yield from table.to_batches(_BATCH)
 
 
 def _find_columns(names: Sequence[str], file: Path) -> dict[str, str]:
-    """Return what each column that is taken means."""
-    if len(names) == 1:
+    """Return what each column means.
+
+    Raises
+    ------
+    CommandError
+        There is no `id`, or a column that means nothing here: it may be one whose name is misspelt.
+    """
+    meanings = {name: name.strip() for name in names}
+    if len(names) == 1 and not set(meanings.values()).intersection(_COLUMNS):
         return {names[0]: "id"}
-    if "id" not in names:
+    unknown = [name for name in meanings.values() if name not in _COLUMNS]
+    if unknown or "id" not in meanings.values() or len(set(meanings.values())) < len(names):
+        about = f"; {_show_found(', '.join(map(show, unknown)))} is none of them" if unknown else ""
         raise CommandError(
-            f"{file}: it has the columns {', '.join(names)}; expected `id`, and any of "
-            f"{', '.join(_COLUMNS[1:])}"
+            f"{file}: it has the columns {_show_found(', '.join(meanings.values()))}; expected "
+            f"`id`, and any of {', '.join(_COLUMNS[1:])}, each once{about}; nothing was changed"
         )
-    return {name: name for name in names if name in _COLUMNS}
+    return meanings
 
 
 def _make_entry(values: dict[str, Any], file: Path, row: int) -> HotlistEntry:
-    entry_id = values.get("id")
-    if entry_id is None or entry_id == "":
+    plain = {name: _strip(value) for name, value in values.items()}
+    if plain["id"] is None or plain["id"] == "":
         raise CommandError(f"{file}: row {row} has no id; nothing was changed")
     return HotlistEntry(
-        str(entry_id),
-        str(values.get("reason") or ""),
-        str(values.get("source") or ""),
-        _read_end(values.get("expire_time"), file, row),
+        str(plain["id"]),
+        str(plain.get("reason") or ""),
+        str(plain.get("source") or ""),
+        _read_end(plain.get("expire_time"), file, row),
     )
+
+
+def _strip(value: Any) -> Any:
+    """Return a value without blanks around it: an entry that has some stops nobody."""
+    if not isinstance(value, str):
+        return value
+    plain = value.strip()
+    # Behind a blank quotes are no quotes to whoever reads CSV.
+    if plain != value and len(plain) > 1 and plain[0] == plain[-1] == '"':
+        return plain[1:-1].strip()
+    return plain
+
+
+def _show_found(text: str) -> str:
+    """Return what was found in a file as errors show it: never with a card number in it."""
+    return "(not shown: a card number)" if holds_card_number(text) else text
 
 
 def _read_end(value: Any, file: Path, row: int) -> datetime | None:
@@ -173,8 +201,8 @@ def _read_end(value: Any, file: Path, row: int) -> datetime | None:
     found = KINDS["instant"](value) if isinstance(value, str) else None
     if not isinstance(found, datetime):
         raise CommandError(
-            f"{file}: row {row}: expire_time {show(value)} is not right; expected an RFC 3339 "
-            "instant; nothing was changed"
+            f"{file}: row {row}: expire_time {_show_found(show(value))} is not right; expected an "
+            "RFC 3339 instant; nothing was changed"
         )
     return found
 
