@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from instanter import fraud_limits, limits
+from instanter import card_data, fraud_limits, limits
 from instanter.catalogue.currencies import find_minor_digits
 from instanter.catalogue.schema import MISSING_CODE
 from instanter.fraud.requests import make_currency_table
@@ -377,6 +377,6 @@ def test_the_bounds_of_the_kernel_are_the_limits():
     ]  # fmt: skip
     assert fraud_limits.FRAUD_MCC_MAX == fraud_requests._MCC_MAX
     assert fraud_limits.FRAUD_AMOUNT_MINOR_MAX == fraud_requests._AMOUNT_MINOR_END
-    assert card_numbers._NUMBER_MIN == fraud_requests._AMOUNT_MINOR_END
-    assert card_numbers.SIZE_MIN == fraud_requests._CARD_DIGITS_MIN
+    assert card_data.NUMBER_MIN == fraud_requests._AMOUNT_MINOR_END
+    assert card_data.SIZE_MIN == fraud_requests._CARD_DIGITS_MIN
     assert MISSING_CODE == fraud_requests._MISSING_CODE

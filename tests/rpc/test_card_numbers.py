@@ -7,14 +7,12 @@ import uuid
 
 import pytest
 
+from instanter.card_data import holds_card_number, holds_verification_code, is_verification_code
 from instanter.errors import InvalidFieldError, place_field
 from instanter.rpc.card_numbers import (
     CardNumberRefusedError,
     check_message,
     check_number,
-    holds_card_number,
-    holds_verification_code,
-    is_verification_code,
     may_hold_card_data,
 )
 from instanter.rpc.status import make_status

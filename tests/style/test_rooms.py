@@ -26,6 +26,7 @@ WRITING_S_MAX = 5.0
 BAD = [
     ("dependencies point one way", "store/bad.py", "import instanter.decision"),
     ("dependencies point one way", "clock.py", "import instanter.kernels"),
+    ("dependencies point one way", "card_data.py", "import instanter.errors"),
     ("kernels know arrays only", "kernels/bad.py", "import instanter.limits"),
     ("kernels know arrays only", "kernels/bad.py", "import msgpack"),
     ("only store knows lmdb", "keeper/bad.py", "import lmdb"),

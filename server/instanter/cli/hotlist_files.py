@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from instanter.card_data import holds_card_number
 from instanter.cli.context_values import KINDS
 from instanter.cli.failures import CommandError
 from instanter.cli.output import (
@@ -30,7 +31,6 @@ from instanter.client import (
 )
 from instanter.clock import SystemClock
 from instanter.errors import show
-from instanter.rpc.card_numbers import holds_card_number
 
 _COLUMNS: Final = ("id", "reason", "source", "expire_time")
 _BATCH: Final = 1_000

@@ -8,6 +8,7 @@ from typing import Final
 
 import yaml
 
+from instanter.card_data import SIZE_MAX, SIZE_MIN, holds_card_number
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.clock import Clock
 from instanter.errors import (
@@ -20,7 +21,7 @@ from instanter.keeper.backtest_process import run_backtest_apart
 from instanter.keeper.compiler import CatalogueCompiler
 from instanter.keeper.published import PublishedCatalogue
 from instanter.limits import CATALOGUE_FILE_SIZE_BYTES_MAX
-from instanter.rpc.card_numbers import SIZE_MAX, SIZE_MIN, CardNumberRefusedError, holds_card_number
+from instanter.rpc.card_numbers import CardNumberRefusedError
 from instanter.rpc.front import CallContext, Sink, StreamedMethod
 from instanter.rpc.timestamps import make_timestamp, read_time_ns
 from instanter.store.transaction import Readable

@@ -1,0 +1,142 @@
+"""What a card number or a verification code is, and which texts hold one: for server and client.
+
+It imports nothing of either, and stands with the client because that imports none of the server.
+
+What counts as a card number: 13 to 19 digits whose last one is right by the Luhn algorithm
+(ISO/IEC 7812-1, annex B), in any script, with up to three characters between two of them that are
+neither letters nor digits. Digits that belong together without such characters are one group, and
+a card number is made of whole groups: a date before it hides it no more than a text around it. One
+number of that length in ten is right by chance; a server that lets none in has to refuse those
+too, and ids of that form are better made with letters.
+
+Let through are UUIDs and digests with three different letters or more, because they are what ids
+and tokens are made of: of 1,000 random ones 3 UUIDs, 2 digests of 32 and 5 of 64 hexadecimal digits
+would be refused by chance. Of 10,000 one is left that has not as many letters.
+
+A verification code is known by the word for it: 3 or 4 digits in a field of such a name, or behind
+the word in a text.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Final
+
+SIZE_MIN: Final = 13
+"""Digits of the shortest card number."""
+
+SIZE_MAX: Final = 19
+"""Digits of the longest (ISO/IEC 7812-1)."""
+
+NUMBER_MIN: Final = 10 ** (SIZE_MIN - 1)
+"""Least number of so many digits."""
+
+_NUMBER_END: Final = 10**SIZE_MAX
+
+_BETWEEN: Final = r"[\W_]{0,3}"
+_SUSPECT: Final = re.compile(rf"\d(?:{_BETWEEN}\d){{{SIZE_MIN - 1}}}")
+_STRETCH: Final = re.compile(rf"\d(?:{_BETWEEN}\d){{{SIZE_MIN - 1},}}")
+_GROUP: Final = re.compile(r"\d+")
+_UUID: Final = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
+)
+_DIGEST: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}", re.IGNORECASE)
+_DIGEST_LETTERS_MIN: Final = 3
+"""Different letters of a digest. Nearly all have them; digits between a few letters do not."""
+
+_CODE_NAME: Final = re.compile(
+    r"(?:.*[\W_])?(?:cvv2?|cvc2?|cvn2?|cvd|cid|csc|cav2?|"
+    r"(?:security|verification)[\W_]*(?:code|value|number))(?:[\W_]*(?:code|value|number|no))?",
+    re.IGNORECASE,
+)
+_CODE_TEXT: Final = re.compile(
+    r"(?<![^\W_])(?:cvv2?|cvc2?|cvn2?|(?:security|verification)\s{1,3}(?:code|value|number))"
+    r"[\s:=#\"']{0,4}(?:(?:is|was|code|no)[\s:=#.]{1,3})?\d{3,4}(?!\d)",
+    re.IGNORECASE,
+)
+_CODE_VALUE: Final = re.compile(r"\D*\d{3,4}\D*", re.DOTALL)
+_CODE_MAX: Final = 9_999
+
+
+def holds_card_number(text: str) -> bool:
+    """Return whether a text holds what may be a card number."""
+    if _SUSPECT.search(text) is None or _is_made_of_hex(text):
+        return False
+    return any(_holds_number(found[0]) for found in _STRETCH.finditer(text))
+
+
+def holds_verification_code(text: str) -> bool:
+    """Return whether a text holds a verification code beside the word for it."""
+    return _CODE_TEXT.search(text) is not None
+
+
+def is_verification_code(name: str, value: str | float) -> bool:
+    """Return whether a named value is a verification code: so called, and of 3 or 4 digits."""
+    if _CODE_NAME.fullmatch(name) is None:
+        return False
+    if isinstance(value, str):
+        return _CODE_VALUE.fullmatch(value) is not None
+    # As a number a code has lost its zeros in front.
+    return 0 <= value <= _CODE_MAX and value == int(value)
+
+
+def is_card_number(value: float) -> bool:
+    """Return whether a number is what may be a card number."""
+    size = abs(value)
+    return (
+        NUMBER_MIN <= size < _NUMBER_END and size == int(size) and holds_card_number(str(int(size)))
+    )
+
+
+def _is_made_of_hex(text: str) -> bool:
+    """Return whether a text is a UUID (RFC 9562) or a digest, with letters as nearly all have."""
+    if _UUID.fullmatch(text) is None and _DIGEST.fullmatch(text) is None:
+        return False
+    return len(set(text.lower()).intersection("abcdef")) >= _DIGEST_LETTERS_MIN
+
+
+def _holds_number(stretch: str) -> bool:
+    """Return whether groups of digits that stand one behind the other make a card number."""
+    digits: list[int] = []
+    ends: list[int] = []
+    for group in _GROUP.findall(stretch):
+        digits += map(unicodedata.digit, group)
+        ends.append(len(digits))
+    is_right = _make_check(digits)
+    start = 0
+    for at, end in enumerate(ends):
+        if end - start > SIZE_MAX and _has_right_end(is_right, start, end):
+            return True
+        for last in ends[at : at + SIZE_MAX]:
+            if last - start > SIZE_MAX:
+                break
+            if last - start >= SIZE_MIN and is_right(start, last):
+                return True
+        start = end
+    return False
+
+
+def _has_right_end(is_right: Callable[[int, int], bool], start: int, end: int) -> bool:
+    """Return whether more digits than a card number has begin or end with one."""
+    sizes = range(SIZE_MIN, SIZE_MAX + 1)
+    return any(is_right(start, start + size) or is_right(end - size, end) for size in sizes)
+
+
+def _make_check(digits: Sequence[int]) -> Callable[[int, int], bool]:
+    """Return what tells whether the digits from a place up to another are right (Luhn).
+
+    Every second digit is doubled, from the right, and the digits of all are added. The sums up to
+    each place, with the even places doubled and with the odd ones, make each question one
+    subtraction, so that a hostile text takes no longer than another.
+    """
+    sums: tuple[list[int], list[int]] = ([0], [0])
+    for place, digit in enumerate(digits):
+        doubled = 2 * digit - 9 * (digit > 4)
+        for parity, running in enumerate(sums):
+            running.append(running[-1] + (doubled if place % 2 == parity else digit))
+
+    def is_right(start: int, end: int) -> bool:
+        running = sums[end % 2]
+        return (running[end] - running[start]) % 10 == 0
+
+    return is_right
