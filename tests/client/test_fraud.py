@@ -41,6 +41,7 @@ from tests.api.shop import Shop, open_shop
 from tests.api.till import TILL, name
 
 LARGE = 150_000
+VISA = "4539578763621486"
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +283,53 @@ def test_nothing_is_approved_that_cannot_be_remembered(
     monkeypatch.setattr("instanter.client.stand_in.REMEMBERED_MAX", 1)
     full = TerminalStandIn({"EUR": 5_000})
     assert [answer(full), answer(full)] == [Disposition.APPROVE, Disposition.DECLINE]
+
+
+CARD_DATA: dict[str, dict[str, object]] = {
+    "card_token": {"card_token": VISA},
+    "card_token, spaced": {"card_token": "4539 5787 6362 1486"},
+    "transaction_id": {"transaction_id": f"t-{VISA}"},
+    "terminal": {"terminal": VISA},
+    "customer": {"customer": VISA},
+    "device": {"device": f"x{VISA}y"},
+    "amount_minor": {"amount_minor": int(VISA)},
+    "fields[1] (its name)": {"fields": {"opened": True, VISA: True}},
+    "fields[0]": {"fields": {"note": f"his card is {VISA}"}},
+    "fields[0], a number": {"fields": {"note": float(VISA)}},
+    "fields[0], a code": {"fields": {"cvv": 123.0}},
+    "fields[0], a code as text": {"fields": {"cvv": "123"}},
+    "fields[0], a code in a text": {"fields": {"note": "cvv: 123"}},
+}
+
+
+@pytest.mark.parametrize("case", CARD_DATA)
+def test_a_stand_in_neither_remembers_nor_approves_card_data(tmp_path: Path, case: str) -> None:
+    file = tmp_path / "waiting.jsonl"
+    stand_in = TerminalStandIn({"EUR": 2 * int(VISA)}, file=file)
+    with pytest.raises(InvalidRequestError) as caught:
+        answer(stand_in, **CARD_DATA[case])
+    assert (caught.value.code, caught.value.reason) == ("INVALID_ARGUMENT", "CARD_NUMBER_REFUSED")
+    assert [each.field for each in caught.value.violations] == [case.split(",")[0]]
+    assert VISA not in str(caught.value) + repr(caught.value.violations)
+    assert stand_in.waiting_count == 0
+    assert not file.exists() or not file.read_bytes()
+
+
+def test_card_data_is_refused_alike_by_the_server_and_while_it_is_silent(client: Client) -> None:
+    stand_in = TerminalStandIn({"EUR": 5_000})
+    told = []
+    with Client("127.0.0.1:1") as lost:
+        for each in (client, lost):
+            with pytest.raises(InvalidRequestError) as caught:
+                each.fraud.assess(buy(card_token=VISA), stand_in=stand_in, timeout_s=0.3)
+            told.append((str(caught.value), caught.value.violations))
+    assert told[0] == told[1]
+
+
+def test_a_field_for_a_code_may_say_that_there_was_one() -> None:
+    stand_in = TerminalStandIn({"EUR": 5_000})
+    for value in (True, "present", None, datetime.now(UTC)):
+        assert answer(stand_in, fields={"cvv": value}) is Disposition.APPROVE
 
 
 def test_a_stand_in_approves_only_what_was_declared() -> None:

@@ -12,7 +12,7 @@ from instanter.errors import InvalidFieldError, place_field
 from instanter.rpc.card_numbers import (
     CardNumberRefusedError,
     check_message,
-    check_number,
+    check_value,
     may_hold_card_data,
 )
 from instanter.rpc.status import make_status
@@ -120,9 +120,9 @@ def test_numbers_are_looked_at_too() -> None:
     for value in (int(VISA), float(VISA), -int(VISA)):
         assert may_hold_card_data([], [value])
         with pytest.raises(CardNumberRefusedError):
-            check_number("amount_minor", value)
+            check_value("amount_minor", value)
     for value in (1.0, 4539578763621487, float("nan"), float("inf"), 10**30, 0.5):
-        check_number("amount_minor", value)
+        check_value("amount_minor", value)
 
 
 def make_assessment(**given: object) -> fraud_pb.AssessTransactionRequest:

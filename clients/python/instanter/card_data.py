@@ -28,10 +28,18 @@ SIZE_MIN: Final = 13
 SIZE_MAX: Final = 19
 """Digits of the longest (ISO/IEC 7812-1)."""
 
+EXPECTED: Final = (
+    "no card data: send the card's token, and ids of 13 and more digits with letters in between"
+)
+"""What errors say would be right."""
+
 NUMBER_MIN: Final = 10 ** (SIZE_MIN - 1)
 """Least number of so many digits."""
 
 _NUMBER_END: Final = 10**SIZE_MAX
+
+_NUMBER: Final = "a card number"
+_CODE: Final = "a verification code"
 
 _BETWEEN: Final = r"[\W_]{0,3}"
 _SUSPECT: Final = re.compile(rf"\d(?:{_BETWEEN}\d){{{SIZE_MIN - 1}}}")
@@ -86,6 +94,28 @@ def is_card_number(value: float) -> bool:
     return (
         NUMBER_MIN <= size < _NUMBER_END and size == int(size) and holds_card_number(str(int(size)))
     )
+
+
+def find_card_data(value: object, name: str = "") -> str | None:
+    """Return what of card data a value is or holds, in words without it; None for nothing.
+
+    Parameters
+    ----------
+    value
+        Anything; nothing but texts and numbers can hold any.
+    name
+        What the value is called: a verification code is known by that too.
+    """
+    if isinstance(value, str):
+        if holds_card_number(value):
+            return _NUMBER
+        if holds_verification_code(value):
+            return _CODE
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    elif is_card_number(value):
+        return _NUMBER
+    return _CODE if is_verification_code(name, value) else None
 
 
 def _is_made_of_hex(text: str) -> bool:

@@ -13,18 +13,8 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from instanter.card_data import (
-    NUMBER_MIN,
-    SIZE_MIN,
-    holds_card_number,
-    holds_verification_code,
-    is_card_number,
-    is_verification_code,
-)
+from instanter.card_data import EXPECTED, NUMBER_MIN, SIZE_MIN, find_card_data
 from instanter.errors import InvalidFieldError
-
-_NUMBER: Final = "a card number"
-_CODE: Final = "a verification code"
 
 _CODE_SUSPECT: Final = re.compile("c(?:v[vcdn]|sc|av|id|ode)|value|number")
 _DIGITS: Final = b"1" * SIZE_MIN
@@ -48,12 +38,7 @@ class CardNumberRefusedError(InvalidFieldError):
     reason = "CARD_NUMBER_REFUSED"
 
     def __init__(self, field: str, what: str) -> None:
-        super().__init__(
-            field,
-            what,
-            "no card data: send the card's token, and ids of 13 and more digits with letters in"
-            " between",
-        )
+        super().__init__(field, what, EXPECTED)
 
 
 def may_hold_card_data(texts: Iterable[str], numbers: Sequence[float] = ()) -> bool:
@@ -71,30 +56,17 @@ def may_hold_card_data(texts: Iterable[str], numbers: Sequence[float] = ()) -> b
     return bool(numbers) and not -NUMBER_MIN < min(numbers) <= max(numbers) < NUMBER_MIN
 
 
-def check_text(field: str, text: str) -> None:
-    """Raise when a text holds a card number or a verification code.
+def check_value(field: str, value: object, name: str = "") -> None:
+    """Raise when a value of that name is, or holds, a card number or a verification code.
 
     Raises
     ------
     CardNumberRefusedError
         It does.
     """
-    if holds_card_number(text):
-        raise CardNumberRefusedError(field, _NUMBER)
-    if holds_verification_code(text):
-        raise CardNumberRefusedError(field, _CODE)
-
-
-def check_number(field: str, value: float) -> None:
-    """Raise when a number is a card number.
-
-    Raises
-    ------
-    CardNumberRefusedError
-        It is.
-    """
-    if is_card_number(value):
-        raise CardNumberRefusedError(field, _NUMBER)
+    what = find_card_data(value, name)
+    if what is not None:
+        raise CardNumberRefusedError(field, what)
 
 
 def check_message(message: Message, path: str = "") -> None:
@@ -115,7 +87,7 @@ def check_message(message: Message, path: str = "") -> None:
     for descriptor, value in message.ListFields():
         field = f"{path}.{descriptor.name}" if path else descriptor.name
         if isinstance(value, str | int | float):
-            _check_value(field, descriptor.name, value)
+            check_value(field, value, descriptor.name)
         elif isinstance(value, Message):
             check_message(value, field)
         elif isinstance(value, Mapping):
@@ -126,30 +98,19 @@ def check_message(message: Message, path: str = "") -> None:
                 if isinstance(item, Message):
                     check_message(item, place)
                 else:
-                    _check_value(place, descriptor.name, item)
+                    check_value(place, item, descriptor.name)
 
 
 def _check_map(field: str, values: Mapping[str, Any]) -> None:
     """Check keys and values of a map; a key that is no name is not shown."""
     for at, (key, value) in enumerate(values.items()):
         place = f"{field}[{at}]"
-        check_text(f"{place} (its name)", key)
+        check_value(f"{place} (its name)", key)
         if isinstance(value, Message):
             for descriptor, member in value.ListFields():
                 if isinstance(member, Message):
                     check_message(member, place)
                 else:
-                    _check_value(f"{place}.{descriptor.name}", key, member)
+                    check_value(f"{place}.{descriptor.name}", member, key)
         else:
-            _check_value(place, key, value)
-
-
-def _check_value(field: str, name: str, value: Any) -> None:
-    if isinstance(value, str):
-        check_text(field, value)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        check_number(field, value)
-    else:
-        return
-    if is_verification_code(name, value):
-        raise CardNumberRefusedError(field, _CODE)
+            check_value(place, value, key)

@@ -10,16 +10,19 @@ import json
 import os
 import threading
 from collections.abc import Container, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, Final
 
+from instanter.card_data import EXPECTED, find_card_data
 from instanter.client.errors import (
     ClientError,
     DeadlineExceededError,
     ExhaustedError,
+    FieldViolation,
+    InvalidRequestError,
     ServerError,
     UnavailableError,
 )
@@ -34,6 +37,7 @@ from instanter.client.fraud_values import (
 REMEMBERED_MAX: Final = 100_000
 """Transactions remembered at most: days of a busy till. Nothing is approved unseen beyond."""
 
+_REASON: Final = "CARD_NUMBER_REFUSED"
 _SILENCE: Final = (UnavailableError, DeadlineExceededError, ExhaustedError, ServerError)
 
 
@@ -98,8 +102,14 @@ class TerminalStandIn:
 
         It is approved only when it could be remembered: nothing passes that the server would never
         hear of.
+
+        Raises
+        ------
+        InvalidRequestError
+            Something of it holds a card number or a verification code, which nobody may remember.
         """
         assert transaction.transaction_id is not None, "it is settled"
+        _check_card_data(transaction)
         with self._lock:
             remembered = self._remember(transaction)
         disposition, reason = self._judge(transaction)
@@ -149,6 +159,29 @@ def is_silence(error: ClientError) -> bool:
     A request that is wrong, or a caller that is not allowed, is not: these are answers.
     """
     return isinstance(error, _SILENCE)
+
+
+def _check_card_data(transaction: CardTransaction) -> None:
+    """Refuse what the server refuses, with the same words and nothing of the value."""
+    given: list[tuple[str, str, object]] = []
+    for each in fields(transaction):
+        value = getattr(transaction, each.name)
+        if isinstance(value, Mapping):
+            for at, (name, member) in enumerate(value.items()):
+                place = f"{each.name}[{at}]"
+                given += [(f"{place} (its name)", "", name), (place, name, member)]
+        else:
+            given.append((each.name, each.name, value))
+    for field, name, value in given:
+        what = find_card_data(value, name)
+        if what is not None:
+            expected = f"expected {EXPECTED}"
+            raise InvalidRequestError(
+                f"{field}: '{what}' is not right; {expected}",
+                code="INVALID_ARGUMENT",
+                reason=_REASON,
+                violations=(FieldViolation(field, expected, _REASON),),
+            )
 
 
 class _Journal:
