@@ -1,6 +1,7 @@
 """`FraudService` through the wire: verdicts, outcomes, cases, rules, and what is refused."""
 
 import math
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -400,6 +401,12 @@ def make_hostile() -> dict[str, Any]:
                 "device", "bin",
             )
         },
+        **{
+            f"spaced {at}": ("AssessTransaction", make_transaction(card_token=number))
+            for at, number in enumerate(
+                (spaced.replace(" ", "    "), spaced.replace(" ", "\t" * 4), "⁴⁵³⁹ ⁵⁷⁸⁷ ⁶³⁶² ¹⁴⁸⁶")
+            )
+        },
         "spaced": ("AssessTransaction", make_transaction(device=f"d {spaced}")),
         "amount": ("AssessTransaction", make_transaction(amount_minor=int(CARD_NUMBER))),
         "time": (
@@ -453,7 +460,8 @@ def test_card_numbers_are_refused_and_appear_nowhere(front_name: str, tmp_path: 
     everything = written + said.encode() + errors.encode()
     assert "737" not in "".join(refusals)
     assert CARD_NUMBER.encode() not in everything
-    assert b"4539 5787" not in everything
+    assert re.search(rb"4539\s+5787|4539\\t+5787", everything) is None
+    assert "⁵⁷⁸⁷".encode() not in everything
 
 
 def test_without_a_catalogue_or_its_section_nothing_is_assessed(empty_shop: Shop) -> None:

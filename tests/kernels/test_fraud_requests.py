@@ -340,6 +340,7 @@ WORD_TEXTS = st.text(st.sampled_from("cCvVsSaAdDnNiIoOeEuUmMbBrRlL-@` "), min_si
 @example("device", DIGITS)
 @example("device", "-".join(DIGITS))
 @example("device", DIGITS[:-1])
+@example("device", (" " * 8).join(DIGITS))
 @example("card_token", "4-1_1.1~1@1`1[1{1 1111")
 @example("customer", "x" + DIGITS)
 def test_what_may_be_card_data_is_left_to_others(field, text):
