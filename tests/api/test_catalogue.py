@@ -160,6 +160,60 @@ def test_a_bad_publication_is_refused(
     assert refusal.fields == [field]
 
 
+CARD_NUMBER = "4539578763621486"
+TILL = """\
+currency: EUR
+channels: {{web: []}}
+attributes: [{{name: age, kind: number, description: "{title}"}}]  # {comment}
+fraud:
+  terminals:
+    '{terminal}': {{latitude: 1, longitude: 2}}
+  rules:
+    a: {{when: transaction.amount > {amount}, disposition: refer, reason: A}}
+"""
+GIVEN = {"title": "years", "comment": "x", "terminal": "t", "amount": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"title": f"x {CARD_NUMBER}"}, 3),
+        ({"comment": f"my card is {CARD_NUMBER}"}, 3),
+        ({"comment": "my card is 4539 5787 6362 1486"}, 3),
+        ({"comment": "cvv 123"}, 3),
+        ({"terminal": CARD_NUMBER}, 6),
+        ({"amount": f"{CARD_NUMBER}.0"}, 8),
+    ],
+)
+def test_card_data_in_a_catalogue_is_refused_with_its_line_and_appears_nowhere(
+    shop: Shop, tmp_path: Path, given: dict[str, str], line: int
+) -> None:
+    shop.apply({"shop.yaml": TILL.format(**GIVEN)})
+    text = TILL.format(**{**GIVEN, **given})
+    refusal = refuse(shop.catalogue.ApplyCatalogue, make_apply({"shop.yaml": text}))
+    assert (refusal.code, refusal.reason) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "CATALOGUE_INVALID",
+    )
+    assert refusal.message.startswith(
+        f"the catalogue has 1 mistake; first: shop.yaml:{line}: content: holds a "
+    )
+    # Nor does another mistake quote it.
+    wrong = f"{text}offers: [{CARD_NUMBER}]\n"
+    wrong_refusal = refuse(shop.catalogue.ApplyCatalogue, make_apply({"shop.yaml": wrong}))
+    path = f"{CARD_NUMBER}.yaml"
+    path_refusal = refuse(shop.catalogue.ApplyCatalogue, make_apply({path: "[]"}))
+    assert path_refusal.reason == "CARD_NUMBER_REFUSED"
+    said = (
+        f"{refusal}{wrong_refusal}{path_refusal}{shop.log.getvalue()}{shop.server.log.getvalue()}"
+    )
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert CARD_NUMBER not in said
+    assert "4539 5787" not in said
+    assert CARD_NUMBER.encode() not in written
+    assert b"4539 5787" not in written
+
+
 def test_another_name_or_view_is_refused(shop: Shop) -> None:
     for request, field in (
         (pb.GetCatalogueRequest(name="catalogues/1"), "name"),

@@ -8,7 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from instanter.card_data import holds_card_number, holds_verification_code, is_verification_code
+from instanter.card_data import (
+    holds_card_number,
+    holds_verification_code,
+    is_verification_code,
+    list_card_lines,
+)
 from instanter.errors import InvalidFieldError, place_field
 from instanter.rpc.card_numbers import (
     CardNumberRefusedError,
@@ -169,6 +174,51 @@ def test_numbers_are_looked_at_too() -> None:
             check_value("amount_minor", value)
     for value in (1.0, 4539578763621487, float("nan"), float("inf"), 10**30, 0.5):
         check_value("amount_minor", value)
+
+
+IN_CATALOGUES = [
+    f"fraud: {{}}  # card {VISA}", f"'{VISA}': {{latitude: 1, longitude: 2}}", f"title: x{VISA}y",
+    "# 4539 5787 6362 1486", "title: 4539-5787-6362-1486",
+    "[5411, 4539    5787    6362    1486, 7]", "④⑤③⑨ 5787 6362 1486",
+    "note: 3782 822463 10005", f"when: transaction.amount > {VISA}.0", "# cvv: 123",
+]  # fmt: skip
+NOT_IN_CATALOGUES = [
+    "values: [5411, 5812, 5999, 6012]", "when: transaction.mcc in [4539, 5787, 6362, 1486]",
+    "{valid_from: 2026-01-01, valid_until: 2026-12-31}",
+    "# 2026-01-01 12:34:56 - 2026-12-31 12:34:56",
+    "salt: 550e8400-e29b-41d4-a716-446655440000", "0.4539578763621486",
+    "range: [0.0, 999999999999999.9]",
+    f"00{VISA}: coffee", "cvv: {kind: category, values: [present, absent]}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", IN_CATALOGUES)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_card_data_in_a_catalogue_is_found_with_its_line(line: str, end: str) -> None:
+    ((number, what),) = list_card_lines(end.join(("currency: EUR", line, "channels: {}")))
+    assert number == 2
+    assert what in ("a card number", "a verification code")
+
+
+@pytest.mark.parametrize("line", NOT_IN_CATALOGUES)
+def test_the_numbers_of_a_catalogue_are_none(line: str) -> None:
+    assert not list(list_card_lines(line))
+
+
+def test_numbers_as_catalogues_have_them_are_let_through() -> None:
+    drawn = random.Random(11)
+    lines = []
+    for _ in range(2_000):
+        codes = [drawn.randint(1_000, 9_999) for _ in range(6)]
+        article = draw_digits(drawn, 12)
+        odd, even = sum(map(int, article[::2])), sum(map(int, article[1::2]))
+        lines += [
+            f"mccs: {codes}", f"share: {drawn.random()}", f"from: {draw_date(drawn)}",
+            f"'{article}{-(odd + 3 * even) % 10}': {{category: coffee}}",
+            f"digest: {drawn.randbytes(32).hex()}",
+            f"id: {uuid.UUID(int=drawn.getrandbits(128), version=4)}",
+        ]  # fmt: skip
+    assert len(list(list_card_lines("\n".join(lines)))) <= 3
 
 
 def make_assessment(**given: object) -> fraud_pb.AssessTransactionRequest:

@@ -20,11 +20,15 @@ would be refused by chance. Of 10,000 one is left that has not as many letters.
 
 A verification code is known by the word for it: 3 or 4 digits in a field of such a name, or behind
 the word in a text.
+
+The files of a catalogue are full of numbers that are none, so in them a card number is digits that
+stand together or in a card's groups, within a line and with no comma or bracket between. There let
+through are decimals, what begins with a zero, and article numbers (GTIN, by their own check digit).
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -57,6 +61,12 @@ _GAP_SIZE_MAX: Final = 3
 """Characters between two groups of a number that need not be grouped as a card's are."""
 
 _GROUPS_OF_15_AND_14: Final = ([4, 6, 5], [4, 6, 4])
+_BETWEEN_ITEMS: Final = re.compile(r"[,;()\[\]{}]")
+_DECIMAL: Final = re.compile(r"(?<![\d.])\d{1,12}\.\d+(?![\d.])")
+_HEX: Final = re.compile(r"(?<![\w-])[0-9a-f-]{32,64}(?![\w-])", re.IGNORECASE)
+_ARTICLE_SIZES: Final = (13, 14)
+"""Digits of a GTIN that has as many as a card number."""
+
 _UUID: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
 )
@@ -131,6 +141,25 @@ def find_card_data(value: object, name: str = "") -> str | None:
     return _CODE if is_verification_code(name, value) else None
 
 
+def list_card_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a catalogue's file that hold card data, from 1, with what each holds."""
+    for number, line in enumerate(_make_plain(text).splitlines(), 1):
+        if _SUSPECT.search(line) is not None and _holds_lone_number(line):
+            yield number, _NUMBER
+        elif holds_verification_code(line):
+            yield number, _CODE
+
+
+def _holds_lone_number(line: str) -> bool:
+    """Return whether a line of a catalogue's file holds a card number."""
+    items = _BETWEEN_ITEMS.sub("x", _HEX.sub(_leave_out_hex, _DECIMAL.sub("x", line)))
+    return any(_holds_number(found[0], is_listed=True) for found in _STRETCH.finditer(items))
+
+
+def _leave_out_hex(found: re.Match[str]) -> str:
+    return "x" if _is_made_of_hex(found[0]) else found[0]
+
+
 def _make_plain(text: str) -> str:
     """Return a text with ASCII digits in the place of all others, also those that are no decimals.
 
@@ -148,14 +177,23 @@ def _is_made_of_hex(text: str) -> bool:
     return len(set(text.lower()).intersection("abcdef")) >= _DIGEST_LETTERS_MIN
 
 
-def _holds_number(stretch: str) -> bool:
-    """Return whether groups of digits that stand one behind the other make a card number."""
+def _holds_number(stretch: str, *, is_listed: bool = False) -> bool:
+    """Return whether groups of digits that stand one behind the other make a card number.
+
+    Parameters
+    ----------
+    stretch
+        The groups and what is between them.
+    is_listed
+        Whether it is of a catalogue's file, see the module.
+    """
     groups = _GROUP.findall(stretch)
     sizes = [len(group) for group in groups]
     gaps = _GAP.findall(stretch)
     digits = [int(digit) for group in groups for digit in group]
     ends = list(accumulate(sizes))
     is_right = _make_check(digits)
+    gap_size_max = 0 if is_listed else _GAP_SIZE_MAX
     start = 0
     for at, end in enumerate(ends):
         if end - start > SIZE_MAX and _has_right_end(is_right, start, end):
@@ -166,16 +204,29 @@ def _holds_number(stretch: str) -> bool:
             if (
                 last - start >= SIZE_MIN
                 and is_right(start, last)
-                and _is_grouped_as_one(sizes[at : to + 1], gaps[at:to])
+                and _is_grouped_as_one(sizes[at : to + 1], gaps[at:to], gap_size_max)
+                and not (is_listed and _is_no_card(digits[start:last]))
             ):
                 return True
         start = end
     return False
 
 
-def _is_grouped_as_one(sizes: list[int], gaps: list[str]) -> bool:
+def _is_no_card(digits: list[int]) -> bool:
+    """Return whether digits with a right check digit are something else in a catalogue.
+
+    No industry that has cards begins its numbers with a zero (ISO/IEC 7812-1), but padded article
+    numbers begin so; others are GTINs (GS1 General Specifications, 7.9).
+    """
+    if digits[0] == 0:
+        return True
+    total = sum(digits[::-2]) + 3 * sum(digits[-2::-2])
+    return len(digits) in _ARTICLE_SIZES and total % 10 == 0
+
+
+def _is_grouped_as_one(sizes: list[int], gaps: list[str], gap_size_max: int) -> bool:
     """Return whether groups of digits that far apart may be one number."""
-    if max(map(len, gaps), default=0) <= _GAP_SIZE_MAX:
+    if max(map(len, gaps), default=0) <= gap_size_max:
         return True
     head, tail = set(sizes[:-1]), sizes[-1]
     return (head == {4} and tail <= 4) or max(sizes) == 1 or sizes in _GROUPS_OF_15_AND_14

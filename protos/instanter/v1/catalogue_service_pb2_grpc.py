@@ -27,6 +27,11 @@ if _version_not_supported:
 
 class CatalogueServiceStub:
     """Reads and publishes the catalogue.
+
+    A file with a card number (13 to 19 digits with a right Luhn check digit that stand together or in
+    a card's groups, in comments too) or a verification code is refused as a mistake that names the
+    file and the line, and not the number. Let through are decimals, digits behind a leading zero, and
+    article numbers (GTIN) with their own check digit.
     """
 
     def __init__(self, channel):
@@ -49,6 +54,11 @@ class CatalogueServiceStub:
 
 class CatalogueServiceServicer:
     """Reads and publishes the catalogue.
+
+    A file with a card number (13 to 19 digits with a right Luhn check digit that stand together or in
+    a card's groups, in comments too) or a verification code is refused as a mistake that names the
+    file and the line, and not the number. Let through are decimals, digits behind a leading zero, and
+    article numbers (GTIN) with their own check digit.
     """
 
     def GetCatalogue(self, request, context):
@@ -90,6 +100,11 @@ def add_CatalogueServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class CatalogueService:
     """Reads and publishes the catalogue.
+
+    A file with a card number (13 to 19 digits with a right Luhn check digit that stand together or in
+    a card's groups, in comments too) or a verification code is refused as a mistake that names the
+    file and the line, and not the number. Let through are decimals, digits behind a leading zero, and
+    article numbers (GTIN) with their own check digit.
     """
 
     @staticmethod

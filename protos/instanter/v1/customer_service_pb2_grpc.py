@@ -28,6 +28,10 @@ if _version_not_supported:
 
 class CustomerServiceStub:
     """Reads and writes customers' profiles. Every write is on disk before its reply leaves.
+
+    Names and values are not looked through for card numbers: one plain number of that length in ten
+    looks like one by chance, and numbers of customers and accounts are such. They are kept as given,
+    and errors may quote them. Never put a card's number there, but its token; see FraudService.
     """
 
     def __init__(self, channel):
@@ -65,6 +69,10 @@ class CustomerServiceStub:
 
 class CustomerServiceServicer:
     """Reads and writes customers' profiles. Every write is on disk before its reply leaves.
+
+    Names and values are not looked through for card numbers: one plain number of that length in ten
+    looks like one by chance, and numbers of customers and accounts are such. They are kept as given,
+    and errors may quote them. Never put a card's number there, but its token; see FraudService.
     """
 
     def GetCustomer(self, request, context):
@@ -145,6 +153,10 @@ def add_CustomerServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class CustomerService:
     """Reads and writes customers' profiles. Every write is on disk before its reply leaves.
+
+    Names and values are not looked through for card numbers: one plain number of that length in ten
+    looks like one by chance, and numbers of customers and accounts are such. They are kept as given,
+    and errors may quote them. Never put a card's number there, but its token; see FraudService.
     """
 
     @staticmethod

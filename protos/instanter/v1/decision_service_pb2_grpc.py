@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class DecisionServiceStub:
     """Decides.
+
+    Ids and values, of outcomes too, are not looked through for card numbers, as CustomerService says.
     """
 
     def __init__(self, channel):
@@ -64,6 +66,8 @@ class DecisionServiceStub:
 
 class DecisionServiceServicer:
     """Decides.
+
+    Ids and values, of outcomes too, are not looked through for card numbers, as CustomerService says.
     """
 
     def DecideOffers(self, request, context):
@@ -149,6 +153,8 @@ def add_DecisionServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class DecisionService:
     """Decides.
+
+    Ids and values, of outcomes too, are not looked through for card numbers, as CustomerService says.
     """
 
     @staticmethod

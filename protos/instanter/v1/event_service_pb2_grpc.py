@@ -27,6 +27,11 @@ if _version_not_supported:
 
 class EventServiceStub:
     """Takes events.
+
+    Ids and values are not looked through for card numbers: one plain number of that length in ten
+    looks like one by chance, and numbers of customers, receipts and articles are such. They are kept
+    as given, and errors may quote them. Never put a card's number there, but its token; see
+    FraudService.
     """
 
     def __init__(self, channel):
@@ -44,6 +49,11 @@ class EventServiceStub:
 
 class EventServiceServicer:
     """Takes events.
+
+    Ids and values are not looked through for card numbers: one plain number of that length in ten
+    looks like one by chance, and numbers of customers, receipts and articles are such. They are kept
+    as given, and errors may quote them. Never put a card's number there, but its token; see
+    FraudService.
     """
 
     def RecordEvents(self, request, context):
@@ -75,6 +85,11 @@ def add_EventServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class EventService:
     """Takes events.
+
+    Ids and values are not looked through for card numbers: one plain number of that length in ten
+    looks like one by chance, and numbers of customers, receipts and articles are such. They are kept
+    as given, and errors may quote them. Never put a card's number there, but its token; see
+    FraudService.
     """
 
     @staticmethod

@@ -32,7 +32,8 @@ class FraudServiceStub:
     holds one (13 to 19 digits with a right Luhn check digit, however spaced or dashed, inside longer
     text too), or with a verification code, is refused with INVALID_ARGUMENT and reason
     CARD_NUMBER_REFUSED. The error names the field and never repeats its value. Ids of 13 and more
-    digits may look like card numbers by chance; UUIDs never do.
+    digits may look like card numbers by chance; UUIDs never do. HotlistService does the same, and
+    CatalogueService with its files; other services take ids and values as they are given.
     """
 
     def __init__(self, channel):
@@ -90,7 +91,8 @@ class FraudServiceServicer:
     holds one (13 to 19 digits with a right Luhn check digit, however spaced or dashed, inside longer
     text too), or with a verification code, is refused with INVALID_ARGUMENT and reason
     CARD_NUMBER_REFUSED. The error names the field and never repeats its value. Ids of 13 and more
-    digits may look like card numbers by chance; UUIDs never do.
+    digits may look like card numbers by chance; UUIDs never do. HotlistService does the same, and
+    CatalogueService with its files; other services take ids and values as they are given.
     """
 
     def AssessTransaction(self, request, context):
@@ -222,7 +224,8 @@ class FraudService:
     holds one (13 to 19 digits with a right Luhn check digit, however spaced or dashed, inside longer
     text too), or with a verification code, is refused with INVALID_ARGUMENT and reason
     CARD_NUMBER_REFUSED. The error names the field and never repeats its value. Ids of 13 and more
-    digits may look like card numbers by chance; UUIDs never do.
+    digits may look like card numbers by chance; UUIDs never do. HotlistService does the same, and
+    CatalogueService with its files; other services take ids and values as they are given.
     """
 
     @staticmethod

@@ -31,6 +31,9 @@ class StockServiceStub:
     Every method fails with FAILED_PRECONDITION and reason STOCK_MISSING when the catalogue has no
     `stock` section. A distributor that the catalogue has no grant for, or that asks for what its
     grant does not cover, gets PERMISSION_DENIED; what it lists and watches is cut to its grant.
+
+    Ids are not looked through for card numbers: one plain number of that length in ten looks like one
+    by chance, and numbers of articles and receipts are such. Never put a card's number there.
     """
 
     def __init__(self, channel):
@@ -77,6 +80,9 @@ class StockServiceServicer:
     Every method fails with FAILED_PRECONDITION and reason STOCK_MISSING when the catalogue has no
     `stock` section. A distributor that the catalogue has no grant for, or that asks for what its
     grant does not cover, gets PERMISSION_DENIED; what it lists and watches is cut to its grant.
+
+    Ids are not looked through for card numbers: one plain number of that length in ten looks like one
+    by chance, and numbers of articles and receipts are such. Never put a card's number there.
     """
 
     def RecordStockMovements(self, request, context):
@@ -195,6 +201,9 @@ class StockService:
     Every method fails with FAILED_PRECONDITION and reason STOCK_MISSING when the catalogue has no
     `stock` section. A distributor that the catalogue has no grant for, or that asks for what its
     grant does not cover, gets PERMISSION_DENIED; what it lists and watches is cut to its grant.
+
+    Ids are not looked through for card numbers: one plain number of that length in ten looks like one
+    by chance, and numbers of articles and receipts are such. Never put a card's number there.
     """
 
     @staticmethod

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter import limits
+from instanter.card_data import EXPECTED, list_card_lines
 from instanter.catalogue.changes import Change, find_changes
 from instanter.catalogue.compiled import CompiledCatalogue, Offer
 from instanter.catalogue.contact_policy_resolution import resolve_contact_policy
@@ -72,6 +73,9 @@ def compile_catalogue(
         With everything that is wrong, at most `limits.CATALOGUE_PROBLEMS_MAX` problems.
     """
     problems = Problems()
+    _check_card_data(files, problems)
+    # Before anything that may quote what stands there.
+    problems.check()
     _check_files(files, problems)
     problems.check()
     warnings: list[str] = []
@@ -117,6 +121,13 @@ def compile_catalogue(
         unit_code_next=stock.unit_code_next,
     )
     return Compilation(catalogue, find_changes(previous, catalogue), tuple(warnings))
+
+
+def _check_card_data(files: Mapping[str, str], problems: Problems) -> None:
+    """Refuse card numbers and verification codes, in comments too: files are kept as they are."""
+    for path, text in files.items():
+        for line, what in list_card_lines(text):
+            problems.add(path, line, "content", "", f"holds {what}; expected {EXPECTED}")
 
 
 def _check_files(files: Mapping[str, str], problems: Problems) -> None:

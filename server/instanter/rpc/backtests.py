@@ -8,7 +8,7 @@ from typing import Final
 
 import yaml
 
-from instanter.card_data import SIZE_MAX, SIZE_MIN, holds_card_number
+from instanter.card_data import list_card_lines
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.clock import Clock
 from instanter.errors import (
@@ -171,9 +171,8 @@ def _read_given(text: str) -> str:
             f"at most {CATALOGUE_FILE_SIZE_BYTES_MAX:,} bytes",
             reason="CATALOGUE_TOO_LARGE",
         )
-    # Lists of numbers are no card number: only digits that stand together are looked at.
-    if any(holds_card_number(word) for word in _list_long_numbers(text)):
-        raise CardNumberRefusedError("fraud_yaml", "a card number")
+    for line, what in list_card_lines(text):
+        raise CardNumberRefusedError("fraud_yaml", f"{what} in line {line}")
     lines = _find_section(_list_keys(text, "fraud_yaml"), text)
     if lines is None:
         raise InvalidFieldError(
@@ -184,11 +183,6 @@ def _read_given(text: str) -> str:
         )
     kept = text.splitlines(keepends=True)
     return "".join(line if number in lines else "\n" for number, line in enumerate(kept))
-
-
-def _list_long_numbers(text: str) -> list[str]:
-    digits = "".join(character if character.isdigit() else " " for character in text)
-    return [word for word in digits.split() if SIZE_MIN <= len(word) <= 2 * SIZE_MAX]
 
 
 def _replace_section(catalogue: CompiledCatalogue, given: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher
 from instanter.limits import CATALOGUE_FILES_MAX
 from instanter.rpc.batch_counts import check_count
+from instanter.rpc.card_numbers import check_value
 from instanter.rpc.front import BlockingMethod, CallContext, Lane, Service
 from instanter.rpc.names import CATALOGUE_NAME, check_catalogue_name
 from instanter.rpc.timestamps import make_timestamp
@@ -118,7 +119,8 @@ class CatalogueService:
         Raises
         ------
         InvalidFieldError
-            There are none or too many files, or two of one path, or the revision is negative.
+            There are none or too many files, or two of one path, or a path holds a card number, or
+            the revision is negative.
         CatalogueInvalidError, ConflictError, ExhaustedError
             As in `CataloguePublisher.apply`.
         """
@@ -151,6 +153,7 @@ def _read_files(request: ApplyCatalogueRequest) -> dict[str, str]:
     check_count("files", count, CATALOGUE_FILES_MAX, reason="FILES_INVALID")
     files: dict[str, str] = {}
     for index, file in enumerate(request.files):
+        check_value(f"files[{index}].path", file.path)
         if file.path in files:
             raise InvalidFieldError(
                 f"files[{index}].path",
