@@ -130,6 +130,7 @@ WRONG = {
     "no yaml": "fraud: [",
     "no section": "currency: EUR\n",
     "no mapping": "- fraud\n",
+    "so deep that a reader of YAML ends its process": "fraud: " + "[" * 100_000,
     "nothing": "",
 }
 
@@ -148,7 +149,8 @@ def test_a_mistake_in_the_rules_is_told_with_its_line(shop: Shop) -> None:
 
 def test_a_card_number_in_the_rules_is_refused(shop: Shop) -> None:
     refusal = refuse_run(shop, STRICT + "    # 4539578763621486\n")
-    assert refusal.reason == "CARD_NUMBER_REFUSED"  # type: ignore[attr-defined] # a refusal
+    assert refusal.reason == "CATALOGUE_INVALID"  # type: ignore[attr-defined] # a refusal
+    assert "fraud_yaml.yaml:12" in refusal.message  # type: ignore[attr-defined] # a refusal
     assert "4539578763621486" not in str(refusal)
 
 

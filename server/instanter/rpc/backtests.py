@@ -1,17 +1,17 @@
 """`FraudService.BacktestFraudRules`: compile the given rules, run the back-test apart, tell."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-import yaml
-
-from instanter.card_data import list_card_lines
 from instanter.catalogue.compiled import CompiledCatalogue
+from instanter.catalogue.problems import Problems
+from instanter.catalogue.yaml_tree import Mapping, parse_yaml
 from instanter.clock import Clock
 from instanter.errors import (
+    CatalogueInvalidError,
     CatalogueMissingError,
     ExhaustedError,
     InvalidFieldError,
@@ -21,7 +21,6 @@ from instanter.keeper.backtest_process import run_backtest_apart
 from instanter.keeper.compiler import CatalogueCompiler
 from instanter.keeper.published import PublishedCatalogue
 from instanter.limits import CATALOGUE_FILE_SIZE_BYTES_MAX
-from instanter.rpc.card_numbers import CardNumberRefusedError
 from instanter.rpc.front import CallContext, Sink, StreamedMethod
 from instanter.rpc.timestamps import make_timestamp, read_time_ns
 from instanter.store.transaction import Readable
@@ -86,14 +85,15 @@ class BacktestDesk:
         Raises
         ------
         InvalidFieldError
-            The rules are no YAML with a `fraud` section, or hold a card number, or a time is none.
+            The rules are too long, or a time is none. The sink is told what else is wrong with
+            them: to read a long text takes seconds, which are not the event loop's.
         CatalogueMissingError
             No catalogue has been published.
         ExhaustedError
             Another back-test is running; reason BACKTEST_RUNNING.
         """
         del context
-        given = _read_given(request.fraud_yaml)
+        _check_size(request.fraud_yaml)
         start_ns = _read_end(request, "start_time", 0)
         end_ns = _read_end(request, "end_time", _FOREVER_NS)
         with self._store.read() as transaction:
@@ -108,14 +108,14 @@ class BacktestDesk:
             )
         threading.Thread(
             target=self._run,
-            args=(_replace_section(catalogue, given), catalogue, start_ns, end_ns, sink),
+            args=(request.fraud_yaml, catalogue, start_ns, end_ns, sink),
             name="backtest",
             daemon=True,
         ).start()
 
     def _run(
         self,
-        files: Mapping[str, str],
+        given: str,
         catalogue: CompiledCatalogue,
         start_ns: int,
         end_ns: int,
@@ -135,8 +135,9 @@ class BacktestDesk:
         error: Exception | None = None
         result = None
         try:
+            # There, in a process of its own, it is searched for card numbers, too.
             compiled = self._compiler.compile(
-                files,
+                _replace_section(catalogue, _read_given(given)),
                 None,
                 revision=catalogue.revision,
                 publish_time_ns=self._clock.now_ns(),
@@ -156,14 +157,7 @@ class BacktestDesk:
             sink.finish()
 
 
-def _read_given(text: str) -> str:
-    """Return the text with nothing but its `fraud` section, each line where it was.
-
-    Raises
-    ------
-    InvalidFieldError
-        It is no such YAML, or holds a card number.
-    """
+def _check_size(text: str) -> None:
     if len(text.encode()) > CATALOGUE_FILE_SIZE_BYTES_MAX:
         raise InvalidFieldError(
             "fraud_yaml",
@@ -171,8 +165,16 @@ def _read_given(text: str) -> str:
             f"at most {CATALOGUE_FILE_SIZE_BYTES_MAX:,} bytes",
             reason="CATALOGUE_TOO_LARGE",
         )
-    for line, what in list_card_lines(text):
-        raise CardNumberRefusedError("fraud_yaml", f"{what} in line {line}")
+
+
+def _read_given(text: str) -> str:
+    """Return the text with nothing but its `fraud` section, each line where it was.
+
+    Raises
+    ------
+    InvalidFieldError
+        It is no YAML with such a section.
+    """
     lines = _find_section(_list_keys(text, "fraud_yaml"), text)
     if lines is None:
         raise InvalidFieldError(
@@ -204,29 +206,34 @@ def _replace_section(catalogue: CompiledCatalogue, given: str) -> dict[str, str]
     return {**files, GIVEN_PATH: given}
 
 
-def _list_keys(text: str, name: str) -> list[yaml.Node]:
-    """Return the top-level keys of a text, none when it is no mapping.
+def _list_keys(text: str, name: str) -> list[tuple[str, int]]:
+    """Return the top-level keys of a text with their lines from 0, none when it is no mapping.
 
     Raises
     ------
     InvalidFieldError
-        It is no YAML.
+        It is no YAML, or more than plain YAML.
     """
+    problems = Problems()
+    root = parse_yaml(name, text, problems)
     try:
-        root = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
+        problems.check()
+    except CatalogueInvalidError as error:
+        problem = error.problems[0]
         raise InvalidFieldError(
-            name, " ".join(str(error).split()), "YAML", reason="CATALOGUE_INVALID"
+            name, f"line {problem.line}", f"YAML; it {problem.message}", reason="CATALOGUE_INVALID"
         ) from None
-    return [key for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
+    if not isinstance(root, Mapping):
+        return []
+    return [(key, line - 1) for key, line in root.key_lines.items()]
 
 
-def _find_section(keys: Sequence[yaml.Node], text: str) -> range | None:
+def _find_section(keys: Sequence[tuple[str, int]], text: str) -> range | None:
     """Return which lines the `fraud` section of a text with these keys takes; None without one."""
-    for at, key in enumerate(keys):
-        if key.value == _SECTION:
-            after = keys[at + 1].start_mark.line if at + 1 < len(keys) else text.count("\n") + 1
-            return range(key.start_mark.line, after)
+    for at, (key, line) in enumerate(keys):
+        if key == _SECTION:
+            after = keys[at + 1][1] if at + 1 < len(keys) else text.count("\n") + 1
+            return range(line, after)
     return None
 
 
