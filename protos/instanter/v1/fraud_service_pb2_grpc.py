@@ -31,9 +31,10 @@ class FraudServiceStub:
     Card numbers never enter: a request of this service with a text, a key of a map or a number that
     holds one (13 to 19 digits with a right Luhn check digit, however spaced or dashed, inside longer
     text too), or with a verification code, is refused with INVALID_ARGUMENT and reason
-    CARD_NUMBER_REFUSED. The error names the field and never repeats its value. Ids of 13 and more
-    digits may look like card numbers by chance; UUIDs never do. HotlistService does the same, and
-    CatalogueService with its files; other services take ids and values as they are given.
+    CARD_NUMBER_REFUSED (in the rules of a back-test CATALOGUE_INVALID, with the line). The error
+    names the field and never repeats its value. Ids of 13 and more digits may look like card numbers
+    by chance; UUIDs never do. HotlistService does the same, and CatalogueService with its files;
+    other services take ids and values as they are given.
     """
 
     def __init__(self, channel):
@@ -90,9 +91,10 @@ class FraudServiceServicer:
     Card numbers never enter: a request of this service with a text, a key of a map or a number that
     holds one (13 to 19 digits with a right Luhn check digit, however spaced or dashed, inside longer
     text too), or with a verification code, is refused with INVALID_ARGUMENT and reason
-    CARD_NUMBER_REFUSED. The error names the field and never repeats its value. Ids of 13 and more
-    digits may look like card numbers by chance; UUIDs never do. HotlistService does the same, and
-    CatalogueService with its files; other services take ids and values as they are given.
+    CARD_NUMBER_REFUSED (in the rules of a back-test CATALOGUE_INVALID, with the line). The error
+    names the field and never repeats its value. Ids of 13 and more digits may look like card numbers
+    by chance; UUIDs never do. HotlistService does the same, and CatalogueService with its files;
+    other services take ids and values as they are given.
     """
 
     def AssessTransaction(self, request, context):
@@ -223,9 +225,10 @@ class FraudService:
     Card numbers never enter: a request of this service with a text, a key of a map or a number that
     holds one (13 to 19 digits with a right Luhn check digit, however spaced or dashed, inside longer
     text too), or with a verification code, is refused with INVALID_ARGUMENT and reason
-    CARD_NUMBER_REFUSED. The error names the field and never repeats its value. Ids of 13 and more
-    digits may look like card numbers by chance; UUIDs never do. HotlistService does the same, and
-    CatalogueService with its files; other services take ids and values as they are given.
+    CARD_NUMBER_REFUSED (in the rules of a back-test CATALOGUE_INVALID, with the line). The error
+    names the field and never repeats its value. Ids of 13 and more digits may look like card numbers
+    by chance; UUIDs never do. HotlistService does the same, and CatalogueService with its files;
+    other services take ids and values as they are given.
     """
 
     @staticmethod
