@@ -14,7 +14,11 @@ from instanter.store.databases import PROFILE_HISTORY, PROFILES
 from instanter.store.log.frames import LogPosition, LogRecord
 from instanter.v1 import decision_service_pb2 as messages
 from instanter.v1.attribute_value_pb2 import AttributeValue
-from instanter.v1.customer_service_pb2 import Customer, UpdateCustomerRequest
+from instanter.v1.customer_service_pb2 import (
+    Customer,
+    DeleteCustomerRequest,
+    UpdateCustomerRequest,
+)
 from instanter.v1.decision_service_pb2 import (
     BatchDecideOffersRequest,
     DecideOffersRequest,
@@ -239,6 +243,19 @@ def test_inputs_that_are_gone_are_told(shop: Shop) -> None:
     request = ExplainDecisionRequest(name=made.decision)
     refusal = refuse(shop.decisions.ExplainDecision, request)
     assert (refusal.code.name, refusal.reason) == ("FAILED_PRECONDITION", "DECISION_INPUTS_GONE")
+
+
+def test_a_customer_who_came_back_is_not_taken_for_the_one_who_was_decided_for(shop: Shop) -> None:
+    put(shop, "lazarus", 30.0)
+    made = decide(shop, "lazarus")
+    shop.customers.DeleteCustomer(DeleteCustomerRequest(name="customers/lazarus"), timeout=20)
+    put(shop, "lazarus", 5.0)
+    request = ExplainDecisionRequest(name=made.decision)
+    refusal = refuse(shop.decisions.ExplainDecision, request)
+    assert (refusal.code.name, refusal.reason) == ("FAILED_PRECONDITION", "DECISION_INPUTS_GONE")
+    put(shop, "lazarus", 6.0)
+    assert refuse(shop.decisions.ExplainDecision, request).reason == "DECISION_INPUTS_GONE"
+    assert explain(shop, decide(shop, "lazarus").decision).profile_revision == 2
 
 
 def test_the_report_counts_what_was_recorded(

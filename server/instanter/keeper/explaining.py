@@ -15,6 +15,7 @@ from instanter.decision.scoring import build_score_table
 from instanter.decision.tables import DecisionTables, make_tables, with_scores
 from instanter.errors import DamagedError, LogDamagedError, NotFoundError, PreconditionError
 from instanter.keeper.decisions import DecisionArchive
+from instanter.keeper.learning_inputs import is_newer
 from instanter.limits import OUTCOME_DECISION_NS_MAX
 from instanter.store.activity import CONTACTS, copy_activity
 from instanter.store.history import load_kept_profile
@@ -159,7 +160,7 @@ def _load_profile(
         profile = None
     if profile is None or profile.revision != decision.profile_revision:
         profile = load_kept_profile(transaction, key, decision.profile_revision, slot_count)
-    if profile is None:
+    if profile is None or is_newer(profile, decision):
         raise _gone(f"revision {decision.profile_revision} of the profile is no longer kept")
     return profile.slots
 

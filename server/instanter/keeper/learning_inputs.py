@@ -137,7 +137,13 @@ def _load_profile(
             profile = load_kept_profile(transaction, key, revision, slot_count)
     except DamagedError:
         return None
-    # A customer who was deleted and came back counts revisions from 1 again.
-    if profile is None or profile.create_time_ms * _MS_NS > decision.time_ns:
-        return None
-    return profile
+    return None if profile is None or is_newer(profile, decision) else profile
+
+
+def is_newer(profile: Profile, decision: RecordedDecision) -> bool:
+    """Return whether a profile was begun after a decision, and so is not what it was made of.
+
+    A customer who was deleted and came back counts revisions from 1 again: the revision alone
+    does not tell one from the other.
+    """
+    return profile.create_time_ms * _MS_NS > decision.time_ns
