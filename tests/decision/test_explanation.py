@@ -286,3 +286,27 @@ def test_in_the_holdout_it_is_shown_what_would_have_been(store):
     assert found.runner_up is None
     assert all(offer.rank == 0 for offer in found.offers)
     assert by_name(found)["any"].priority > 0
+
+
+@pytest.mark.parametrize(
+    ("lever", "weight"), [("0.001", "1"), ("1e-8", "1e-7"), ("1e-200", "1e-120")]
+)
+def test_what_a_runner_up_needed_is_a_number_however_much_that_is(store, lever, weight):
+    offers = f"""
+offers:
+  - {{name: mortgage, value_minor: 1000000000000000, treatments: [{{channel: web}}]}}
+  - name: trinket
+    value_minor: 1
+    lever: {lever}
+    treatments: [{{channel: web, weight: {weight}}}]
+"""
+    world = World(store, FILES | {"offers.yaml": offers})
+    answer, found = world.explain(ask("anna"))
+    assert [offer.offer for offer in answer.offers] == ["mortgage", "trinket"]
+    needed = found.runner_up
+    assert needed.offer == "trinket"
+    assert needed.value_minor_needed <= 2**63 - 1
+    # More than a catalogue may say.
+    assert needed.value_minor_needed > 10**15
+    assert math.isfinite(needed.propensity_needed)
+    assert math.isfinite(needed.lever_needed)

@@ -935,9 +935,13 @@ class RunnerUp(_message.Message):
     would have been enough.
     """
     value_minor_needed: _builtins.int
-    """The value with which it would have been, in minor units."""
+    """The value with which it would have been, in minor units; above 10¹⁵, up to 2⁶³ − 1, when none
+    that an offer may have would have been enough.
+    """
     lever_needed: _builtins.float
-    """The lever, at least 0, with which it would have been."""
+    """The lever, at least 0, with which it would have been; above 10⁶ when none that an offer may
+    have would have been enough.
+    """
     def __init__(
         self,
         *,

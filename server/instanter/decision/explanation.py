@@ -1,6 +1,7 @@
 """Why a past decision was made: what stopped each offer, what spoke for it, what came next."""
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,9 @@ CONTRIBUTIONS_MAX: Final = 10
 """Contributions shown of one offer: the rest moves little."""
 
 _LOG_ODDS_MAX: Final = 60.0
+_VALUE_NEEDED_MAX: Final = 2**63 - 1
+_FACTOR_NEEDED_MAX: Final = sys.float_info.max
+"""JSON has no infinity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,12 +268,13 @@ class _Explainer:
         propensity = float(replay.propensity[o]) if recorded is None else recorded.propensity
         # Equal priorities rank by name: the one behind must have a hair more.
         behind = o > first.place
-        value_needed = math.ceil(offer.value_minor * ratio)
-        if behind and value_needed <= offer.value_minor * ratio:
-            value_needed += 1
+        value_needed = _find_value_needed(offer.value_minor * ratio, behind=behind)
         hair = 1.0 + 1e-9 if behind else 1.0
         return RunnerUp(
-            offer.name, propensity * ratio * hair, value_needed, offer.lever * ratio * hair
+            offer.name,
+            min(propensity * ratio * hair, _FACTOR_NEEDED_MAX),
+            value_needed,
+            min(offer.lever * ratio * hair, _FACTOR_NEEDED_MAX),
         )
 
     def _reproduces(self) -> bool:
@@ -281,6 +286,18 @@ class _Explainer:
             bool(self._decision.offers)
             or self._decision.model_revision == self._tables.score_table.revision
         )
+
+
+def _find_value_needed(exactly: float, *, behind: bool) -> int:
+    """Return the value that makes an offer first, where `exactly` that many units make it equal.
+
+    Levers and weights may be so small that what is needed does not fit the contract's field, or
+    is infinite: then it is the most that fits, which is still more than any offer may be worth.
+    """
+    if exactly >= _VALUE_NEEDED_MAX:
+        return _VALUE_NEEDED_MAX
+    needed = math.ceil(exactly)
+    return needed + 1 if behind and needed <= exactly else needed
 
 
 def _find_by_slot(attributes: dict[str, Attribute], slot: int) -> Attribute | None:

@@ -65,7 +65,8 @@ class RunnerUp:
     offer
         Id of the offer.
     propensity_needed, value_minor_needed, lever_needed
-        Each with all else equal; a propensity above 1 says that none would have been enough.
+        Each with all else equal; a propensity above 1, a value above 10**15 and a lever above
+        10**6 say that none would have been enough.
     """
 
     offer: str
