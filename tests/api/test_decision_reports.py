@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from instanter.errors import LogDamagedError
 from instanter.keeper.explaining import DecisionExplainer
 from instanter.rpc.names import format_decision_name, parse_decision_name
+from instanter.store.arm_figures import add_figures
 from instanter.store.databases import PROFILE_HISTORY, PROFILES
 from instanter.store.log.frames import LogPosition, LogRecord
 from instanter.v1 import decision_service_pb2 as messages
@@ -287,6 +288,30 @@ def test_the_report_counts_what_was_recorded(
         assert sum(arm.presented_count for arm in nothing.arms) == 0
         assert sum(arm.decision_count for arm in nothing.arms) == 30
         _check_days(shop)
+
+
+def test_a_sum_of_values_beyond_its_field_is_the_most_that_fits(
+    front_name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with open_shop(tmp_path_factory.mktemp("rich") / "store", front_name) as shop:
+        shop.apply(SHOP)
+        value_minor, count = 10**15, 9_300
+        shop.state.write(
+            lambda transaction: add_figures(
+                transaction,
+                20_000,
+                int(messages.ARM_DECIDED),
+                "tea",
+                decisions=count,
+                presented=count,
+                accepted=count,
+                value_minor=count * value_minor,
+                value_squares=count * value_minor**2,
+            )
+        )
+        (arm,) = shop.decisions.ReportUplift(ReportUpliftRequest(), timeout=20).arms
+        assert arm.value_minor == 2**63 - 1 < count * value_minor
+        assert arm.value_per_decision.value == value_minor
 
 
 def _check_days(shop: Shop) -> None:

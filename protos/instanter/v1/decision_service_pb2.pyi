@@ -1063,7 +1063,7 @@ class ArmFigures(_message.Message):
     """Number of presentations that were accepted or converted, at least 0."""
     value_minor: _builtins.int
     """Sum of the values of conversions and acceptances, in minor units; each offer of a decision
-    counts once.
+    counts once. A greater sum than 2⁶³ − 1 is given as that; the estimates are of the sum itself.
     """
     @_builtins.property
     def acceptance(self) -> Global___Estimate:

@@ -27,6 +27,7 @@ REPORT_LANE: Final = Lane("decision-reports", threads=1, waiting_max=64)
 
 _DAY_NS: Final = 86_400_000_000_000
 _DAY_MAX: Final = (1 << 32) - 1
+_INT64_MAX: Final = (1 << 63) - 1
 
 
 class DecisionReports:
@@ -155,7 +156,8 @@ def _translate_arm(arm: ArmReport) -> messages.ArmFigures:
         decision_count=arm.decisions,
         presented_count=arm.presented,
         accepted_count=arm.accepted,
-        value_minor=arm.value_minor,
+        # The store keeps the sum in 16 bytes; the contract's field has 8 for it.
+        value_minor=min(arm.value_minor, _INT64_MAX),
         acceptance=_translate_estimate(arm.acceptance),
         value_per_decision=_translate_estimate(arm.value_per_decision),
     )

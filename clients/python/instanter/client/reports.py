@@ -132,7 +132,7 @@ class ArmFigures:
     decision_count, presented_count, accepted_count
         Decisions, presentations, and presentations that were accepted or converted.
     value_minor
-        Sum of the values, in minor units.
+        Sum of the values, in minor units, at most 2**63 - 1.
     acceptance, value_per_decision
         Rates, and minor units; None where there is too little to estimate them from.
     """
