@@ -156,6 +156,31 @@ def test_an_offer_without_a_treatment_here_says_where(store):
     )
 
 
+@pytest.mark.parametrize(
+    ("treatments", "detail"),
+    [
+        (
+            "{channel: web, placements: [home]}",
+            "no treatment for channel 'web' without a placement; it has one at 'home'",
+        ),
+        (
+            "{channel: web, name: b, placements: [basket]}, {channel: web, placements: [home]}",
+            "no treatment for channel 'web' without a placement; it has one at 'basket' and 'home'",
+        ),
+        ("{channel: store}", "no treatment for channel 'web'"),
+    ],
+)
+def test_an_offer_for_placements_says_so_where_none_was_asked_for(store, treatments, detail):
+    offers = f"""
+offers:
+  - name: placed
+    value_minor: 100
+    treatments: [{treatments}]
+"""
+    _, found = World(store, FILES | {"offers.yaml": offers}).explain(ask("anna", placement=""))
+    assert by_name(found)["placed"].exclusion_detail == detail
+
+
 def test_the_contact_policy_is_explained_with_counts_times_and_names(store):
     files = FILES | {"policy.yaml": POLICY}
     files["offers.yaml"] = files["offers.yaml"].replace(

@@ -83,10 +83,19 @@ class ExclusionWords:
         return f"valid until {format_instant(offer.valid_to_s)}"
 
     def _describe_surface(self, o: int, offer: Offer) -> str:
-        del o, offer
+        del o
         channel, placement = self._decision.channel, self._decision.placement
-        where = f"channel '{channel}'" + (f" and placement '{placement}'" if placement else "")
-        return f"no treatment for {where}"
+        if placement:
+            return f"no treatment for channel '{channel}' and placement '{placement}'"
+        # One for some placements only does not count where none was asked for.
+        treatments = [t for t in offer.treatments if t.channel == channel]
+        if not treatments:
+            return f"no treatment for channel '{channel}'"
+        placements = [f"'{p}'" for p in dict.fromkeys(p for t in treatments for p in t.placements)]
+        return (
+            f"no treatment for channel '{channel}' without a placement; "
+            f"it has one at {' and '.join(placements)}"
+        )
 
     def _describe_rule(self, o: int, offer: Offer) -> str:
         texts = (offer.eligibility, offer.applicability, offer.suitability)
