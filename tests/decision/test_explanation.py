@@ -18,6 +18,7 @@ from instanter.decision.engine import DecisionEngine
 from instanter.decision.explanation import CONTRIBUTIONS_MAX, explain_decision
 from instanter.decision.questions import Arm
 from instanter.decision.recording import decode_turn
+from instanter.decision.scoring import build_score_table
 from instanter.decision.tables import make_tables
 from instanter.kernels.arbitration import REASON_CAPPED, REASON_COOLING_OFF
 from instanter.store.activity import CONTACTS, put_activity
@@ -47,7 +48,7 @@ def store(tmp_path):
 class World:
     """An engine whose decisions are recorded, and what explains them."""
 
-    def __init__(self, store, files=FILES, seed=1):
+    def __init__(self, store, files=FILES, seed=1, now_ns=NOW_NS):
         self.store = store
         self.catalogue = make_catalogue(files)
         self.tables = make_tables(self.catalogue, make_score_table(self.catalogue, seed))
@@ -56,7 +57,7 @@ class World:
         self.sections = {}
         self.engine = DecisionEngine(
             store,
-            StoppedClock(),
+            StoppedClock(now_ns),
             decision_id_prefix="0123456789abcdef",
             on_damaged=print,
             record=self.records.append,
@@ -232,6 +233,63 @@ def test_contacts_after_the_decision_do_not_count(store):
     world.sections["anna"] = record_contact(world.sections["anna"], own)
     found = explain_decision(world.tables, decision, None, world.sections["anna"])
     assert by_name(found)["any"].exclusion_reason == 0
+
+
+ONCE_EACH = "contact_policy: {caps: [{name: once, per: offer, count: 1, window: 1d}]}"
+THREE = """
+offers:
+  - {name: best, value_minor: 10000, prior_propensity: 0.5, treatments: [{channel: web}]}
+  - {name: good, value_minor: 100, prior_propensity: 0.5, treatments: [{channel: web}]}
+  - {name: fair, value_minor: 1, prior_propensity: 0.5, treatments: [{channel: web}]}
+"""
+
+
+def open_three(store):
+    """Return a world without models, half a second on, with three offers to be presented once."""
+    files = FILES | {"offers.yaml": THREE, "policy.yaml": ONCE_EACH}
+    world = World(store, files, now_ns=NOW_NS + 500_000_000)
+    world.tables = make_tables(
+        world.catalogue, build_score_table(None, world.catalogue, revision=1)
+    )
+    world.engine.install(world.tables)
+    return world
+
+
+def test_contacts_after_the_decision_in_its_own_second_do_not_count(store):
+    world = open_three(store)
+    (answer,) = world.engine.decide([ask("anna", count=1)])
+    assert [offer.offer for offer in answer.offers] == ["best"]
+    decision = decode_turn(world.records[-1]).decision(0)
+    world.note("anna", "good", ContactKind.PRESENTED, -1)
+    found = explain_decision(world.tables, decision, None, world.sections["anna"])
+    assert by_name(found)["good"].exclusion_reason == 0
+    assert found.runner_up.offer == "good"
+
+
+def test_contacts_before_the_decision_in_its_own_second_count(store):
+    world = open_three(store)
+    world.note("anna", "best", ContactKind.PRESENTED, -1)
+    answer, found = world.explain(ask("anna", count=1))
+    assert [offer.offer for offer in answer.offers] == ["good"]
+    assert by_name(found)["best"].exclusion_detail == (
+        "cap 'once' allows 1 in 1d for the offer; 1 counted"
+    )
+
+
+def test_of_contacts_around_the_decision_in_its_own_second_those_of_the_better_offers_count(store):
+    world = open_three(store)
+    world.note("anna", "best", ContactKind.PRESENTED, -1)
+    (answer,) = world.engine.decide([ask("anna", count=1)])
+    assert [offer.offer for offer in answer.offers] == ["good"]
+    decision = decode_turn(world.records[-1]).decision(0)
+    world.note("anna", "fair", ContactKind.PRESENTED, -1)
+    found = explain_decision(world.tables, decision, None, world.sections["anna"])
+    assert by_name(found)["best"].exclusion_detail == (
+        "cap 'once' allows 1 in 1d for the offer; 1 counted; what came in the second of the "
+        "decision may have come after it"
+    )
+    assert by_name(found)["fair"].exclusion_reason == 0
+    assert found.runner_up.offer == "fair"
 
 
 def test_what_reservations_stopped_is_said_although_they_are_gone(store):

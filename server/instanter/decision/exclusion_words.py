@@ -171,7 +171,7 @@ class ExclusionWords:
                 f"{_SCOPE_WORDS[cap.scope]}{where}; {count} counted"
             )
             if count >= cap.count_max:
-                return words
+                return words + self._describe_doubt()
             found.append(words)
         return f"{'; '.join(found)}; more may have been forgotten, or are still on their way"
 
@@ -193,8 +193,14 @@ class ExclusionWords:
                 if self._rests(rest, contact, offer):
                     what, long = _SCOPE_WORDS[rest.scope], format_duration(rest.rest_s)
                     cause = CoolOffCause(rest.cause).name.lower()
-                    return f"{what} rests for {long} after {cause} at {_instant(contact)}"
+                    words = f"{what} rests for {long} after {cause} at {_instant(contact)}"
+                    return words + self._describe_doubt()
         return "rests after an answer that is no longer known"
+
+    def _describe_doubt(self) -> str:
+        if not self._inputs.guessed:
+            return ""
+        return "; what came in the second of the decision may have come after it"
 
     def _describe_stock(self, o: int, offer: Offer) -> str:
         stock, unit = self._tables.stock, offer.stock_keeping_unit

@@ -12,7 +12,7 @@ from instanter.catalogue.schema import Attribute
 from instanter.decision.exclusion_words import ExclusionWords, show_value
 from instanter.decision.questions import Arm
 from instanter.decision.recording import ListedOffer, RecordedDecision
-from instanter.decision.replay import Inputs, Replay, gather_inputs, replay_decision
+from instanter.decision.replay import Inputs, Replay, gather_inputs, replay_as_recorded
 from instanter.decision.tables import DecisionTables
 from instanter.kernels.arbitration import REASON_CAPPED
 from instanter.kernels.binning import (
@@ -117,7 +117,7 @@ def explain_decision(
         The customer's contacts as they are now; empty for none.
     """
     inputs = gather_inputs(tables, decision, profile, section)
-    replay = replay_decision(tables, decision, inputs)
+    inputs, replay = replay_as_recorded(tables, decision, inputs)
     return _Explainer(tables, decision, inputs, replay).explain()
 
 

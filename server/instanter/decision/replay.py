@@ -1,6 +1,6 @@
 """A past decision made anew, stage by stage, so that each stage can be looked at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,13 +11,15 @@ from instanter.decision.contacts import (
     EMPTY,
     IN_DOUBT,
     Contact,
+    code_of,
     is_whole,
     read_contacts,
     record_contact,
     tag_of,
 )
-from instanter.decision.recording import RecordedDecision
+from instanter.decision.recording import ARM_HOLDOUT, RecordedDecision
 from instanter.decision.tables import DecisionTables
+from instanter.kernels.arbitration import REASON_CAPPED, REASON_COOLING_OFF
 from instanter.kernels.binning import select_rows
 from instanter.kernels.contact_policy import apply_policy, measure_room
 from instanter.kernels.decision import (
@@ -30,6 +32,7 @@ from instanter.kernels.holdout import ARM_DECIDED
 from instanter.kernels.stocked_offers import withhold_offers
 from instanter.store.profiles import ProfileState
 
+_SECOND_NS: Final = 1_000_000_000
 _NO_POLICY: Final = np.zeros(0, np.int64)
 _NO_SEED: Final = np.uint64(0)
 _PACKED: Final = slice(6, 12)
@@ -49,12 +52,19 @@ class Inputs:
         Whether there was a profile.
     contacts
         Section of contacts, as it was at that moment.
+    doubtful
+        Contacts and answers of the decision's own second that are not in it: they may have come
+        before the decision or after it.
+    guessed
+        Whether it was a guess which of those are in it by now.
     """
 
     slots: NDArray[np.uint32]
     context: NDArray[np.uint32]
     known: bool
     contacts: bytes
+    doubtful: tuple[Contact, ...] = ()
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +126,7 @@ def gather_inputs(
     for slot, code in decision.context.items():
         context[slot] = code
     known = decision.profile_state == ProfileState.KNOWN
-    return Inputs(slots, context, known, _cut_off(section, decision))
+    return Inputs(slots, context, known, *_cut_off(section, decision))
 
 
 def list_contacts(inputs: Inputs) -> list[Contact]:
@@ -177,20 +187,98 @@ def replay_decision(tables: DecisionTables, decision: RecordedDecision, inputs: 
     return Replay(surface, truths, reason, propensity, weight, priority, shelf, rows[:count])
 
 
-def _cut_off(section: bytes, decision: RecordedDecision) -> bytes:
+def replay_as_recorded(
+    tables: DecisionTables, decision: RecordedDecision, inputs: Inputs
+) -> tuple[Inputs, Replay]:
+    """Decide anew as `replay_decision`, with those doubtful contacts that go with the record.
+
+    Times of contacts are whole seconds, so those of the decision's own second may have come after
+    it. What was recorded with the decision is believed: they are taken in as long as no more offers
+    are stopped than were then, and none that was listed. Where not all of them fit, the ones of
+    the offers that rank highest are tried first, because those would have been listed if nothing
+    had stopped them. In the holdout nothing was recorded to tell by, so that all are taken in.
+
+    Parameters
+    ----------
+    tables, decision, inputs
+        As in `replay_decision`.
+
+    Returns
+    -------
+    tuple
+        The inputs with the contacts that were believed, and what they lead to.
+    """
+    certain = replay_decision(tables, decision, inputs)
+    if not inputs.doubtful:
+        return inputs, certain
+    every = _take_in(inputs, inputs.doubtful)
+    found = replay_decision(tables, decision, every)
+    if _agrees(decision, found):
+        return replace(every, guessed=decision.arm == ARM_HOLDOUT), found
+    priorities: dict[int, float] = {
+        code_of(offer.name): float(certain.priority[o]) for o, offer in enumerate(tables.offers)
+    }
+    believed, replayed, count = inputs, certain, 0
+    for contact in sorted(inputs.doubtful, key=lambda c: -priorities.get(c.offer, 0.0)):
+        more = _take_in(believed, (contact,))
+        found = replay_decision(tables, decision, more)
+        if _agrees(decision, found):
+            believed, replayed, count = more, found, count + 1
+    return replace(believed, guessed=count > 0), replayed
+
+
+def _take_in(inputs: Inputs, contacts: tuple[Contact, ...]) -> Inputs:
+    section = inputs.contacts
+    for contact in contacts:
+        section = record_contact(section, contact)
+    return replace(inputs, contacts=section)
+
+
+def _agrees(decision: RecordedDecision, replay: Replay) -> bool:
+    """Return whether contacts stop nothing in a replay that they did not stop in the decision.
+
+    Caps come before rests: one contact less may turn an offer that was capped into one that rests,
+    so that rests are compared together with caps. Reservations are not in a replay: it may
+    stop less.
+    """
+    if decision.arm == ARM_HOLDOUT:
+        return True
+    counted = decision.reason_counts
+    capped = int((replay.reason == REASON_CAPPED).sum())
+    resting = int((replay.reason == REASON_COOLING_OFF).sum())
+    return (
+        capped <= counted[REASON_CAPPED]
+        and capped + resting <= counted[REASON_CAPPED] + counted[REASON_COOLING_OFF]
+        and all(
+            replay.reason[offer.place] not in (REASON_CAPPED, REASON_COOLING_OFF)
+            for offer in decision.offers
+        )
+    )
+
+
+def _cut_off(section: bytes, decision: RecordedDecision) -> tuple[bytes, tuple[Contact, ...]]:
     """Return the contacts as they were before a decision, as far as they are still known.
 
     Rows that later ones have pushed out cannot be brought back; what was recorded late counts as if
     it had been on time.
+
+    Returns
+    -------
+    tuple
+        The section of those that surely came before it, and those of which that is not known.
     """
     if not section:
-        return EMPTY
+        return EMPTY, ()
     if not is_whole(section):
-        return IN_DOUBT
+        return IN_DOUBT, ()
     own_tag = tag_of(decision.decision_id)
-    then = EMPTY
+    then, doubtful = EMPTY, []
     for contact in read_contacts(section):
-        before = (contact.time_s - 1) * 1_000_000_000 < decision.time_ns
-        if before and contact.tag != own_tag:
+        if contact.tag == own_tag:
+            continue
+        # Times are rounded up to whole seconds.
+        if contact.time_s * _SECOND_NS <= decision.time_ns:
             then = record_contact(then, contact)
-    return then
+        elif (contact.time_s - 1) * _SECOND_NS < decision.time_ns:
+            doubtful.append(contact)
+    return then, tuple(doubtful)
