@@ -133,6 +133,22 @@ def test_a_retry_is_not_in_its_own_way(store):
     assert engine.decide([ask("anna", request_id="r2")])[0].offers == []
 
 
+def test_a_retry_is_not_in_its_own_way_when_its_offer_was_presented_or_rejected(store):
+    rest = ", cool_off: [{after: rejected, per: customer, for: 30d}]}"
+    engine = make_engine(store, ONCE.rstrip("}\n") + rest)
+    (first,) = engine.decide([ask("anna", request_id="r1")])
+    present(store, "anna", first.decision_id, first.offers[0].offer)
+    (again,) = engine.decide([ask("anna", request_id="r1")])
+    assert offers_of(again) == offers_of(first) != []
+    present(store, "anna", first.decision_id, first.offers[0].offer, ContactKind.REJECTED)
+    (again,) = engine.decide([ask("anna", request_id="r1")])
+    assert offers_of(again) == offers_of(first)
+    others = engine.decide([ask("anna", request_id="r2"), ask("anna")])
+    assert [offers_of(other) for other in others] == [[], []]
+    (stopped,) = engine.decide([ask("anna", request_id="r2")])
+    assert stopped.exclusions[-1] == (REASON_CAPPED, 3), "of another's contact a retry knows"
+
+
 @pytest.mark.parametrize("cap", [1, 3])
 def test_many_threads_never_hand_out_more_than_the_cap(store, cap):
     policy = f"contact_policy: {{caps: [{{name: few, per: customer, count: {cap}, window: 1d}}]}}\n"

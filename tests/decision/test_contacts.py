@@ -16,6 +16,7 @@ from instanter.decision.contacts import (
     code_of,
     group_code_of,
     is_whole,
+    leave_out,
     make_contact,
     read_contacts,
     record_contact,
@@ -100,6 +101,23 @@ def test_answers_have_a_bound_of_their_own():
     assert len(read_contacts(section)) == CONTACTS_KEPT + 1
     assert lost_s(section, HEAD_ANSWERS_LOST_S) == 1_004
     assert lost_s(section, HEAD_CONTACTS_LOST_S) == 0
+
+
+@given(st.lists(CONTACTS.map(lambda c: c._replace(tag=c.tag % 3)), max_size=20))
+def test_what_became_of_one_decision_can_be_left_out(contacts):
+    whole = record(contacts) or EMPTY
+    left = leave_out(whole, 1)
+    assert is_whole(left)
+    assert read_contacts(left) == [c for c in read_contacts(whole) if c.tag != 1]
+    assert leave_out(left, 1) == left
+    assert leave_out(IN_DOUBT, 0xFFFF_FFFF) == IN_DOUBT
+
+
+def test_what_is_left_out_does_not_make_a_list_whole_again():
+    answers = [Contact(1_000 + n, n, 1, 1, 1, 0) for n in range(CONTACTS_KEPT + 5)]
+    section = leave_out(record([*answers, Contact(1, 1, 1, 1, 0, 7)]), 7)
+    assert len(read_contacts(section)) == CONTACTS_KEPT
+    assert lost_s(section, HEAD_ANSWERS_LOST_S) == 1_004
 
 
 def test_a_late_answer_does_not_bring_an_older_state_back():

@@ -277,6 +277,8 @@ def _run_kernel(
     if tables.draws_choices:
         rows.seed[: len(asked)] = [seed_of(decision_id) for decision_id in decision_ids]
     contacts = rows.contacts
+    if contacts is not None:
+        contacts.leave_out_own(asked, decision_ids)
     while True:
         held = NO_CONTACTS
         if contacts is not None:

@@ -13,8 +13,10 @@ from instanter.decision.contacts import (
     code_of,
     group_code_of,
     is_whole,
+    leave_out,
     tag_of,
 )
+from instanter.decision.questions import Question
 from instanter.decision.reservations import Entry, Held, Reservations
 from instanter.decision.tables import DecisionTables
 from instanter.kernels.decision import (
@@ -96,6 +98,22 @@ class TurnContacts:
         self._keys[key] = None
         self._sections.append(section if good else IN_DOUBT)
         return good
+
+    def leave_out_own(self, questions: Sequence[Question], decision_ids: Sequence[bytes]) -> None:
+        """Leave out what became of the decisions themselves, as if they had not been made yet.
+
+        A retry must find what the first try found; only who has a request id can be one.
+
+        Parameters
+        ----------
+        questions
+            What was asked, a row each.
+        decision_ids
+            16 bytes for each row.
+        """
+        for row, question in enumerate(questions):
+            if question.request_id:
+                self._sections[row] = leave_out(self._sections[row], tag_of(decision_ids[row]))
 
     def fill(
         self, asked: NDArray[np.int32], decision_ids: Sequence[bytes], now_ns: int
