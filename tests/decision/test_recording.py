@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from instanter.clock import SystemClock
+from instanter.decision.decision_ids import hash_request, parse_decision_id
 from instanter.decision.engine import DecisionEngine
 from instanter.decision.questions import Question
 from instanter.decision.recording import (
     ARM_DECIDED,
     ARM_HOLDOUT,
     decode_turn,
-    hash_request,
     outline_turn,
-    parse_decision_id,
 )
 from instanter.decision.tables import make_tables
 from instanter.errors import DamagedError

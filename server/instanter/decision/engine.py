@@ -15,8 +15,9 @@ import numpy as np
 
 from instanter.clock import Clock
 from instanter.decision.answers import Translate, read_decisions
+from instanter.decision.decision_ids import name_decisions
 from instanter.decision.questions import Decision, Question
-from instanter.decision.recording import Recorder, encode_turn, name_decisions
+from instanter.decision.recording import Recorder, encode_turn
 from instanter.decision.reservations import Reservations
 from instanter.decision.tables import DecisionTables, with_scores
 from instanter.decision.turn_contacts import NO_CONTACTS

@@ -10,7 +10,6 @@ placement, profile revision, asked, told), then those with one entry a listed of
 listed), then given context slots, derived slots, `stock_record`. Numbers are little-endian.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.schema import MISSING_CODE
+from instanter.decision.decision_ids import format_decision_id, hash_request
 from instanter.decision.questions import Question
 from instanter.decision.stock_record import TurnShelves, pack_shelves, unpack_shelves
 from instanter.decision.tables import DecisionTables
@@ -38,7 +38,6 @@ from instanter.kernels.decision import (
     TOLD_KEPT,
     TOLD_REASONS,
 )
-from instanter.limits import BATCH_TURN_MAX
 
 Recorder = Callable[[bytes], object]
 """Takes the document of a turn; it must not wait for anything."""
@@ -46,47 +45,13 @@ Recorder = Callable[[bytes], object]
 ARM_DECIDED, ARM_RANDOM, ARM_HOLDOUT = 1, 2, 3
 """Numbers of the contract's `Arm`."""
 
-DECISION_ID_SIZE_BYTES: Final = 16
-"""Bytes of a decision's id: prefix 8, turn 6, row 2, big-endian; or the hash of a request id."""
-
 _FORMAT = 1
-_ROW_BYTES = tuple(row.to_bytes(2, "big") for row in range(BATCH_TURN_MAX))
 _NO_ROWS = np.zeros((0, columns.LISTED_COUNT))
 _NO_CONTEXT = (b"", b"", b"")
 _TOLD_ARM: int = getattr(columns, "TOLD_ARM", -1)
 _LISTED_CHOICE: int = getattr(columns, "LISTED_CHOICE", -1)
 _OTHERS_TOLD: Final = 4
 """Place of `told` behind the request ids of a document."""
-
-
-def format_decision_id(prefix: bytes, turn: int, row: int) -> bytes:
-    """Return the id of a decision without a request id."""
-    return prefix + turn.to_bytes(6, "big") + row.to_bytes(2, "big")
-
-
-def name_decisions(prefix: bytes, turn: int, questions: Sequence[Question]) -> list[bytes]:
-    """Return the ids of a turn's decisions; a retry gets the id that the first try got."""
-    stem = prefix + turn.to_bytes(6, "big")
-    return [
-        hash_request(question.customer_id, question.request_id)
-        if question.request_id
-        else stem + _ROW_BYTES[row]
-        for row, question in enumerate(questions)
-    ]
-
-
-def parse_decision_id(decision_id: bytes) -> tuple[bytes, int, int]:
-    """Return prefix, turn and row of an id; they mean nothing when it is a hash."""
-    return (
-        decision_id[:8],
-        int.from_bytes(decision_id[8:14], "big"),
-        int.from_bytes(decision_id[14:], "big"),
-    )
-
-
-def hash_request(customer_id: str, request_id: str) -> bytes:
-    """Return the id of a decision with a request id: the same for every retry."""
-    return hashlib.blake2b(f"{customer_id}\0{request_id}".encode(), digest_size=16).digest()
 
 
 class TurnArrays(Protocol):

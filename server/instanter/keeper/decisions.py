@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import msgpack
 
+from instanter.decision.decision_ids import parse_decision_id as parse
 from instanter.decision.recording import (
     RecordedDecision,
     RecordedTurn,
     decode_turn,
     outline_turn,
 )
-from instanter.decision.recording import parse_decision_id as parse
 from instanter.errors import DamagedError, NotFoundError
 from instanter.keeper.commands import Answered, ApplyContext
 from instanter.keeper.records import RecordKind
