@@ -149,6 +149,20 @@ def test_a_retry_is_not_in_its_own_way_when_its_offer_was_presented_or_rejected(
     assert stopped.exclusions[-1] == (REASON_CAPPED, 3), "of another's contact a retry knows"
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_another_question_with_the_same_request_id_is_capped_by_the_first(store, together):
+    engine = make_engine(store, ONCE)
+    questions = [
+        ask("anna", placement="home", request_id="page-1"),
+        ask("anna", placement="", request_id="page-1"),
+        ask("anna", channel="mail", placement="", request_id="page-1"),
+    ]
+    turns = [questions] if together else [[question] for question in questions]
+    made = [decision for turn in turns for decision in engine.decide(turn)]
+    assert len({decision.decision_id for decision in made}) == 3
+    assert [len(decision.offers) for decision in made] == [1, 0, 0]
+
+
 @pytest.mark.parametrize("cap", [1, 3])
 def test_many_threads_never_hand_out_more_than_the_cap(store, cap):
     policy = f"contact_policy: {{caps: [{{name: few, per: customer, count: {cap}, window: 1d}}]}}\n"

@@ -1,13 +1,14 @@
 """The record of a turn: everything that was asked and answered can be read back."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import msgpack
 import numpy as np
 import pytest
 
 from instanter.clock import SystemClock
-from instanter.decision.decision_ids import hash_request, parse_decision_id
+from instanter.decision.decision_ids import hash_question, parse_decision_id
 from instanter.decision.engine import DecisionEngine
 from instanter.decision.questions import Question
 from instanter.decision.recording import (
@@ -114,8 +115,56 @@ def test_ids_tell_turn_and_row_and_a_request_id_makes_its_own(world):
         0,
     )
     assert turn.turn == decode_turn(recorded[0]).turn + 1
-    assert second.decision_id == hash_request("c2", "again").hex()
+    assert second.decision_id == hash_question(ask(2, "again"), b"").hex()
     assert turn.id_of(1).hex() == second.decision_id
+
+
+def test_a_request_id_makes_one_decision_of_what_asks_the_same_and_of_nothing_else(world):
+    engine, recorded = world
+    question = ask(2, "page-1", basket=60.0, device="phone")
+    others = [
+        replace(question, customer_id="c3"),
+        replace(question, request_id="page-2"),
+        replace(question, placement="basket"),
+        replace(question, channel="store", placement=""),
+        replace(question, offer_count=1),
+        replace(question, context={"basket": 60.0, "device": "till"}),
+        replace(question, context={}),
+    ]
+    retry = replace(question, context={"device": "phone", "basket": 60.0})
+    ids = [answer.decision_id for answer in engine.decide([question, *others, retry])]
+    assert len(set(ids)) == 1 + len(others)
+    assert ids[-1] == ids[0]
+    turn = decode_turn(recorded[0])
+    assert [turn.id_of(row).hex() for row in range(turn.rows)] == ids
+
+
+def test_a_context_attribute_that_is_declared_meanwhile_makes_no_other_question():
+    given, missing = b"\x01\0\0\0", b"\xff" * 4
+    once = hash_question(ask(1, "r"), missing + given)
+    assert once == hash_question(ask(1, "r"), missing + given + missing * 3)
+    assert once != hash_question(ask(1, "r"), given + missing)
+
+
+def test_a_record_of_the_first_format_keeps_the_ids_that_were_answered(world):
+    engine, recorded = world
+    engine.decide([ask(1), ask(2, "again")])
+    # Format 1 had no ids: a request id stood for one question of a customer.
+    form, *fields = msgpack.unpackb(recorded[0])
+    assert (form, len(fields.pop(21))) == (2, 16)
+    first = msgpack.packb([1, *fields])
+    turn, outline = decode_turn(first), outline_turn(first)
+    known = bytes.fromhex("f73c4564aae8864b36fc86d5fc97a92c")
+    assert turn.id_of(1) == turn.decision(1).decision_id == outline.decision_ids[1] == known
+    assert parse_decision_id(turn.id_of(0))[2] == 0
+    assert turn.decision(1).offers == decode_turn(recorded[0]).decision(1).offers
+    for form, wrong in ((1, [*fields, b""]), (2, fields), (2, [*fields, b"\0" * 15]), (3, fields)):
+        body = msgpack.packb([form, *wrong])
+        for read in (decode_turn, outline_turn):
+            if (form, read) == (1, outline_turn):
+                continue
+            with pytest.raises(DamagedError):
+                read(body)
 
 
 def test_turns_that_are_recorded_later_say_the_same_and_none_is_left_out(tmp_path):

@@ -217,7 +217,7 @@ def test_the_record_keeps_each_shelf_once_and_of_it_what_matters(world, store):
 def test_a_turn_without_stock_is_recorded_as_before(store):
     world = World(store, NO_HOLDOUT)
     world.engine.decide([ask("anna")])
-    assert len(msgpack.unpackb(world.records[-1])) == 22
+    assert len(msgpack.unpackb(world.records[-1])) == 23
     turn = decode_turn(world.records[-1])
     assert turn.shelves is None
     assert turn.decision(0).shelf is None

@@ -361,8 +361,9 @@ class DecideOffersRequest(_message.Message):
     """
     request_id: _builtins.str
     """Makes a retry recognisable: 1 to 64 printable ASCII characters, a UUID for example. The same
-    customer and request id always get the same decision id. Default (empty): each call is a
-    decision of its own.
+    request with the same id always gets the same decision id; with another customer, channel,
+    placement, count or context it is another decision. Default (empty): each call is a decision
+    of its own.
     """
     @_builtins.property
     def context(self) -> _containers.MessageMap[_builtins.str, _attribute_value_pb2.AttributeValue]:

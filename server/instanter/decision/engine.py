@@ -185,7 +185,7 @@ class DecisionEngine:
         if rows.stock is not None:
             rows.stock.fill(transaction, len(asked), rows.slots, rows.context)
         number = next(self._turns)
-        decision_ids = name_decisions(self._prefix, number, asked)
+        decision_ids = name_decisions(self._prefix, number, asked, rows.context)
         generation, tables = self._run(tables, rows, asked, decision_ids, now_ns)
         found = translate(tables, asked, rows, decision_ids)
         for place, answer in zip(accepted, found, strict=True):
@@ -196,6 +196,7 @@ class DecisionEngine:
                 tables,
                 asked,
                 rows,
+                decision_ids,
                 prefix=self._prefix,
                 turn=number,
                 now_ns=now_ns,

@@ -7,7 +7,9 @@ a profile was for as long as anybody may ask.
 A document is a msgpack array: format, prefix, turn, time, revisions of catalogue and models,
 generation of the live models, then columns with one entry a row (customer, request id, channel,
 placement, profile revision, asked, told), then those with one entry a listed offer (name, value,
-listed), then given context slots, derived slots, `stock_record`. Numbers are little-endian.
+listed), then given context slots, derived slots, the ids of the decisions with a request id, and
+`stock_record`. Numbers are little-endian. In format 1 the ids are not there, but follow from
+customer and request id (`decision_ids.hash_request`).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instanter.catalogue.schema import MISSING_CODE
-from instanter.decision.decision_ids import format_decision_id, hash_request
+from instanter.decision.decision_ids import (
+    DECISION_ID_SIZE_BYTES,
+    format_decision_id,
+    hash_request,
+)
 from instanter.decision.questions import Question
 from instanter.decision.stock_record import TurnShelves, pack_shelves, unpack_shelves
 from instanter.decision.tables import DecisionTables
@@ -45,13 +51,15 @@ Recorder = Callable[[bytes], object]
 ARM_DECIDED, ARM_RANDOM, ARM_HOLDOUT = 1, 2, 3
 """Numbers of the contract's `Arm`."""
 
-_FORMAT = 1
+_FORMAT: Final = 2
+_FORMAT_WITHOUT_IDS: Final = 1
 _NO_ROWS = np.zeros((0, columns.LISTED_COUNT))
 _NO_CONTEXT = (b"", b"", b"")
 _TOLD_ARM: int = getattr(columns, "TOLD_ARM", -1)
 _LISTED_CHOICE: int = getattr(columns, "LISTED_CHOICE", -1)
-_OTHERS_TOLD: Final = 4
-"""Place of `told` behind the request ids of a document."""
+_OTHERS_AT: Final = 8
+_OTHERS_TOLD, _OTHERS_IDS = 4, 13
+"""Places of `told` and of the ids behind the request ids of a document, and where that is."""
 
 
 class TurnArrays(Protocol):
@@ -83,6 +91,7 @@ def encode_turn(
     tables: DecisionTables,
     questions: Sequence[Question],
     arrays: TurnArrays,
+    decision_ids: Sequence[bytes],
     *,
     prefix: bytes,
     turn: int,
@@ -100,6 +109,8 @@ def encode_turn(
         What was asked, a row each.
     arrays
         What came in and went out; read-only here.
+    decision_ids
+        16 bytes for each row.
     prefix, turn
         The first parts of the decisions' ids, 8 bytes and below 2**48.
     now_ns
@@ -137,6 +148,7 @@ def encode_turn(
         *(_encode_context(arrays.context[:count]) if gave_context else _NO_CONTEXT),
         tables.derived_slots.tobytes(),
         arrays.slots[:count, tables.derived_slots].tobytes() if len(tables.derived_slots) else b"",
+        b"".join([i for i, q in zip(decision_ids, questions, strict=True) if q.request_id]),
         *(() if arrays.stock is None else pack_shelves(arrays.stock)),
     )
     return pack(document)
@@ -258,6 +270,8 @@ class RecordedTurn:
         As in `RecordedDecision`.
     customers, request_ids, channels, placements
         As asked, a row each.
+    decision_ids
+        Of the rows that have a request id, by row, 16 bytes each.
     revisions, asked, told
         int64[n], int32[n, ASKED_COUNT], int16[n, TOLD_COUNT], read-only: as in `TurnArrays`.
     offer_names, values_minor, listed
@@ -278,6 +292,7 @@ class RecordedTurn:
     generation: int
     customers: list[str]
     request_ids: list[str]
+    decision_ids: dict[int, bytes]
     channels: list[str]
     placements: list[str]
     revisions: NDArray[np.int64]
@@ -298,9 +313,8 @@ class RecordedTurn:
 
     def id_of(self, row: int) -> bytes:
         """Return the id of a row's decision, 16 bytes."""
-        if self.request_ids[row]:
-            return hash_request(self.customers[row], self.request_ids[row])
-        return format_decision_id(self.prefix, self.turn, row)
+        own = self.decision_ids.get(row)
+        return format_decision_id(self.prefix, self.turn, row) if own is None else own
 
     def arms(self) -> list[int]:
         """Return the arm of each row."""
@@ -386,8 +400,6 @@ def outline_turn(body: bytes) -> TurnOutline:
     """
     try:
         form, prefix, turn, now_ns, _, _, _, customers, request_ids, *others = msgpack.unpackb(body)
-        if form != _FORMAT:
-            raise ValueError(f"format {form}")
         cells = memoryview(others[_OTHERS_TOLD]).cast("h")
         width = len(cells) // len(request_ids)
         rows = len(customers)
@@ -402,11 +414,7 @@ def outline_turn(body: bytes) -> TurnOutline:
                 ARM_HOLDOUT if cells[at + TOLD_HELD] else cells[at + _TOLD_ARM]
                 for at in range(0, len(cells), width)
             ],
-            {
-                row: hash_request(customers[row], request_id)
-                for row, request_id in enumerate(request_ids)
-                if request_id
-            },
+            _read_ids(form, customers, request_ids, others[_OTHERS_IDS:]),
         )
     except (
         msgpack.UnpackException, ValueError, TypeError, LookupError, ZeroDivisionError,
@@ -424,14 +432,40 @@ def decode_turn(body: bytes) -> RecordedTurn:
     """
     try:
         form, *fields = msgpack.unpackb(body)
-        if form != _FORMAT:
-            raise ValueError(f"format {form}")
-        return _read_turn(fields)
+        ids = _read_ids(form, fields[6], fields[7], fields[_OTHERS_AT + _OTHERS_IDS :])
+        if form == _FORMAT:
+            del fields[_OTHERS_AT + _OTHERS_IDS]
+        return _read_turn(fields, ids)
     except (msgpack.UnpackException, ValueError, TypeError, LookupError) as error:
         raise DamagedError(f"a record of decisions cannot be read: {error}") from error
 
 
-def _read_turn(fields: list[Any]) -> RecordedTurn:
+def _read_ids(
+    form: int, customers: list[str], request_ids: list[str], behind: list[Any]
+) -> dict[int, bytes]:
+    """Return the ids of the rows that have a request id, by row.
+
+    Parameters
+    ----------
+    form
+        The document's format; another one than there ever was is refused.
+    customers, request_ids
+        As asked, a row each.
+    behind
+        The document from the place on where the ids are, if there are any.
+    """
+    named = [row for row, request_id in enumerate(request_ids) if request_id]
+    if form == _FORMAT_WITHOUT_IDS:
+        return {row: hash_request(customers[row], request_ids[row]) for row in named}
+    if form != _FORMAT:
+        raise ValueError(f"format {form}")
+    packed, size = behind[0], DECISION_ID_SIZE_BYTES
+    if len(packed) != size * len(named):
+        raise ValueError(f"{len(packed)} bytes of ids of {len(named)} decisions")
+    return {row: packed[n * size : (n + 1) * size] for n, row in enumerate(named)}
+
+
+def _read_turn(fields: list[Any], decision_ids: dict[int, bytes]) -> RecordedTurn:
     prefix, turn, now_ns, catalogue_revision, model_revision, generation = fields[:6]
     customers, request_ids, channels, placements, revisions, asked, told = fields[6:13]
     names, values, listed, row, slot, code, derived_slots, derived = fields[13:21]
@@ -446,6 +480,7 @@ def _read_turn(fields: list[Any]) -> RecordedTurn:
         generation=generation,
         customers=customers,
         request_ids=request_ids,
+        decision_ids=decision_ids,
         channels=channels,
         placements=placements,
         revisions=np.frombuffer(revisions, np.int64),
