@@ -193,6 +193,9 @@ OUTCOME_FUTURE_NS_MAX: Final = 300_000_000_000
 TURNS_REMEMBERED_MAX: Final = 4_096
 """Turns of decisions that the keeper holds in memory: most outcomes are of the last seconds."""
 
+DECISION_TRIES_MAX: Final = 8
+"""Tries of one decision that can be answered: who retries more often than that has shown none."""
+
 TICK_NS: Final = 1_000_000_000
 """How often the keeper looks for presentations whose wait has ended."""
 

@@ -17,10 +17,11 @@ from instanter.keeper.attribution import OutcomeKind, OutcomeState, end_wait, ta
 from instanter.keeper.learner import read_labels
 from instanter.keeper.outcomes import Outcome
 from instanter.keeper.records import RecordKind
-from instanter.limits import CONTACTS_KEPT, OUTCOME_FUTURE_NS_MAX
+from instanter.limits import CONTACTS_KEPT, DECISION_TRIES_MAX, OUTCOME_FUTURE_NS_MAX
 from instanter.store.activity import CONTACTS, load_activity
 from instanter.store.arm_figures import read_figures
 from instanter.store.databases import DECISION_NAMES, DECISIONS, OUTCOME_MARKS
+from instanter.store.decision_index import find_name
 from instanter.store.outcomes import NO_MARK, is_due
 from instanter.store.records import key_of
 from tests.keeper.answers import SHOP, START_NS, Answers, MovingClock, open_answers
@@ -280,15 +281,42 @@ def test_figures_count_each_offer_of_a_decision_once(shop: Answers) -> None:
     assert figures_of(shop) == {"": (1, 0, 0, 0, 0), "tea": (0, 1, 1, 750, 562_500)}
 
 
-def test_a_retry_of_a_decision_counts_once_and_the_last_stands(shop: Answers) -> None:
+def test_a_retry_of_a_decision_counts_once_and_what_any_try_listed_can_be_answered(
+    shop: Answers,
+) -> None:
     first = shop.decide("anna", request_id="once")
     shop.clock.move(1)
     shop.publish({"shop.yaml": "\n".join(SHOP["shop.yaml"].splitlines()[:-1])})
     again = shop.decide("anna", request_id="once")
     assert first.decision_id == again.decision_id
+    assert [len(decision.offers) for decision in (first, again)] == [2, 1]
     assert figures_of(shop)[""] == (1, 0, 0, 0, 0)
-    states = [shop.answer(again, "anna", name, PRESENTED)[0] for name in ("tea", "cake")]
-    assert sorted(states) == [RECORDED, OutcomeState.OFFER_MISMATCH]
+    states = [shop.answer(again, "anna", name, PRESENTED)[0] for name in ("tea", "cake", "jam")]
+    assert states == [RECORDED, RECORDED, OutcomeState.OFFER_MISMATCH]
+    assert shop.answer(again, "anna", "tea", PRESENTED) == (DUPLICATE,)
+
+
+def test_an_outcome_of_a_first_try_is_not_too_early_for_the_retry(shop: Answers) -> None:
+    first = shop.decide("anna", request_id="once")
+    shop.clock.move(60)
+    shop.put("anna", 58, 1)
+    shop.decide("anna", request_id="once")
+    early = (OutcomeState.TOO_EARLY,)
+    assert shop.answer(first, "anna", "tea", ACCEPTED, at_ns=START_NS - 1) == early
+    assert shop.answer(first, "anna", "tea", ACCEPTED, at_ns=START_NS + 30 * 10**9) == (RECORDED,)
+    assert shop.answer(first, "anna", "cake", ACCEPTED) == (RECORDED,)
+    (_, _, then), (_, _, now) = labels_of(shop)
+    assert then != now, "each teaches the inputs of its own try"
+
+
+def test_of_many_tries_the_latest_are_remembered(shop: Answers) -> None:
+    for _ in range(DECISION_TRIES_MAX + 2):
+        decision = shop.decide("anna", request_id="once")
+        shop.clock.move(1)
+    decision_id = bytes.fromhex(decision.decision_id)
+    with shop.kept.state.read() as transaction:
+        turns = [turn for _, turn, _ in find_name(transaction, decision_id)]
+    assert turns == [*range(DECISION_TRIES_MAX + 2, 2, -1)]
 
 
 def test_an_offer_that_is_gone_from_the_catalogue_can_still_be_answered(shop: Answers) -> None:

@@ -283,7 +283,9 @@ class _OutcomeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutcomeS
     OUTCOME_STATE_CUSTOMER_MISMATCH: _OutcomeState.ValueType  # 4
     """Refused: the decision is another customer's."""
     OUTCOME_STATE_OFFER_MISMATCH: _OutcomeState.ValueType  # 5
-    """Refused: the decision did not have this offer."""
+    """Refused: the decision did not have this offer, nor had any of its last 8 tries with the same
+    request id.
+    """
     OUTCOME_STATE_TOO_LATE: _OutcomeState.ValueType  # 6
     """Refused: it is later than the catalogue accepts outcomes of a decision."""
     OUTCOME_STATE_TOO_EARLY: _OutcomeState.ValueType  # 7
@@ -303,7 +305,9 @@ OUTCOME_STATE_DECISION_UNKNOWN: OutcomeState.ValueType  # 3
 OUTCOME_STATE_CUSTOMER_MISMATCH: OutcomeState.ValueType  # 4
 """Refused: the decision is another customer's."""
 OUTCOME_STATE_OFFER_MISMATCH: OutcomeState.ValueType  # 5
-"""Refused: the decision did not have this offer."""
+"""Refused: the decision did not have this offer, nor had any of its last 8 tries with the same
+request id.
+"""
 OUTCOME_STATE_TOO_LATE: OutcomeState.ValueType  # 6
 """Refused: it is later than the catalogue accepts outcomes of a decision."""
 OUTCOME_STATE_TOO_EARLY: OutcomeState.ValueType  # 7

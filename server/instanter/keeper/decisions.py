@@ -1,7 +1,7 @@
 """Decisions in the log: how a turn gets there, and how one decision is found again."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgpack
@@ -107,7 +107,7 @@ def apply_decisions(transaction: Transaction, record: LogRecord, context: ApplyC
     )
     counts: Counter[int] = Counter()
     for row, (arm, request_id) in enumerate(zip(turn.arms, turn.request_ids, strict=True)):
-        # A retry is the same decision once more: the last one stands, and it counts once.
+        # A retry is the same decision once more: it counts once.
         if not request_id or put_name(
             transaction, turn.decision_ids[row], turn.prefix, turn.turn, row, hour
         ):
@@ -143,6 +143,8 @@ class DecisionArchive:
     def find(self, transaction: Transaction, decision_id: bytes) -> RecordedDecision | None:
         """Return a decision, or None when it was never made or is no longer known.
 
+        Of several tries the latest.
+
         Parameters
         ----------
         transaction
@@ -155,8 +157,20 @@ class DecisionArchive:
         DamagedError, LogDamagedError
             The index or the log is damaged there.
         """
-        name = find_name(transaction, decision_id)
-        prefix, number, row = name if name is not None else parse(decision_id)
+        return next(self.find_tries(transaction, decision_id), None)
+
+    def find_tries(
+        self, transaction: Transaction, decision_id: bytes
+    ) -> Iterator[RecordedDecision]:
+        """Yield all tries of a decision that are known, the latest first; otherwise as `find`."""
+        for prefix, number, row in find_name(transaction, decision_id) or [parse(decision_id)]:
+            turn = self._find_turn(transaction, prefix, number)
+            if turn is not None and row < turn.rows and turn.id_of(row) == decision_id:
+                yield turn.decision(row)
+
+    def _find_turn(
+        self, transaction: Transaction, prefix: bytes, number: int
+    ) -> RecordedTurn | None:
         position = find_turn(transaction, prefix, number)
         if position is None:
             return None
@@ -171,6 +185,4 @@ class DecisionArchive:
             self.remember(prefix, number, turn)
         if not isinstance(turn, RecordedTurn):
             turn = self._recent[prefix, number] = decode_turn(turn)
-        if row >= turn.rows or turn.id_of(row) != decision_id:
-            return None
-        return turn.decision(row)
+        return turn

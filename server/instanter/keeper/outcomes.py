@@ -4,6 +4,7 @@ What a record says is complete: marks, waits, figures, and the bins that a model
 its effect needs no look-up, and what models learn is a function of the log alone.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,9 +157,9 @@ class _Attribution:
         self._inputs = inputs
         learns = catalogue.learning_rules.enabled
         self._plan = inputs.load_plan(transaction) if learns else None
-        self._decisions: dict[bytes, RecordedDecision | None] = {}
+        self._decisions: dict[bytes, list[RecordedDecision]] = {}
         self._marks: dict[tuple[bytes, str], Mark] = {}
-        self._bins: dict[bytes, bytes | None] = {}
+        self._bins: dict[tuple[bytes, int], bytes | None] = {}
         self.entries: list[list[Any]] = []
 
     @property
@@ -170,32 +171,34 @@ class _Attribution:
         """Return whether an outcome counts, and add an entry for one that does."""
         decision_id = outcome.decision_id
         if decision_id not in self._decisions:
-            self._decisions[decision_id] = self._find(decision_id)
-        decision = self._decisions[decision_id]
-        if decision is None:
+            self._decisions[decision_id] = self._find_tries(decision_id)
+        tries = self._decisions[decision_id]
+        if not tries:
             return OutcomeState.DECISION_UNKNOWN
-        if decision.customer_id != outcome.customer_id:
+        if tries[0].customer_id != outcome.customer_id:
             return OutcomeState.CUSTOMER_MISMATCH
-        offer = decision.find_offer(outcome.offer)
-        if offer is None and not _is_holdout_conversion(outcome, decision):
+        # Retries may have listed other offers; what was shown is one of the lists.
+        tries = [one for one in tries if _has_offer(one, outcome)]
+        if not tries:
             return OutcomeState.OFFER_MISMATCH
         time_ns = self._now_ns if outcome.time_ns is None else outcome.time_ns
-        if time_ns < decision.time_ns:
+        decision = next((one for one in tries if one.time_ns <= time_ns), None)
+        if decision is None:
             return OutcomeState.TOO_EARLY
         if self._now_ns > decision.time_ns + self._catalogue.outcome_rules.accept_s * S_NS:
             return OutcomeState.TOO_LATE
         mark = self._load_mark(decision_id, outcome.offer)
         if mark.has(outcome.kind):
             return OutcomeState.DUPLICATE
-        self._add(outcome, decision, offer, time_ns, mark)
+        self._add(outcome, decision, decision.find_offer(outcome.offer), time_ns, mark)
         return OutcomeState.RECORDED
 
-    def _find(self, decision_id: bytes) -> RecordedDecision | None:
-        try:
-            return self._archive.find(self._transaction, decision_id)
-        except DamagedError:
-            # One damaged record must not hold up the outcomes of others.
-            return None
+    def _find_tries(self, decision_id: bytes) -> list[RecordedDecision]:
+        found: list[RecordedDecision] = []
+        # One damaged record must not hold up the outcomes of others; what was found before stays.
+        with contextlib.suppress(DamagedError):
+            found.extend(self._archive.find_tries(self._transaction, decision_id))
+        return found
 
     def _load_mark(self, decision_id: bytes, offer: str) -> Mark:
         found = self._marks.get((decision_id, offer))
@@ -259,16 +262,22 @@ class _Attribution:
         )
 
     def _find_bins(self, decision: RecordedDecision) -> bytes | None:
-        decision_id = decision.decision_id
-        if decision_id not in self._bins:
-            self._bins[decision_id] = (
+        key = decision.decision_id, decision.time_ns
+        if key not in self._bins:
+            self._bins[key] = (
                 None
                 if self._plan is None
                 else self._inputs.find_bins(
                     self._transaction, self._plan[0], self._catalogue.schema, decision
                 )
             )
-        return self._bins[decision_id]
+        return self._bins[key]
+
+
+def _has_offer(decision: RecordedDecision, outcome: Outcome) -> bool:
+    return decision.find_offer(outcome.offer) is not None or _is_holdout_conversion(
+        outcome, decision
+    )
 
 
 def _is_holdout_conversion(outcome: Outcome, decision: RecordedDecision) -> bool:

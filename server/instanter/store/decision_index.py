@@ -4,9 +4,12 @@ Nothing here looks at a clock: times come from the records of the log, so that a
 drops exactly the same.
 """
 
+import contextlib
 import struct
 from typing import Final
 
+from instanter.errors import DamagedError
+from instanter.limits import DECISION_TRIES_MAX
 from instanter.store.databases import (
     DATABASES,
     DECISION_EXPIRY,
@@ -73,16 +76,23 @@ def find_turn(transaction: Transaction, prefix: bytes, turn: int) -> LogPosition
 def put_name(
     transaction: Transaction, decision_id: bytes, prefix: bytes, turn: int, row: int, hour: int
 ) -> bool:
-    """Write down which row of which turn has an id of its own; return whether the id is new."""
-    known = transaction.get(DECISION_NAMES, decision_id) is not None
-    value = seal(decision_id, _NAME.pack(prefix, turn, row))
-    transaction.put(DECISION_NAMES, decision_id, value)
+    """Write down which row of which turn has an id of its own; return whether the id is new.
+
+    What had the id before stays known behind it, as far as there is room: the offers of an
+    earlier try may have been shown.
+    """
+    before = transaction.get(DECISION_NAMES, decision_id)
+    tries = _NAME.pack(prefix, turn, row)
+    if before is not None:
+        with contextlib.suppress(DamagedError):
+            tries += unseal(decision_id, before)[: _NAME.size * (DECISION_TRIES_MAX - 1)]
+    transaction.put(DECISION_NAMES, decision_id, seal(decision_id, tries))
     expire_key(transaction, DECISION_NAMES, decision_id, hour)
-    return not known
+    return before is None
 
 
-def find_name(transaction: Transaction, decision_id: bytes) -> tuple[bytes, int, int] | None:
-    """Return prefix, turn and row of a decision with an id of its own, or None.
+def find_name(transaction: Transaction, decision_id: bytes) -> list[tuple[bytes, int, int]]:
+    """Return prefix, turn and row of each try of a decision with an id of its own, latest first.
 
     Raises
     ------
@@ -91,9 +101,8 @@ def find_name(transaction: Transaction, decision_id: bytes) -> tuple[bytes, int,
     """
     value = transaction.get(DECISION_NAMES, decision_id)
     if value is None:
-        return None
-    prefix, turn, row = _NAME.unpack(unseal(decision_id, value))
-    return prefix, turn, row
+        return []
+    return list(_NAME.iter_unpack(unseal(decision_id, value)))
 
 
 def expire_key(transaction: Transaction, database: Database, key: bytes, hour: int) -> None:
