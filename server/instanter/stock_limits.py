@@ -59,6 +59,10 @@ STOCK_HEARTBEAT_S_MAX: Final = 300
 MOVEMENTS_BATCH_MAX: Final = 1_000
 """Movements of one batch, as events: one record, one transaction, about 20 ms."""
 
+MOVEMENT_IDS_KEPT_NS: Final = 30 * 86_400 * 1_000_000_000
+"""Time for which the id of a movement is remembered, by whichever door it came: the promised 30
+days. A till that was cut off sends its week again, where an event is sent again within hours."""
+
 ALERTS_DROPPED_MAX: Final = 64
 """Transitions older than the retention that go with one record: more than it adds as a rule."""
 

@@ -18,7 +18,7 @@ from instanter.errors import (
     PreconditionError,
 )
 from instanter.keeper.stock_movements import MovementCounts
-from instanter.limits import EVENT_AGE_NS_MAX, EVENT_AHEAD_NS_MAX, IDS_KEPT_NS
+from instanter.limits import EVENT_AGE_NS_MAX, EVENT_AHEAD_NS_MAX
 from instanter.stock.questions import MovementKind
 from instanter.store.databases import EVENT_ID_EXPIRY, EVENT_IDS, STOCK_POSITIONS
 from instanter.store.expiry import HOUR_NS
@@ -270,11 +270,23 @@ def test_an_id_stands_for_one_content(room: Stockroom, other: Any) -> None:
     assert room.on_hand() == 10
 
 
+@pytest.mark.parametrize("later_ns", [31 * HOUR_NS, 29 * DAY_NS, 30 * DAY_NS - 1])
+def test_a_movement_that_is_sent_again_within_30_days_counts_once(
+    room: Stockroom, later_ns: int
+) -> None:
+    room.record(move("a", RECEIPT, 10))
+    room.clock.time_ns += later_ns
+    for number in range(3):
+        room.record(move(f"z{number}", RECEIPT, 1))
+    assert room.record(move("a", RECEIPT, 10)) == MovementCounts(0, 1)
+    with pytest.raises(AlreadyExistsError):
+        room.record(move("a", RECEIPT, 11))
+    assert room.on_hand() == 13
+
+
 def test_ids_are_forgotten_after_their_time_but_what_they_did_stays(room: Stockroom) -> None:
     room.record(move("a", RECEIPT, 10))
-    room.clock.time_ns += IDS_KEPT_NS - HOUR_NS
-    assert room.record(move("a", RECEIPT, 10)) == MovementCounts(0, 1)
-    room.clock.time_ns += 3 * HOUR_NS
+    room.clock.time_ns = NOW_NS + 31 * DAY_NS
     for number in range(3):
         room.record(move(f"z{number}", RECEIPT, 1))
     assert room.record(move("a", RECEIPT, 10)) == MovementCounts(1, 0)

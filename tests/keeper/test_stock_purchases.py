@@ -13,7 +13,16 @@ from instanter.stock.questions import DataError, MovementKind
 from instanter.store.databases import STOCK_POSITIONS
 from instanter.store.stock_positions import position_key
 from instanter.store.transaction import Transaction
-from tests.keeper.stockroom import MINUTE_NS, STOCK, Stockroom, move, open_stockroom, tell
+from tests.keeper.stockroom import (
+    DAY_NS,
+    MINUTE_NS,
+    NOW_NS,
+    STOCK,
+    Stockroom,
+    move,
+    open_stockroom,
+    tell,
+)
 
 SALE, RECEIPT = MovementKind.SALE, MovementKind.RECEIPT
 
@@ -102,6 +111,17 @@ def test_a_sale_that_comes_by_both_doors_counts_once(
     assert room.view(unit="COFFEE").figures.data_errors == DataError(0)
     assert (room.buy(event), room.record(movement)) == (EventCounts(0, 1), MovementCounts(0, 1))
     assert coffee(room) == 8
+
+
+def test_an_event_is_forgotten_before_the_movement_that_followed_from_it(room: Stockroom) -> None:
+    assert room.buy(bought("e")) == EventCounts(1, 0)
+    for day, recorded in ((29, MovementCounts(0, 1)), (31, MovementCounts(1, 0))):
+        room.clock.time_ns = NOW_NS + day * DAY_NS
+        room.buy(bought(f"z{day}"))
+        assert room.record(move("e", SALE, 1, unit="COFFEE")) == recorded
+        # The event's own id was promised for a day: it counts again, what it moved does not.
+        assert room.buy(bought("e")) == EventCounts(1, 0)
+    assert coffee(room) == 10 - 1 - 2 - 1
 
 
 def test_lines_of_one_receipt_count_once_whatever_events_tell_of_them(room: Stockroom) -> None:

@@ -94,6 +94,23 @@ def test_ids_are_dropped_in_bounded_steps_and_each_goes_on_where_the_last_ended(
     assert counts(state) == (0, 0)
 
 
+def test_what_is_kept_longer_and_what_is_kept_shorter_do_not_wait_for_one_another(
+    state: State,
+) -> None:
+    def keep(transaction: Transaction) -> None:
+        for record in range(4):
+            put(transaction, record, 2, hour=10 + record)
+            put(transaction, 100 + record, 3, hour=700 + record)
+
+    state.write(keep)
+    assert [drop(state, hour * HOUR_NS) for hour in (10, 11)] == [2, 2]
+    state.write(lambda transaction: put(transaction, 9, 2, hour=13))
+    assert [drop(state, hour * HOUR_NS, limit=1) for hour in (13, 13, 13, 699)] == [2, 2, 2, 0]
+    assert counts(state) == (12, 4)
+    assert [drop(state, hour * HOUR_NS) for hour in (700, 702, 703)] == [3, 6, 3]
+    assert counts(state) == (0, 0)
+
+
 def test_damaged_bytes_are_never_taken_for_a_digest(state: State) -> None:
     state.write(lambda transaction: put(transaction, 1, 2, hour=10))
     damage(state, EVENT_IDS, event_id_key("1-0"))

@@ -22,7 +22,7 @@ from instanter.events.joining import JoinedEvents, join_events
 from instanter.keeper.commands import Answered, Append, ApplyContext
 from instanter.keeper.records import RecordKind
 from instanter.keeper.stock_desk import Prepared
-from instanter.keeper.stock_movements import apply_moves
+from instanter.keeper.stock_movements import apply_moves, remember_movements
 from instanter.keeper.stock_purchases import Purchase, find_purchased
 from instanter.limits import (
     EVENT_AGE_NS_MAX,
@@ -38,7 +38,6 @@ from instanter.store.event_ids import (
     is_any_remembered,
     put_records_event_ids,
     put_sealed_event_ids,
-    seal_event_ids,
 )
 from instanter.store.expiry import drop_expired, is_drop_due
 from instanter.store.log.frames import LogRecord
@@ -220,18 +219,22 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
     it, and the log has the events for the day it is rebuilt.
     """
     indexed = _count(transaction, record.body, context)
-    ids = indexed.ids
-    if not indexed.is_whole:
-        body = context.unpack(record)
-        ids = [*ids, *seal_event_ids(apply_moves(transaction, record, context, body["stock"]))]
     put_sealed_event_ids(
         transaction,
-        ids,
+        indexed.ids,
         sequence=record.sequence,
         until_ns=record.time_ns + IDS_KEPT_NS,
     )
+    id_count = len(indexed.ids)
+    if not indexed.is_whole:
+        body = context.unpack(record)
+        # As long as those that come as movements: a sale that comes by both doors counts once.
+        moved = apply_moves(transaction, record, context, body["stock"])
+        if moved:
+            remember_movements(transaction, record, moved)
+        id_count += len(moved)
     # Twice as many as came keep up with the busiest hour of yesterday.
-    limit = max(EXPIRED_KEYS_PER_RECORD, 2 * len(ids))
+    limit = max(EXPIRED_KEYS_PER_RECORD, 2 * id_count)
     drop_expired(transaction, EVENT_ID_QUEUE, record.time_ns, limit)
     return EventCounts(indexed.event_count, indexed.duplicate_count)
 

@@ -22,12 +22,9 @@ from instanter.keeper.records import RecordKind
 from instanter.keeper.stock_desk import Prepared, StockDesk, Table, gather, load_table
 from instanter.keeper.stock_effects import MS_NS, Effects
 from instanter.kernels.stock_rows import MOVE_COLUMNS, MOVE_POSITION, MOVE_TIME
-from instanter.limits import (
-    EVENT_AHEAD_NS_MAX,
-    EXPIRED_KEYS_PER_RECORD,
-    IDS_KEPT_NS,
-)
+from instanter.limits import EVENT_AHEAD_NS_MAX, EXPIRED_KEYS_PER_RECORD
 from instanter.stock.questions import Movement, MovementKind, Refusal, RefusalReason
+from instanter.stock_limits import MOVEMENT_IDS_KEPT_NS
 from instanter.store.event_ids import (
     EVENT_ID_QUEUE,
     event_id_key,
@@ -172,7 +169,7 @@ def apply_stock_movements(
     """Move the stock of a record's positions, and remember the movements' ids."""
     body = context.unpack(record)
     ids = apply_moves(transaction, record, context, body["stock"])
-    put_event_ids(transaction, ids, sequence=record.sequence, until_ns=record.time_ns + IDS_KEPT_NS)
+    remember_movements(transaction, record, ids)
     limit = max(EXPIRED_KEYS_PER_RECORD, 2 * len(ids))
     drop_expired(transaction, EVENT_ID_QUEUE, record.time_ns, limit)
     return MovementCounts(len(ids), body["duplicates"])
@@ -257,6 +254,18 @@ def _change_price(table: Table, index: int, price: int) -> None:
 
 
 # --- Ids ----------------------------------------------------------------------------------------
+
+
+def remember_movements(
+    transaction: Transaction, record: LogRecord, ids: Sequence[tuple[bytes, bytes]]
+) -> None:
+    """Remember the movements of a record, keys and digests, for as long as is promised."""
+    put_event_ids(
+        transaction,
+        ids,
+        sequence=record.sequence,
+        until_ns=record.time_ns + MOVEMENT_IDS_KEPT_NS,
+    )
 
 
 def movement_key(movement_id: str) -> bytes:
