@@ -130,6 +130,23 @@ def test_a_hole_is_listed_and_refused(command: Command, log: Log) -> None:
     assert "lost records: 2; " in shown.err
 
 
+@pytest.mark.parametrize("size_bytes", [2500, 184])
+def test_a_file_that_was_cut_is_damage_to_whoever_reads_to_its_end(
+    command: Command, log: Log, size_bytes: int
+) -> None:
+    file = Path("store/log/00000000000000000001.log")
+    file.write_bytes(file.read_bytes()[:size_bytes])
+    for verb in ("verify", "show"):
+        outcome = command("log", verb, "--data", "store")
+        assert outcome.code == 1
+        assert "and all later" in outcome.out + outcome.err
+    lines = outcome.out.splitlines()
+    assert f"lost records: {len(lines) + 1} and all later; " in outcome.err
+    assert f"at byte {size_bytes:,} (file cut off); restore" in outcome.err
+    before = command("log", "show", "--data", "store", "--to", "1")
+    assert (before.code, before.err) == (0, "")
+
+
 def test_a_folder_without_a_log_is_told(command: Command) -> None:
     for verb in ("show", "verify"):
         outcome = command("log", verb, "--data", "stroe")

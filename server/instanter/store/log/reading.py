@@ -8,7 +8,7 @@ from instanter.errors import LogDamagedError, NotFoundError
 from instanter.store.log import frames
 from instanter.store.log.frames import LogPosition, LogRecord
 from instanter.store.log.segments import list_segments
-from instanter.store.log.survey import Hole, Survey, Surveyor, damaged_error
+from instanter.store.log.survey import CUT_OFF, Hole, Survey, Surveyor, damaged_error
 from instanter.store.log.walking import Ending, Landmark, SegmentFile, SegmentWalk
 
 _FILES_OPEN_MAX = 8
@@ -204,6 +204,10 @@ class LogReader:
         later = [name for name in list_segments(self.folder) if name > present]
         if later and later[0] == sequence:
             return sequence
+        if not later and file.size_bytes < file.header.size_bytes:
+            # It was made in full size: what follows was on disk, unlike an interrupted write.
+            hole = Hole(sequence, None, file.path, file.size_bytes, CUT_OFF)
+            raise damaged_error(self.folder, (hole,))
         judgement = walk.judge(durable_before)
         if not later and judgement.ending is not Ending.DAMAGED:
             return None

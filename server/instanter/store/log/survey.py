@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from instanter.errors import LogDamagedError
 from instanter.store.log.frames import LogPosition
 from instanter.store.log.segments import SegmentHeader, list_segments, segment_path
 from instanter.store.log.walking import Ending, Judgement, Landmark, SegmentFile, SegmentWalk
+
+CUT_OFF: Final = "file cut off"
+"""What is wrong with a file that is shorter than it was made."""
 
 _HOLES_SHOWN = 10
 
@@ -257,8 +261,7 @@ class Surveyor:
         self._read_all(walk)
         if file.size_bytes < file.header.size_bytes:
             # It was made in full size; what the missing part held, nobody can know.
-            what = "file cut off"
-            self._holes.append(Hole(walk.sequence, None, file.path, file.size_bytes, what))
+            self._holes.append(Hole(walk.sequence, None, file.path, file.size_bytes, CUT_OFF))
             return
         while True:
             judgement = walk.judge(self._durable_before)
