@@ -347,6 +347,10 @@ def test_other_rules_are_back_tested(asked: Command) -> None:
     assert refused.code == 1
     assert "fraud_yaml.yaml:3" in refused.err
     assert asked("fraud", "backtest", "-f", "rules.yaml", "--since", "once").code == 2
+    Path("rules.bin").write_bytes(b"fraud: \xff")
+    binary = asked("fraud", "backtest", "-f", "rules.bin")
+    assert binary.code == 1
+    assert "error: rules.bin: byte 7 is not UTF-8; expected YAML" in binary.err
 
 
 def test_rules_are_listed_snoozed_and_resumed(asked: Command) -> None:

@@ -28,11 +28,11 @@ def run_backtest(
     Raises
     ------
     CommandError
-        A time is none, or the rules have mistakes.
+        A time is none, the file is not UTF-8, or the rules have mistakes.
     """
     start = None if since is None else read_moment(since, "--since")
     end = None if until is None else read_moment(until, "--until")
-    text = file.read_text("utf-8")
+    text = _read_rules(file)
     with show_progress(f"back-testing {file.name}", "transactions", SystemClock()) as tell:
 
         def on_progress(progress: BacktestProgress) -> None:
@@ -45,6 +45,15 @@ def run_backtest(
         except CatalogueInvalidError as error:
             lines = [f"{each.field}: {each.description}" for each in error.violations]
             raise CommandError("\n".join((f"{file}: {error.message}", *lines))) from error
+
+
+def _read_rules(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise CommandError(
+            f"{file}: byte {error.start:,} is not UTF-8; expected YAML with a `fraud` section"
+        ) from None
 
 
 def show_backtest(report: BacktestReport) -> None:
