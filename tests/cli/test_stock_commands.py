@@ -122,6 +122,8 @@ def test_movements_of_a_file_are_recorded(asked: Command, monkeypatch: pytest.Mo
         ({"movement_time": "yesterday"}, "RFC 3339"),
         ({"movement_time": 5}, "RFC 3339"),
         ({"destination_site": 5}, "destination_site"),
+        ({"site": "\ud800"}, r"site: '\\ud800' is not right"),
+        ({"destination_site": "\ud800"}, r"destination_site: '\\ud800' is not right"),
         ({"stock_keeping_unit": "SKU9"}, "SKU9"),
         ({"units": 0}, "units"),
         ({"movement_id": "m-0", "units": 7}, "m-0"),

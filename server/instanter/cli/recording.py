@@ -102,6 +102,23 @@ def read_lines(lines: IO[bytes], name: str) -> Iterable[bytes]:
         yield line
 
 
+def check_text(text: str, place: str) -> str:
+    """Return a text as it is.
+
+    Raises
+    ------
+    CommandError
+        It has half of a surrogate pair, which JSON can name and UTF-8 has no bytes for.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise CommandError(
+            f"{place}: {show(text)} is not right; expected a text that UTF-8 can write"
+        ) from None
+    return text
+
+
 def _read_event(line: bytes, place: str) -> Event:
     """Return the event of one line."""
     try:
@@ -120,9 +137,12 @@ def _read_event(line: bytes, place: str) -> Event:
             raise CommandError(
                 f"{place}: {key}: {show(given.get(key, 'nothing'))} is not right; expected a text"
             )
+        check_text(given[key], f"{place}: {key}")
     fields = given.get("fields") or {}
     if not isinstance(fields, dict):
         raise CommandError(f"{place}: fields: {show(fields)} is not right; expected an object")
+    for key in fields:
+        check_text(key, f"{place}: fields")
     return Event(
         given["customer"],
         given["kind"],
@@ -136,7 +156,7 @@ def _read_value(value: Any, place: str) -> AttributeValue | None:
     """Return a field's value; a text that looks like an instant is one."""
     if isinstance(value, str):
         instant = KINDS["instant"](value)
-        return value if instant is None else instant
+        return check_text(value, place) if instant is None else instant
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int) and abs(value) < 1 << 63:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from instanter.cli.card_transactions import read_time
 from instanter.cli.failures import EXIT_USAGE, CommandError
 from instanter.cli.progress import show_progress
-from instanter.cli.recording import read_lines
+from instanter.cli.recording import check_text, read_lines
 from instanter.client import (
     Client,
     ConflictError,
@@ -178,6 +178,7 @@ def _read_movement(line: bytes, place: str) -> StockMovement:
         if not isinstance(given.get(key), str) or not given[key]:
             told = show(given.get(key, "nothing"))
             raise CommandError(f"{place}: {key}: {told} is not right; expected a text")
+        check_text(given[key], f"{place}: {key}")
     destination = given.get("destination_site") or ""
     if not isinstance(destination, str):
         raise CommandError(f"{place}: destination_site: {show(destination)} is no text")
@@ -188,7 +189,7 @@ def _read_movement(line: bytes, place: str) -> StockMovement:
         units=_read_whole(given.get("units", 0), f"{place}: units"),
         movement_id=given["movement_id"],
         movement_time=_read_instant(given.get("movement_time"), f"{place}: movement_time"),
-        destination_site=destination,
+        destination_site=check_text(destination, f"{place}: destination_site"),
         price_minor=_read_whole(given.get("price_minor", 0), f"{place}: price_minor"),
     )
 
