@@ -195,6 +195,19 @@ def test_alerts_are_watched_from_run_to_run(asked: Command) -> None:
     assert asked("stock", "acknowledge", 1).code == 1
 
 
+@pytest.mark.parametrize("more", [(), ("--resume", "anything")])
+def test_a_token_that_cannot_be_kept_is_told_before_anything_else(
+    asked: Command, more: tuple[str, ...]
+) -> None:
+    watch = ("watch", "stock-alerts", "--once", *more, "--state")
+    outcome = asked(*watch, "nowhere/token")
+    told = "error: --state nowhere/token: its folder is not there\n"
+    assert (outcome.code, outcome.out, outcome.err) == (1, "", told)
+    Path("file").write_text("")
+    outcome = asked(*watch, "file/token", "--server", "127.0.0.1:1")
+    assert outcome.err == "error: --state file/token: its folder is not there\n"
+
+
 def test_alerts_are_narrowed_and_put_off(asked: Command) -> None:
     for site in ("berlin-1", "lisbon"):
         asked("stock", "record", "receipt", site, "SKU1", 3)

@@ -1,5 +1,6 @@
 """Watches stock alerts in a terminal or a pipe, and remembers how far it has come."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +54,22 @@ class TokenFile:
         self._path = path
         self._written = ""
 
+    def check(self) -> None:
+        """Do nothing if the token can be kept there.
+
+        Raises
+        ------
+        CommandError
+            Its folder is not there, or may not be written.
+        """
+        if self._path is None:
+            return
+        folder = self._path.parent
+        # Asked for and not tried: a file that is made and removed may be that of another watch.
+        if not os.access(folder, os.W_OK | os.X_OK):
+            what = "cannot be written" if folder.is_dir() else "is not there"
+            raise CommandError(f"--state {self._path}: its folder {what}")
+
     def read(self) -> str:
         """Return the token; empty when there is none yet.
 
@@ -69,12 +86,21 @@ class TokenFile:
         return text
 
     def write(self, token: str) -> None:
-        """Replace the token, in one step: whoever is killed meanwhile has the old one."""
+        """Replace the token, in one step: whoever is killed meanwhile has the old one.
+
+        Raises
+        ------
+        CommandError
+            It cannot be written.
+        """
         if self._path is None or not token or token == self._written:
             return
         fresh = self._path.with_name(f"{self._path.name}.new")
-        fresh.write_text(f"{token}\n", "utf-8")
-        fresh.replace(self._path)
+        try:
+            fresh.write_text(f"{token}\n", "utf-8")
+            fresh.replace(self._path)
+        except OSError as error:
+            raise CommandError(f"--state {self._path}: {error.strerror}") from error
         self._written = token
 
 
@@ -111,11 +137,17 @@ def watch(
         Changes after which it ends; None for never.
     as_json
         One object a line.
+
+    Raises
+    ------
+    CommandError
+        The file holds no token, or cannot be written.
     """
+    kept = TokenFile(state)
+    kept.check()
+    token = resume_token or kept.read()
     # A server that is not there is told at once; one that goes away later is waited for.
     client.get_catalogue()
-    kept = TokenFile(state)
-    token = resume_token or kept.read()
     view = _View(kept, once=once, count=count, as_json=as_json)
     while True:
         news = client.stock.watch_stock_alerts(
