@@ -125,6 +125,23 @@ def test_a_port_that_is_taken_is_refused(asked: Command, served: Served) -> None
     assert outcome.code == 1
     last = outcome.err.splitlines()[-1]
     assert last.startswith(f"error: the port 127.0.0.1:{port} cannot be opened")
+    metrics = f"127.0.0.1:{served.ready['metrics_port']}"
+    outcome = asked("serve", "--data", "other", "--listen", "127.0.0.1:0", "--metrics", metrics)
+    assert outcome.code == 1
+    assert f"error: the port {metrics} cannot be opened" in outcome.err
+    assert not Path("other").exists(), "a start that is refused leaves nothing behind"
+
+
+@pytest.mark.parametrize("transport", ["fast", "grpcio"])
+def test_a_key_that_cannot_be_used_leaves_no_store_behind(command: Command, transport: str) -> None:
+    certificate = trustme.CA().issue_cert("localhost")
+    certificate.cert_chain_pems[0].write_to_path("chain.pem")
+    Path("key.pem").write_text("no key")
+    tls = ("--tls-certificate", "chain.pem", "--tls-key", "key.pem", "--transport", transport)
+    outcome = command("serve", "--data", "new", "--listen", "127.0.0.1:0", *tls)
+    assert outcome.code == 1
+    assert "error: the certificate, its key or the client authority cannot be used" in outcome.err
+    assert not Path("new").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)

@@ -16,6 +16,7 @@ import typer
 from instanter.cli.configuration import Configuration
 from instanter.cli.failures import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
 from instanter.cli.output import print_event, print_note
+from instanter.rpc.fast.listening import make_tls_context
 from instanter.rpc.listening import Listening
 from instanter.rpc.tls import TlsFiles
 from instanter.supervisor.spawning import Spawned, spawn
@@ -36,11 +37,15 @@ def serve(configuration: Configuration, *, as_json: bool) -> None:
         With exit code 2, for an address that is none, or half of the TLS files; with exit code
         130 after a second signal.
     InstanterError
-        When another server has the folder or the port, or the store refuses.
+        When another server has the folder or the port, the store refuses, or the TLS files cannot
+        be used.
     OSError
         When a TLS file cannot be read.
     """
     listening = make_listening(configuration)
+    if listening.tls is not None:
+        # Here, and not only where they are used: a start that is refused leaves no store behind.
+        make_tls_context(listening.tls)
     with _spawning(1 + configuration.workers) as spawned:
         from instanter.clock import SystemClock
         from instanter.store.log.retention import Retention

@@ -8,6 +8,7 @@ for a frozen process is worse than a dead one.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,7 @@ from instanter.errors import InstanterError, UnavailableError
 from instanter.rpc.listening import Listening
 from instanter.store.log.retention import Retention
 from instanter.store.opening import check_folder
-from instanter.store.server_lock import ServerLock
+from instanter.store.server_lock import SERVER_LOCK_FILE_NAME, ServerLock
 from instanter.supervisor.assignments import Assignment, Role
 from instanter.supervisor.place import Place
 from instanter.supervisor.port import ReservedPort
@@ -83,12 +84,7 @@ class Supervisor:
     def __init__(self, plan: Plan, spawned: Sequence[Spawned], *, clock: Clock) -> None:
         # The folder first: it is refused, if it is no store, before a lock file is left in it.
         check_folder(plan.folder, writable=True)
-        self._lock = ServerLock.acquire(plan.folder)
-        try:
-            self._port = ReservedPort.take(plan.listening.address, plan.listening.port)
-        except BaseException:
-            self._lock.release()
-            raise
+        self._lock, self._port = _take(plan)
         self._plan = replace(
             plan, listening=replace(plan.listening, port=self._port.port, reuse_port=True)
         )
@@ -319,6 +315,27 @@ class Supervisor:
             child.kill()
         while any(child.attached and child.stage is not Stage.GONE for child in self._children):
             await asyncio.sleep(_STOP_CHECK_S)
+
+
+def _take(plan: Plan) -> tuple[ServerLock, ReservedPort]:
+    """Return folder and port, both taken or none.
+
+    A folder that was served before is taken first: whoever has it is named, even where he has the
+    port as well. A new one comes last: a port that cannot be had leaves nothing behind.
+    """
+    listening = plan.listening
+    with ExitStack() as undo:
+        lock = None
+        if (plan.folder / SERVER_LOCK_FILE_NAME).exists():
+            lock = ServerLock.acquire(plan.folder)
+            undo.callback(lock.release)
+        elif listening.metrics_port:
+            ReservedPort.take(listening.metrics_address, listening.metrics_port).release()
+        port = ReservedPort.take(listening.address, listening.port)
+        undo.callback(port.release)
+        lock = lock or ServerLock.acquire(plan.folder)
+        undo.pop_all()
+    return lock, port
 
 
 def _is_spare(child: ChildProcess) -> bool:

@@ -11,7 +11,6 @@ from google.protobuf import descriptor_pool
 
 from instanter import limits
 from instanter.clock import Clock
-from instanter.errors import UnavailableError
 from instanter.events_log import EventsLog
 from instanter.metrics import Metrics
 from instanter.rpc.dispatch import Dispatcher
@@ -175,15 +174,7 @@ class FastFront:
 
     def _make_tls_context(self) -> ssl.SSLContext | None:
         """Return the settings of an encrypted port, if it is one."""
-        if self._tls is None:
-            return None
-        try:
-            return make_tls_context(self._tls)
-        except (ssl.SSLError, ValueError) as error:
-            raise UnavailableError(
-                f"the certificate, its key or the client authority cannot be used: {error}",
-                reason="CERTIFICATE_UNUSABLE",
-            ) from error
+        return None if self._tls is None else make_tls_context(self._tls)
 
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look after the time limits, again and again."""

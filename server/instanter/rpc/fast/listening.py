@@ -68,9 +68,20 @@ def make_tls_context(files: TlsFiles) -> ssl.SSLContext:
 
     Raises
     ------
-    ssl.SSLError
-        Certificate, key or authority are not PEM, or do not belong together.
+    UnavailableError
+        Certificate, key or authority are not PEM, or do not belong together; reason
+        CERTIFICATE_UNUSABLE.
     """
+    try:
+        return _make_tls_context(files)
+    except (ssl.SSLError, ValueError) as error:
+        raise UnavailableError(
+            f"the certificate, its key or the client authority cannot be used: {error}",
+            reason="CERTIFICATE_UNUSABLE",
+        ) from error
+
+
+def _make_tls_context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
