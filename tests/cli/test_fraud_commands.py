@@ -366,6 +366,9 @@ def test_rules_are_listed_snoozed_and_resumed(asked: Command) -> None:
     snoozed = asked("fraud", "snooze", "large", card, "--until", end)
     assert snoozed.out == f"large: silent for this card until {end}T00:00:00Z\n"
     assert asked("assess", card, *words).out.startswith("approve")
+    ended = asked("fraud", "snooze", "large", card, "--until", "2020-01-01")
+    assert ended.out == "large: no longer silent for this card\n"
+    assert asked("assess", card, *words).out.startswith("refer")
     assert asked("fraud", "snooze", "large", card, "--until", "soon").code == 2
     assert asked("fraud", "resume", "large").out == "large: live\n"
     assert "did you mean 'large'" in asked("fraud", "resume", "larg").err

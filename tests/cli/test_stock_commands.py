@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -219,8 +220,11 @@ def test_alerts_are_narrowed_and_put_off(asked: Command) -> None:
     assert (alert["position"]["site"], alert["cause"]) == ("berlin-1", "REORDER")
     assert "2 open" in asked(*watch).out
     assert tell(asked, *watch, "--severity", "critical")[0]["alerts"] == []
-    snoozed = asked("stock", "snooze", alert["id"], "--until", "2020-01-01")
-    assert re.search("reorder of SKU1 at berlin-1: put off until 2020-01-01", snoozed.out)
+    end = (datetime.now(UTC) + timedelta(days=29)).date().isoformat()
+    snoozed = asked("stock", "snooze", alert["id"], "--until", end)
+    assert snoozed.out.endswith(f"reorder of SKU1 at berlin-1: put off until {end}T00:00:00Z\n")
+    ended = asked("stock", "snooze", alert["id"], "--until", "2020-01-01")
+    assert ended.out.endswith("reorder of SKU1 at berlin-1: no longer put off\n")
     assert asked("stock", "snooze", alert["id"], "--until", "soon").code == 2
     assert asked("stock", "snooze", 999, "--until", "2020-01-01").code == 1
     for wrong, code in (

@@ -202,11 +202,16 @@ def snooze(
     from instanter.cli.configuration import load_settings
     from instanter.cli.output import make_plain
     from instanter.cli.server_connection import connect
+    from instanter.cli.snoozing import is_over
+    from instanter.clock import SystemClock
 
     settings = load_settings({"server": server, "timeout_s": timeout}, config=config)
     with connect(settings.configuration) as client:
         end = client.fraud.snooze_rule(rule, card, read_moment(until, "--until"))
-    typer.echo(f"{rule}: silent for this card until {make_plain(end)}")
+    if is_over(end, SystemClock()):
+        typer.echo(f"{rule}: no longer silent for this card")
+    else:
+        typer.echo(f"{rule}: silent for this card until {make_plain(end)}")
 
 
 for command in (replay, backtest, rules, resume, snooze):

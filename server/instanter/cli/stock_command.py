@@ -249,6 +249,8 @@ def snooze(
 ) -> None:
     """Put an open alert off: until then it is not escalated for want of an acknowledgement.
 
+    A time that has passed ends it.
+
     For example:
       instanter stock snooze 17 --until 2026-12-24
 
@@ -269,6 +271,8 @@ def snooze(
         found = client.stock.snooze(alert, end, distributor=distributor)
     if settings.wants_json:
         print_json(found)
+    elif found.snooze_end_time is None:
+        typer.echo(f"{describe_alert(found)}: no longer put off")
     else:
         typer.echo(f"{describe_alert(found)}: put off until {make_plain(end)}")
 
