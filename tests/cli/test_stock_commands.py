@@ -223,6 +223,13 @@ def test_alerts_are_narrowed_and_put_off(asked: Command) -> None:
     end = (datetime.now(UTC) + timedelta(days=29)).date().isoformat()
     snoozed = asked("stock", "snooze", alert["id"], "--until", end)
     assert snoozed.out.endswith(f"reorder of SKU1 at berlin-1: put off until {end}T00:00:00Z\n")
+    soon = asked("stock", "snooze", alert["id"], "--until", "72h", "--json")
+    ahead = datetime.fromisoformat(json.loads(soon.out)["snooze_end_time"]) - datetime.now(UTC)
+    assert timedelta(hours=71) < ahead <= timedelta(hours=72)
+    far = asked("stock", "snooze", alert["id"], "--until", "2099-12-24")
+    assert far.code == 1
+    assert "'2099-12-24T00:00:00Z' is not right; expected a time at most 30 days" in far.err
+    assert asked("stock", "snooze", alert["id"], "--until", "9" * 20 + "h").code == 2
     ended = asked("stock", "snooze", alert["id"], "--until", "2020-01-01")
     assert ended.out.endswith("reorder of SKU1 at berlin-1: no longer put off\n")
     assert asked("stock", "snooze", alert["id"], "--until", "soon").code == 2

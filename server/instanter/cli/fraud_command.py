@@ -186,7 +186,14 @@ def snooze(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="Name of the rule.")],
     card: Annotated[str, typer.Argument(metavar="TOKEN", help="Token of the card.")],
     *,
-    until: Annotated[str, typer.Option("--until", metavar="INSTANT", help="RFC 3339, or a date.")],
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until",
+            metavar="INSTANT",
+            help="RFC 3339, a date, or 72h from now; at most 120 days ahead.",
+        ),
+    ],
     server: ServerOption = None,
     timeout: TimeoutOption = None,
     config: ConfigOption = None,
@@ -194,21 +201,22 @@ def snooze(
     """Let a rule leave one card alone until a time; one that has passed ends it.
 
     For example:
-      instanter fraud snooze too-far TOKEN --until 2026-12-24
+      instanter fraud snooze too-far TOKEN --until 72h
 
     What next: `instanter assess TOKEN` shows what is left.
     """
-    from instanter.cli.backtesting import read_moment
     from instanter.cli.configuration import load_settings
     from instanter.cli.output import make_plain
     from instanter.cli.server_connection import connect
-    from instanter.cli.snoozing import is_over
+    from instanter.cli.snoozing import is_over, read_end
     from instanter.clock import SystemClock
 
     settings = load_settings({"server": server, "timeout_s": timeout}, config=config)
+    clock = SystemClock()
+    wanted = read_end(until, "--until", clock)
     with connect(settings.configuration) as client:
-        end = client.fraud.snooze_rule(rule, card, read_moment(until, "--until"))
-    if is_over(end, SystemClock()):
+        end = client.fraud.snooze_rule(rule, card, wanted)
+    if is_over(end, clock):
         typer.echo(f"{rule}: no longer silent for this card")
     else:
         typer.echo(f"{rule}: silent for this card until {make_plain(end)}")

@@ -239,7 +239,14 @@ def acknowledge(
 def snooze(
     alert: _AlertArgument,
     *,
-    until: Annotated[str, typer.Option("--until", metavar="INSTANT", help="RFC 3339, or a date.")],
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until",
+            metavar="INSTANT",
+            help="RFC 3339, a date, or 72h from now; at most 30 days ahead.",
+        ),
+    ],
     distributor: _DistributorOption = "",
     server: ServerOption = None,
     timeout: TimeoutOption = None,
@@ -252,21 +259,22 @@ def snooze(
     A time that has passed ends it.
 
     For example:
-      instanter stock snooze 17 --until 2026-12-24
+      instanter stock snooze 17 --until 72h
 
     What next: `instanter watch stock-alerts` tells when it gets worse nevertheless.
     """
-    from instanter.cli.backtesting import read_moment
     from instanter.cli.configuration import load_settings
     from instanter.cli.output import make_plain, print_json
     from instanter.cli.server_connection import connect
+    from instanter.cli.snoozing import read_end
     from instanter.cli.stock_views import describe_alert
+    from instanter.clock import SystemClock
 
     settings = load_settings(
         {"server": server, "timeout_s": timeout, "output": "json" if as_json else output},
         config=config,
     )
-    end = read_moment(until, "--until")
+    end = read_end(until, "--until", SystemClock())
     with connect(settings.configuration) as client:
         found = client.stock.snooze(alert, end, distributor=distributor)
     if settings.wants_json:

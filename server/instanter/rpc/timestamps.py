@@ -4,10 +4,14 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from instanter.catalogue.instants import format_instant
 from instanter.errors import InvalidFieldError
 
 TIMESTAMP_SECONDS_MAX: Final = 253_402_300_799
 """9999-12-31T23:59:59Z, the latest time of a Timestamp."""
+
+TIMESTAMP_SECONDS_MIN: Final = -62_135_596_800
+"""0001-01-01T00:00:00Z, the earliest one."""
 
 _S_NS: Final = 1_000_000_000
 
@@ -41,7 +45,14 @@ def read_time_ns(
     seconds, nanos = time.seconds, time.nanos
     if 0 <= seconds <= seconds_max and 0 <= nanos < _S_NS:
         return seconds * _S_NS + nanos
-    raise InvalidFieldError(field, f"{seconds} s {nanos} ns since 1970", expected, reason=reason)
+    raise InvalidFieldError(field, _show(seconds, nanos), expected, reason=reason)
+
+
+def _show(seconds: int, nanos: int) -> str:
+    """Return a time that is not right as people write it; one that is none as its two numbers."""
+    if TIMESTAMP_SECONDS_MIN <= seconds <= TIMESTAMP_SECONDS_MAX and 0 <= nanos < _S_NS:
+        return format_instant(seconds)
+    return f"{seconds} s {nanos} ns since 1970"
 
 
 def make_timestamp(time_ns: int) -> Timestamp:
