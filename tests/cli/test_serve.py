@@ -9,9 +9,10 @@ from urllib.request import urlopen
 import pytest
 import trustme
 
+from instanter.cli.addresses import read_address
 from instanter.cli.configuration import Configuration
 from instanter.cli.failures import CommandError
-from instanter.cli.serving import make_listening, read_address
+from instanter.cli.serving import make_listening
 from instanter.client import Client, DecisionRequest, NoOfferReason, ProfileState, Timeouts
 from tests.cli.outcomes import Command
 from tests.cli.served import Served, serving

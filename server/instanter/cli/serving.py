@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from instanter.cli.addresses import read_address
 from instanter.cli.configuration import Configuration
 from instanter.cli.failures import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
 from instanter.cli.output import print_event, print_note
@@ -24,7 +25,6 @@ from instanter.supervisor.spawning import Spawned, spawn
 if TYPE_CHECKING:
     from instanter.supervisor.supervisor import Supervisor
 
-_PORT_MAX = 65_535
 _DAY_NS = 86_400_000_000_000
 
 
@@ -168,26 +168,6 @@ def make_listening(configuration: Configuration) -> Listening:
         tls=tls,
         transport=configuration.transport,
     )
-
-
-def read_address(text: str, setting: str) -> tuple[str, int]:
-    """Return host and port of `HOST:PORT`; an IPv6 host stands in brackets.
-
-    Raises
-    ------
-    CommandError
-        With exit code 2, when it is no such thing.
-    """
-    host, colon, port = text.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    right = colon and bare and port.isascii() and port.isdigit() and int(port) <= _PORT_MAX
-    if not right or (":" in bare and bare == host):
-        raise CommandError(
-            f"{setting}: '{text}' is not right; expected HOST:PORT, 127.0.0.1:7878 or [::1]:7878 "
-            "for example",
-            exit_code=EXIT_USAGE,
-        )
-    return bare, int(port)
 
 
 def _load_tls(configuration: Configuration) -> TlsFiles | None:
