@@ -148,6 +148,13 @@ def test_the_examples_of_all_help_texts_name_real_commands_and_options(command: 
         (["get", "catalogue", "-o", "yaml"], "expected one of text, json"),
         (["decide", "c", "-c", "web", "-x", "basket"], "expected name=value"),
         (["apply", "-f", ".", "--data", "d", "--server", "s:1"], "exclude each other"),
+        (
+            ["get", "catalogue", "-s", "localhost"],
+            "server: 'localhost' is not right; expected HOST",
+        ),
+        (["get", "catalogue", "-s", "localhost:99999"], "server: 'localhost:99999' is not right"),
+        (["watch", "stock-alerts", "-s", "::1:7878"], "server: '::1:7878' is not right"),
+        (["record", "events", "-", "-s", "http://localhost"], "server: 'http://localhost' is not"),
     ],
 )
 def test_a_mistake_in_the_command_line_ends_with_2_and_says_what_is_right(
@@ -166,6 +173,12 @@ def test_no_server_is_one_clear_line_and_a_hint(command: Command) -> None:
         "error: no Instanter server answers at 127.0.0.1:1\n"
         "  hint: start one with `instanter serve`, or name another with --server HOST:PORT\n"
     )
+
+
+def test_the_socket_of_a_server_is_an_address_too(command: Command) -> None:
+    outcome = command("get", "customers/c", "--server", "unix:/nowhere/socket")
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: no Instanter server answers at unix:/nowhere/socket\n")
 
 
 def test_a_decision_is_shown_as_a_table(asked: Command) -> None:

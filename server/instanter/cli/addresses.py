@@ -5,6 +5,8 @@ from typing import Final
 from instanter.cli.failures import EXIT_USAGE, CommandError
 
 _PORT_MAX: Final = 65_535
+_SCHEMES: Final = ("unix:", "unix-abstract:", "dns:", "ipv4:", "ipv6:", "vsock:")
+"""What targets of gRPC begin with that say themselves what they are."""
 
 
 def read_address(text: str, setting: str) -> tuple[str, int]:
@@ -25,3 +27,17 @@ def read_address(text: str, setting: str) -> tuple[str, int]:
             exit_code=EXIT_USAGE,
         )
     return bare, int(port)
+
+
+def check_server(text: str) -> None:
+    """Do nothing if a server can be asked there: `HOST:PORT`, or a target of gRPC with its scheme.
+
+    gRPC takes a host alone for its port 443, where no server of ours is.
+
+    Raises
+    ------
+    CommandError
+        With exit code 2, when it is no such thing.
+    """
+    if not text.startswith(_SCHEMES):
+        read_address(text, "server")

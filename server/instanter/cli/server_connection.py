@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from instanter.cli.addresses import check_server
 from instanter.cli.configuration import Configuration
 from instanter.cli.failures import CommandError
 from instanter.client import Client, ClientError, DeadlineExceededError, Timeouts, Tls
@@ -16,7 +17,8 @@ def connect(configuration: Configuration) -> Iterator[Client]:
     Raises
     ------
     CommandError
-        For every failure of a call, and for TLS files that cannot be read.
+        For every failure of a call, and for TLS files that cannot be read; with exit code 2, for
+        an address that is none.
     """
     timeout_s = configuration.timeout_s
     timeouts = Timeouts(timeout_s, timeout_s, timeout_s, timeout_s, max(timeout_s, 60.0))
@@ -34,8 +36,9 @@ def translate_failures(configuration: Configuration) -> Iterator[None]:
     Raises
     ------
     CommandError
-        For every failure of a call.
+        For every failure of a call; with exit code 2, for an address that is none.
     """
+    check_server(configuration.server)
     timeout_s = configuration.timeout_s
     try:
         yield
