@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 import re
 from pathlib import Path
 
@@ -73,8 +74,12 @@ def test_a_key_that_others_may_read_is_refused(key_file: Path, mode: int) -> Non
 def test_what_is_no_key_file_is_refused(key_file: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         TokenMaker.from_file(tmp_path / "nowhere", "north")
-    with pytest.raises((ValueError, OSError)):
+    with pytest.raises(ValueError, match=f"{tmp_path} is no plain file"):
         TokenMaker.from_file(tmp_path, "north")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(ValueError, match="is no plain file"):
+        TokenMaker.from_file(pipe, "north")
     key_file.write_bytes(b"x" * 5_000)
     with pytest.raises(ValueError, match="more than"):
         TokenMaker.from_file(key_file, "north")

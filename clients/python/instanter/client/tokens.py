@@ -70,18 +70,12 @@ class TokenMaker:
             It cannot be read.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise ValueError(f"{path} is no plain file; expected a file with the key")
-            if found.st_mode & 0o077:
-                raise PermissionError(
-                    f"{path} may be read by others (mode {found.st_mode & 0o777:04o}); expected "
-                    "0600: chmod 600 it, and make a new key if it was so for long"
-                )
-            if found.st_uid not in (os.geteuid(), 0):
-                raise PermissionError(f"{path} belongs to another user; expected your own file")
-            key = file.read(KEY_SIZE_BYTES_MAX + 1)
+        try:
+            _check_key_file(descriptor, path)
+            # Not by a file object: a folder cannot have one, and its error names the descriptor.
+            key = os.read(descriptor, KEY_SIZE_BYTES_MAX + 1)
+        finally:
+            os.close(descriptor)
         if len(key) > KEY_SIZE_BYTES_MAX:
             raise ValueError(
                 f"{path} has more than {KEY_SIZE_BYTES_MAX:,} bytes; expected a file with the key"
@@ -115,6 +109,20 @@ def make_key_file(path: Path | str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(os.urandom(KEY_SIZE_BYTES_MIN).hex().encode() + b"\n")
+
+
+def _check_key_file(descriptor: int, path: Path | str) -> None:
+    """Do nothing if an open file may be taken for a key; raise as `TokenMaker.from_file`."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path} is no plain file; expected a file with the key")
+    if found.st_mode & 0o077:
+        raise PermissionError(
+            f"{path} may be read by others (mode {found.st_mode & 0o777:04o}); expected "
+            "0600: chmod 600 it, and make a new key if it was so for long"
+        )
+    if found.st_uid not in (os.geteuid(), 0):
+        raise PermissionError(f"{path} belongs to another user; expected your own file")
 
 
 def _is_right(digits: str) -> bool:
