@@ -124,6 +124,14 @@ def test_the_examples_of_all_help_texts_name_real_commands_and_options(command: 
             assert set(used) <= options, line
 
 
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_what_is_said_to_be_the_same_as_an_option_names_one(
+    command: Command, words: tuple[str, ...]
+) -> None:
+    text = command(*words, "--help").out
+    assert "The same as -o json." not in text or "-o, --output text|json" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

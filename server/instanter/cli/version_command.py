@@ -1,11 +1,15 @@
 """`instanter version`."""
 
+from typing import Annotated
+
 import typer
 
-from instanter.cli.options import JsonOption
 
-
-def version(*, as_json: JsonOption = False) -> None:
+def version(
+    *,
+    # Without -o and its settings: a version is shown whatever is wrong with those.
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
     """Show the versions of Instanter and its libraries.
 
     For example:
