@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -15,7 +17,8 @@ from instanter.cli.failures import CommandError
 from instanter.cli.serving import make_listening
 from instanter.client import Client, DecisionRequest, NoOfferReason, ProfileState, Timeouts
 from tests.cli.outcomes import Command
-from tests.cli.served import Served, serving
+from tests.cli.served import LONE, Served, serving
+from tests.conftest import REPOSITORY
 
 SHOP = """\
 currency: EUR
@@ -112,6 +115,35 @@ def test_all_mistakes_of_a_large_catalogue_are_listed(asked: Command, served: Se
     assert outcome.code == 1
     assert outcome.err.count("did you mean 'number'?") == 60
     assert outcome.err.endswith("error: the catalogue has 60 mistakes; nothing was published\n")
+
+
+def test_what_people_read_does_not_stand_among_the_events(tmp_path: Path) -> None:
+    words = ("serve", "--data", f"{tmp_path}/store", "--listen", "127.0.0.1:0")
+    with (
+        (tmp_path / "events").open("w") as events,
+        subprocess.Popen(
+            [sys.executable, "-m", LONE, *words, "--metrics", "127.0.0.1:0"],
+            stdout=subprocess.PIPE,
+            stderr=events,
+            text=True,
+            cwd=REPOSITORY,
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+            rest = process.stdout.read()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+    assert first.startswith("Instanter serves ")
+    assert [line.partition(":")[0] for line in rest.splitlines()] == [
+        "metrics",
+        "there is no catalogue yet",
+    ]
+    told = [json.loads(line)["event"] for line in (tmp_path / "events").read_text().splitlines()]
+    assert "process_serves" in told
 
 
 def test_a_second_server_on_the_folder_is_refused(asked: Command, served: Served) -> None:

@@ -16,7 +16,7 @@ import typer
 from instanter.cli.addresses import read_address
 from instanter.cli.configuration import Configuration
 from instanter.cli.failures import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
-from instanter.cli.output import print_event, print_note
+from instanter.cli.output import print_event
 from instanter.rpc.fast.listening import make_tls_context
 from instanter.rpc.listening import Listening
 from instanter.rpc.tls import TlsFiles
@@ -120,7 +120,7 @@ def _announce(
     *,
     as_json: bool,
 ) -> None:
-    """Say in one line that calls are answered."""
+    """Say that calls are answered: on standard output, for standard error is the events' alone."""
     revision = supervisor.ready["catalogue_revision"]
     if as_json:
         pids = supervisor.pids
@@ -138,9 +138,9 @@ def _announce(
         return
     typer.echo(f"Instanter serves {folder} on {listening.address}:{supervisor.port}")
     if metrics_port is not None:
-        print_note(f"metrics: http://{listening.metrics_address}:{metrics_port}/metrics")
+        typer.echo(f"metrics: http://{listening.metrics_address}:{metrics_port}/metrics")
     if not revision:
-        print_note("there is no catalogue yet: `instanter apply -f DIR` publishes one")
+        typer.echo("there is no catalogue yet: `instanter apply -f DIR` publishes one")
 
 
 def make_listening(configuration: Configuration) -> Listening:
