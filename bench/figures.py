@@ -38,7 +38,7 @@ def format_section(result: dict[str, Any], elsewhere: Set[str] = frozenset()) ->
     machine = result["machine"]
     where = (
         f"Measured on {machine['core_count']} cores of {machine['processor']}, Python "
-        f"{machine['python']}, Numba {machine['numba']}, commit {machine['commit'][:12]}."
+        f"{machine['python']}, Numba {machine['numba']}, commit {_shorten(machine['commit'])}."
     )
     figures = [key for key in result["bounds"] if result[key] is not None or key not in elsewhere]
     clocked = any(_find_clocked(result, key) is not None for key in figures)
@@ -66,6 +66,12 @@ def fill_in(text: str) -> str:
         return f"{match[1]}{section}{match[3]}"
 
     return _SECTION.sub(replace, text)
+
+
+def _shorten(commit: str) -> str:
+    """Return a commit with 12 digits, and what stands behind it: that the tree had changes."""
+    digits, blank, rest = commit.partition(" ")
+    return f"{digits[:12]}{blank}{rest}"
 
 
 def _format_row(result: dict[str, Any], key: str) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench import load, measurement, workload
-from bench.figures import README, fill_in
+from bench.figures import README, fill_in, format_section
 from instanter.catalogue.schema import MISSING_CODE
 
 
@@ -102,3 +102,16 @@ def test_the_readme_shows_what_was_measured():
     assert fill_in(text) == text
     # And a section that says something else would be noticed.
     assert fill_in(text.replace("| `growth_ratio` | ", "| `growth_ratio` | 9")) == text
+
+
+@pytest.mark.parametrize("behind", ["", " with changes"])
+def test_a_tree_with_changes_is_told_with_its_commit(behind: str) -> None:
+    machine = {
+        "core_count": 2,
+        "processor": "any",
+        "python": "3",
+        "numba": "0",
+        "commit": f"{'0123456789abcdef' * 2}{behind}",
+    }
+    section = format_section({"machine": machine, "bounds": {}, "details": {}})
+    assert f"commit 0123456789ab{behind}.\n" in section
