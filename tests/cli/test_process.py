@@ -2,6 +2,7 @@
 
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,42 @@ def test_words_that_are_not_utf_8_are_refused(toy: ToyServer, words: tuple[str, 
     done = spawn(*words, "-s", toy.address)
     assert done.returncode == 2
     assert done.stderr == "error: 'customers/\\udcff' is not UTF-8\n"
+
+
+def spawn_closed(closed: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with a standard stream closed."""
+    return subprocess.run(
+        ["bash", "-c", f"exec {sys.executable} -m instanter.cli {shlex.join(arguments)} {closed}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_closed_standard_input_is_told_to_whoever_reads_it(toy: ToyServer) -> None:
+    assert spawn_closed("<&-", "token", "--key", "k", "--make-key").returncode == 0
+    server = ("-s", toy.address)
+    for words in (
+        ("token", "--key", "k"),
+        ("record", "events", "-", *server),
+        ("stock", "record", "--file", "-", *server),
+        ("hotlist", "add", "cards", "-", *server),
+    ):
+        done = spawn_closed("<&-", *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "error: standard input: it is closed\n"
+    assert toy.seen == []
+    assert spawn_closed("<&-", "decide", "c", "-c", "web", *server).returncode == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_what_nobody_listens_to_is_not_said(toy: ToyServer, closed: str) -> None:
+    for words in ((), ("--json",)):
+        done = spawn_closed(closed, "decide", "c", "-c", "web", "-s", toy.address, *words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert bool(done.stdout) == (closed == "2>&-")
+    assert spawn_closed(closed, "decide", "c", "-c", "web", "-s", "x").returncode == 2
 
 
 def test_the_entry_point_is_declared_and_works() -> None:

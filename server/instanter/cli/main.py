@@ -32,6 +32,7 @@ from instanter.cli.record_command import record_app
 from instanter.cli.report_command import report_app
 from instanter.cli.schema_command import schema_app
 from instanter.cli.serve_command import serve
+from instanter.cli.standard_streams import fill_in_closed
 from instanter.cli.stock_command import stock_app
 from instanter.cli.token_command import token
 from instanter.cli.version_command import version
@@ -103,6 +104,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Run the command with the process's arguments and end the process."""
+    fill_in_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A locale without `µ` is no reason to fail.
