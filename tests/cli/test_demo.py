@@ -128,6 +128,7 @@ def test_a_demo_of_so_many_seconds_ends_by_itself(place: Path) -> None:
     with running(place, "--seconds", "1") as process:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
+        assert re.findall(r"^(\d) of 5: ", err, re.MULTILINE) == ["1", "2", "3", "4", "5"]
         assert err.splitlines()[-1].endswith("errors 0")
         assert list(place.iterdir()) == []
         assert find_processes(place) == []

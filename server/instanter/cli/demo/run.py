@@ -181,7 +181,8 @@ def _fill(world: World, folder: Path, target: str, seed: int) -> None:
     count = world.table.num_rows
     with open_to_write(folder / "store", clock) as store:
         schema = load_schema(store.readable)
-        with show_progress("4 of 5: loading customers", "rows", clock) as tell:
+        print_note("4 of 5: its customers, loaded beside the running server")
+        with show_progress("loading customers", "rows", clock) as tell:
 
             def on_progress(progress: LoadProgress) -> None:
                 tell(progress.row_count, count)
@@ -193,7 +194,8 @@ def _fill(world: World, folder: Path, target: str, seed: int) -> None:
                 make_block_writer(store, schema),
                 progress=on_progress,
             )
-        with show_progress("5 of 5: learning from a random past", "offers", clock) as tell:
+        print_note("5 of 5: models, learned from a random past")
+        with show_progress("learning", "offers", clock) as tell:
             models = learn_models(world, schema, store.readable, seed + 1, tell)
         store.submit(PublishDocument(RecordKind.PUBLISH_MODELS, models.to_bytes())).result()
     _await_models(target, clock)
