@@ -168,7 +168,7 @@ def test_a_closed_standard_input_is_told_to_whoever_reads_it(toy: ToyServer) -> 
     ):
         done = spawn_closed("<&-", *words)
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == "error: standard input: it is closed\n"
+        assert done.stderr == "error: standard input is closed\n"
     assert toy.seen == []
     assert spawn_closed("<&-", "decide", "c", "-c", "web", *server).returncode == 0
 

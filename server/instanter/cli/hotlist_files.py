@@ -1,7 +1,6 @@
 """Hotlists between files, standard input, tables and the server."""
 
 import re
-import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from instanter.cli.output import (
     show_value,
 )
 from instanter.cli.progress import show_progress
+from instanter.cli.standard_streams import open_input
 from instanter.client import (
     Client,
     HotlistCounts,
@@ -213,7 +213,7 @@ def read_ids(given: Iterable[str]) -> Iterator[str]:
         if each != "-":
             yield each
             continue
-        for line in sys.stdin:
+        for line in open_input():
             if line.strip():
                 yield line.strip().partition("\t")[0]
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import IO, Any, Final
 from instanter.cli.context_values import KINDS
 from instanter.cli.failures import CommandError
 from instanter.cli.progress import show_progress
+from instanter.cli.standard_streams import open_input
 from instanter.client import (
     AttributeValue,
     Client,
@@ -34,7 +34,7 @@ _LINE_SIZE_BYTES_MAX: Final = 1 << 20
 def open_lines(file: Path) -> Iterator[IO[bytes]]:
     """Yield the lines of a file, or of standard input for `-`."""
     if str(file) == "-":
-        yield sys.stdin.buffer
+        yield open_input().buffer
         return
     with file.open("rb") as lines:
         yield lines

@@ -1,37 +1,40 @@
 """The standard streams of a process that was started without some of them (`<&-`, `>&-`)."""
 
-import errno
 import io
 import os
 import sys
-from typing import Any
+from typing import TextIO
 
-
-class _ClosedInput(io.RawIOBase):
-    """Standard input that was closed: whoever reads it is told so, and nobody else."""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, _buffer: Any) -> int:
-        raise OSError(errno.EBADF, "it is closed", "standard input")
+from instanter.cli.failures import CommandError
 
 
 def fill_in_closed() -> None:
     """Put something in the place of standard streams that were closed.
 
-    Python leaves None there, which has no methods. What is read from a closed input is no empty
-    file, but an error; what is written to a closed output was not wanted. Descriptors are taken
-    too, in their order: a file or a connection that got the number 1 would be written to by
+    Python leaves None there, which has no methods. What is written to a closed output was not
+    wanted; a closed input stays None, for `open_input` to tell. Descriptors are taken all the
+    same, in their order: a file or a connection that got the number 1 would be written to by
     libraries that know of no Python.
     """
     if sys.stdin is None:
         os.open(os.devnull, os.O_RDONLY)
-        sys.stdin = io.TextIOWrapper(io.BufferedReader(_ClosedInput()))
     if sys.stdout is None:
         sys.stdout = _make_sink()
     if sys.stderr is None:
         sys.stderr = _make_sink()
+
+
+def open_input() -> TextIO:
+    """Return standard input.
+
+    Raises
+    ------
+    CommandError
+        It was closed: that is no empty file.
+    """
+    if sys.stdin is None:
+        raise CommandError("standard input is closed")
+    return sys.stdin
 
 
 def _make_sink() -> io.TextIOWrapper:

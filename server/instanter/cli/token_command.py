@@ -1,6 +1,5 @@
 """`instanter token`."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -74,7 +73,10 @@ def token(
 
 def _read_lines() -> Iterator[str]:
     """Yield the lines of standard input; at a terminal one, which is not shown."""
-    if sys.stdin.isatty():
+    from instanter.cli.standard_streams import open_input
+
+    lines = open_input()
+    if lines.isatty():
         yield typer.prompt("Card number", hide_input=True, err=True)
         return
-    yield from sys.stdin
+    yield from lines
