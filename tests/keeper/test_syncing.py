@@ -151,6 +151,31 @@ def test_the_loop_goes_on_while_the_disk_works_and_answers_when_it_is_done(
     serve(tmp_path / "store", work)
 
 
+@pytest.mark.parametrize(("count", "gathers"), [(1, False), (2, False), (3, True), (9, True)])
+def test_beside_the_sync_of_several_what_comes_is_gathered(
+    tmp_path: Path, disk: Disk, *, count: int, gathers: bool
+) -> None:
+    async def work(desk: Desk) -> None:
+        several = [desk.put(f"c{n}", n) for n in range(count)]
+        await turn_round()
+        assert disk.begun_count == 1
+        later = [desk.put("anna", 1)]
+        await turn_round()
+        later.append(desk.put("bert", 2))
+        await turn_round()
+        assert (desk.get("anna") is None) == gathers
+        disk.end()
+        assert all(future.done() for future in several)
+        await turn_round()
+        while disk.is_under_way:
+            disk.end()
+            await turn_round()
+        assert all(future.done() for future in later)
+        assert disk.begun_count == (2 if gathers else 3), "together, or one behind the other"
+
+    serve(tmp_path / "store", work)
+
+
 def test_after_a_failed_sync_nothing_is_acknowledged_any_more(tmp_path: Path, disk: Disk) -> None:
     async def work(desk: Desk) -> None:
         futures: list[Future[Any]] = []
