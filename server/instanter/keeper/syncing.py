@@ -18,8 +18,8 @@ from instanter.store.log.sync_queue import SyncQueue
 
 _SEVERAL: Final = 3
 """Answers of a group from which on what comes while it is synced is gathered until that is done. It
-would be synced no sooner, and of 16 callers that always wait 15 % more events a second are recorded.
-What comes alone is carried out at once, while the disk works."""
+would be synced no sooner, and of 16 callers that always wait 15 % more events are recorded a
+second. What comes alone is carried out at once, while the disk works."""
 
 
 class Syncer:
