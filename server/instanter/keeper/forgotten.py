@@ -6,17 +6,14 @@ for it, which would be a record of its own: a presentation leaves a contact, whi
 takes away, and a profile tells since when it is there.
 """
 
-from typing import Final
-
 from instanter.decision.contacts import ContactKind, make_contact, may_have_contact
 from instanter.decision.recording import RecordedDecision
 from instanter.errors import DamagedError
+from instanter.keeper.learning_inputs import is_newer
 from instanter.store.activity import CONTACTS, DAMAGED_ACTIVITY, copy_activity
 from instanter.store.profiles import ProfileState, load_profile
 from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
-
-_MS_NS: Final = 1_000_000
 
 
 def lacks_contact(
@@ -59,4 +56,4 @@ def lacks_profile(transaction: Transaction, decision: RecordedDecision) -> bool:
         profile = load_profile(transaction, key_of(decision.customer_id), 0)
     except DamagedError:
         return False
-    return profile is None or profile.create_time_ms * _MS_NS > decision.time_ns
+    return profile is None or is_newer(profile, decision)
