@@ -17,7 +17,6 @@ from instanter.cli.addresses import read_address
 from instanter.cli.configuration import Configuration
 from instanter.cli.failures import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
 from instanter.cli.output import print_event
-from instanter.rpc.fast.listening import make_tls_context
 from instanter.rpc.listening import Listening
 from instanter.rpc.tls import TlsFiles
 from instanter.supervisor.spawning import Spawned, spawn
@@ -44,6 +43,8 @@ def serve(configuration: Configuration, *, as_json: bool) -> None:
     """
     listening = make_listening(configuration)
     if listening.tls is not None:
+        from instanter.rpc.fast.listening import make_tls_context
+
         # Here, and not only where they are used: a start that is refused leaves no store behind.
         make_tls_context(listening.tls)
     with _spawning(1 + configuration.workers) as spawned:
