@@ -19,6 +19,7 @@ from instanter.keeper.outcomes import Outcome
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import PublishDocument
 from instanter.keeper.records import RecordKind
+from instanter.store.log.retention import Retention
 from tests.keeper.desk import Desk
 
 SECOND_NS = 1_000_000_000
@@ -58,9 +59,11 @@ class MovingClock:
 class Answers:
     """A store with a keeper, an engine, and ways to decide and to answer."""
 
-    def __init__(self, folder: Path, clock: MovingClock) -> None:
+    def __init__(
+        self, folder: Path, clock: MovingClock, retention: Retention | None = None
+    ) -> None:
         self.clock = clock
-        self.desk = Desk(folder, clock)
+        self.desk = Desk(folder, clock, retention=retention)
         self.kept = self.desk.kept
         self.published = PublishedCatalogue()
         self.held_back: list[bytes] | None = None
@@ -157,9 +160,11 @@ class Answers:
 
 
 @contextmanager
-def open_answers(folder: Path, clock: MovingClock | None = None) -> Iterator[Answers]:
+def open_answers(
+    folder: Path, clock: MovingClock | None = None, retention: Retention | None = None
+) -> Iterator[Answers]:
     """Open a store with a keeper, and close it."""
-    answers = Answers(folder, clock or MovingClock())
+    answers = Answers(folder, clock or MovingClock(), retention)
     try:
         yield answers
     finally:

@@ -21,6 +21,7 @@ from instanter.keeper.publishing import CataloguePublisher
 from instanter.keeper.records import RecordKind
 from instanter.keeper.voiding import VoidRecord
 from instanter.metrics import Metrics
+from instanter.store.log.retention import Retention
 from instanter.store.profiles import load_profile
 from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
@@ -73,7 +74,11 @@ class Desk:
     """A keeper over a store, with a published catalogue of two numbers."""
 
     def __init__(
-        self, folder: Path, clock: Clock | None = None, on_synced: OnSynced | None = None
+        self,
+        folder: Path,
+        clock: Clock | None = None,
+        on_synced: OnSynced | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self.folder = folder
         self.metrics = Metrics()
@@ -85,6 +90,7 @@ class Desk:
             metrics=self.metrics,
             events_log=make_events_log(self.written, as_json=True),
             on_synced=on_synced,
+            retention=retention,
         )
         self.keeper = self.kept.keeper
 

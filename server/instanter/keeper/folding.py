@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from instanter.events_log import EventsLog
 from instanter.keeper.applying import apply_record
 from instanter.keeper.commands import ApplyContext
 from instanter.keeper.fold_process import FoldProcess, FoldProcessError
+from instanter.keeper.open_waits import find_needed_ns, find_wait_ns
 from instanter.limits import FOLD_ENTRIES, FOLD_NS, FOLD_REPLAY_NS, PURGE_ROWS
 from instanter.store.log.frames import LogRecord
 from instanter.store.log.log import Log
@@ -81,6 +83,7 @@ class Folder:
         # Both only grow; the one is the writer's, the other the folding thread's.
         self._noted_ns = 0
         self._noted_folded_ns = 0
+        self._told_wait_ns = 0
         self._folded: FoldResult[Any] | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fold", daemon=True)
@@ -156,10 +159,28 @@ class Folder:
         """
         folded = self._folded
         if folded is not None and self._state.purge(folded, row_count):
+            now_ns = self._clock.now_ns()
+            self._tell_kept_longer()
+            kept = self._log.retention
+            needed_ns = find_needed_ns(self._state, self._context, now_ns)
             self._log.drop_old(
-                keep_from_sequence=folded.folded_sequence + 1, now_ns=self._clock.now_ns()
+                keep_from_sequence=folded.folded_sequence + 1,
+                now_ns=now_ns,
+                retention=replace(kept, age_ns_max=max(kept.age_ns_max, needed_ns)),
             )
             self._folded = None
+
+    def _tell_kept_longer(self) -> None:
+        """Say once of each wait that the log is kept for it longer than its setting asks for."""
+        wait_ns = find_wait_ns(self._context)
+        if self._log.retention.age_ns_max < wait_ns != self._told_wait_ns:
+            self._told_wait_ns = wait_ns
+            self._events_log.info(
+                "log_kept_for_waits",
+                wait_s=wait_ns // 1_000_000_000,
+                message="the log is kept for longer than --log-keep-days, because presentations "
+                "wait that long for an answer; --log-keep-gib bounds it all the same",
+            )
 
     def _finish_clean_up(self) -> None:
         while self._folded is not None:

@@ -33,6 +33,7 @@ from instanter.store.expiry import drop_expired, expiry_hour
 from instanter.store.log.frames import LogRecord
 from instanter.store.outcomes import (
     Mark,
+    Presentation,
     Waiting,
     delete_waiting,
     load_mark,
@@ -314,7 +315,7 @@ def apply_outcomes(
         if ended_ns:
             delete_waiting(transaction, ended_ns, decision_id, offer)
         if begun_ns:
-            put_waiting(transaction, Waiting(begun_ns, decision_id, offer, record.position, index))
+            _begin_wait(transaction, record, index, entry)
         if presented or accepted or value_minor:
             _, _, _, _, _, day, arm, *_ = entry
             new_value = known.value_minor
@@ -331,6 +332,18 @@ def apply_outcomes(
         _note_contact(transaction, entry)
     drop_expired(transaction, DECISION_QUEUE, record.time_ns, EXPIRED_KEYS_PER_RECORD)
     return tuple(map(OutcomeState, body["states"]))
+
+
+def _begin_wait(transaction: Transaction, record: LogRecord, index: int, entry: list[Any]) -> None:
+    """Write down that an answer is waited for, with what the contact needs when none comes.
+
+    What it teaches stays in the log alone: the bins of 1000 predictors would take 2 kB more of the
+    store for each wait, and outgrow there the limit that the log's size has.
+    """
+    decision_id, customer_id, offer, _, time_ns, _, _, channel, group, *_ = entry
+    due_ns = entry[_EFFECT][-1]
+    seen = Presentation(customer_id, time_ns, channel, group)
+    put_waiting(transaction, Waiting(due_ns, decision_id, offer, record.position, index, seen))
 
 
 def _note_contact(transaction: Transaction, entry: list[Any]) -> None:

@@ -33,6 +33,7 @@ from instanter.store.log.frames import LogPosition, LogRecord
 from instanter.store.model_states import load_plan, put_plan
 from instanter.store.outcomes import (
     Mark,
+    Presentation,
     Waiting,
     delete_waiting,
     is_due,
@@ -60,7 +61,7 @@ class Tick:
     inputs
         Knows the plan in force.
     tell_lost
-        Told how many presentations are ended without effect, because the log no longer has them.
+        Told how many presentations teach nothing, because the log no longer has them.
     """
 
     read_at: Callable[[LogPosition], LogRecord]
@@ -114,22 +115,19 @@ def _make_entry(
     """
     known = load_mark(transaction, waiting.decision_id, waiting.offer)
     mark, label = end_wait(known)
-    customer, channel, group, prior, bins = "", "", "", 0.5, None
-    if body is not None:
-        entry = body["entries"][waiting.entry]
-        customer, channel, group = (
-            entry[at] for at in (_ENTRY_CUSTOMER, _ENTRY_CHANNEL, _ENTRY_GROUP)
-        )
-        if customer and lacks_contact(
-            transaction,
-            customer,
-            decision_id=waiting.decision_id,
-            offer=waiting.offer,
-            presented_ns=entry[_ENTRY_TIME],
-        ):
-            customer = ""
-        elif body["plan"] == plan and plan:
-            prior, bins = entry[_ENTRY_PRIOR], entry[_ENTRY_BINS]
+    entry = None if body is None else body["entries"][waiting.entry]
+    seen = waiting.presentation or _read_presentation(entry)
+    customer, prior, bins = seen.customer_id, 0.5, None
+    if customer and lacks_contact(
+        transaction,
+        customer,
+        decision_id=waiting.decision_id,
+        offer=waiting.offer,
+        presented_ns=seen.time_ns,
+    ):
+        customer = ""
+    elif body is not None and entry is not None and body["plan"] == plan and plan:
+        prior, bins = entry[_ENTRY_PRIOR], entry[_ENTRY_BINS]
     # Who looked closer has not ignored it, but has not answered either.
     ignored = bool(customer) and not known.has(OutcomeKind.CLICKED)
     return [
@@ -138,13 +136,22 @@ def _make_entry(
         waiting.offer,
         mark.to_bytes(),
         customer,
-        channel,
-        group,
+        seen.channel,
+        seen.group,
         ignored,
         label if bins is not None else LABEL_NONE,
         prior,
         bins,
     ]
+
+
+def _read_presentation(entry: list[Any] | None) -> Presentation:
+    """Return what an entry of the log says of a presentation; without one, of nobody's."""
+    if entry is None:
+        return Presentation("", 0, "", "")
+    return Presentation(
+        *(entry[at] for at in (_ENTRY_CUSTOMER, _ENTRY_TIME, _ENTRY_CHANNEL, _ENTRY_GROUP))
+    )
 
 
 def apply_tick(transaction: Transaction, record: LogRecord, context: ApplyContext) -> int:
@@ -284,12 +291,13 @@ class Ticker:
         return due or stock
 
     def _tell_lost(self, count: int) -> None:
-        """Say that presentations taught nothing: the log was kept for less than their wait."""
+        """Say that presentations taught nothing: the log was not kept for as long as their wait."""
         self._events_log.error(
             "waits_lost",
             presentation_count=count,
-            message="unanswered presentations are not noted as ignored, because the log no longer "
-            "has them; serve with a larger --log-keep-gib or --log-keep-days, or a shorter wait",
+            message="unanswered presentations count as ignored, but teach the models nothing, "
+            "because the log no longer has them; serve with a larger --log-keep-gib, or publish a "
+            "shorter wait",
         )
 
     def _run(self) -> None:

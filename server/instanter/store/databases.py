@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-STORE_FORMAT: Final = 4
+STORE_FORMAT: Final = 5
 """Format of the store as a whole. A store written by a newer one is refused, never guessed at;
 one written by an older one is upgraded when it is opened for writing."""
 
@@ -184,7 +184,8 @@ PENDING: Final = Database(
     index=12,
     name="pending",
     key_form="time at which the wait ends, nanoseconds since 1970, uint64, decision, offer's name",
-    value_form="sealed: what an unanswered presentation teaches",
+    value_form="sealed: segment and offset of its record in the log, uint64 each, the entry there, "
+    "uint32, int64 time of the presentation, then customer, channel and group with NUL between",
     check=Check.BY_KEY,
     owner="store/outcomes",
     since_format=2,

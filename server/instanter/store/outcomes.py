@@ -14,7 +14,10 @@ from instanter.store.records import seal, unseal
 from instanter.store.transaction import Transaction
 
 _MARK = struct.Struct("<HBBIqq")
-_PENDING = struct.Struct("<QQI")
+_PENDING = struct.Struct("<QQIq")
+_PENDING_OLD = struct.Struct("<QQI")
+"""The form up to store format 4, without what the contact needs."""
+
 _TIME_SIZE_BYTES: Final = 8
 _ID_SIZE_BYTES: Final = 16
 
@@ -68,6 +71,26 @@ NO_MARK = Mark()
 
 
 @dataclass(frozen=True, slots=True)
+class Presentation:
+    """What an unanswered presentation leaves with its customer, be the log still there or not.
+
+    Attributes
+    ----------
+    customer_id
+        Who saw it; empty when there is nothing to note, for that customer was deleted.
+    time_ns
+        When, nanoseconds since 1970.
+    channel, group
+        Names; group "" when the offer has none.
+    """
+
+    customer_id: str
+    time_ns: int
+    channel: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A presentation that nobody has answered yet.
 
@@ -79,6 +102,8 @@ class Waiting:
         The answered offer.
     position, entry
         Where the log has the presentation: the record, and which entry of it.
+    presentation
+        Whose it was; None when an older build wrote it down, and only the log knows.
     """
 
     due_ns: int
@@ -86,6 +111,7 @@ class Waiting:
     offer: str
     position: LogPosition
     entry: int
+    presentation: Presentation | None
 
 
 def mark_key(decision_id: bytes, offer: str) -> bytes:
@@ -113,10 +139,13 @@ def put_mark(transaction: Transaction, decision_id: bytes, offer: str, mark: byt
 
 
 def put_waiting(transaction: Transaction, waiting: Waiting) -> None:
-    """Begin to wait for an answer."""
+    """Begin to wait for an answer; with a presentation."""
     key = _pending_key(waiting.due_ns, waiting.decision_id, waiting.offer)
     position = waiting.position
-    value = _PENDING.pack(position.segment, position.offset, waiting.entry)
+    seen = waiting.presentation
+    assert seen is not None
+    value = _PENDING.pack(position.segment, position.offset, waiting.entry, seen.time_ns)
+    value += "\0".join((seen.customer_id, seen.channel, seen.group)).encode()
     transaction.put(PENDING, key, seal(key, value))
 
 
@@ -137,7 +166,8 @@ def scan_due(transaction: Transaction, now_ns: int) -> Iterator[Waiting]:
     for key, value in transaction.scan(PENDING):
         if key >= end:
             return
-        segment, offset, entry = _PENDING.unpack(unseal(key, value))
+        body = unseal(key, value)
+        segment, offset, entry = _PENDING_OLD.unpack_from(body)
         offer_start = _TIME_SIZE_BYTES + _ID_SIZE_BYTES
         yield Waiting(
             due_ns=int.from_bytes(key[:_TIME_SIZE_BYTES], "big"),
@@ -145,12 +175,22 @@ def scan_due(transaction: Transaction, now_ns: int) -> Iterator[Waiting]:
             offer=key[offer_start:].rstrip(b"\0").decode(),
             position=LogPosition(segment, offset),
             entry=entry,
+            presentation=_read_presentation(body),
         )
 
 
 def is_due(transaction: Transaction, now_ns: int) -> bool:
     """Return whether the wait of any presentation has ended by a time."""
     return next(scan_due(transaction, now_ns), None) is not None
+
+
+def _read_presentation(body: bytes) -> Presentation | None:
+    """Return the presentation of a row, or None when it was written without."""
+    if len(body) == _PENDING_OLD.size:
+        return None
+    *_, time_ns = _PENDING.unpack_from(body)
+    customer_id, channel, group = body[_PENDING.size :].decode().split("\0")
+    return Presentation(customer_id, time_ns, channel, group)
 
 
 def _pending_key(due_ns: int, decision_id: bytes, offer: str) -> bytes:

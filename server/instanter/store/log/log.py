@@ -86,7 +86,7 @@ class Log:
         retention: Retention | None,
     ) -> None:
         self.folder = folder
-        self._retention = retention or Retention()
+        self.retention = retention or Retention()
         self.reader = LogReader(folder)
         for landmark in opened.landmarks:
             self.reader.add_landmark(landmark)
@@ -346,7 +346,7 @@ class Log:
         count = count_droppable(
             tuple(self._segments),
             keep_from_sequence=keep_from_sequence,
-            retention=retention or self._retention,
+            retention=retention or self.retention,
             now_ns=now_ns,
         )
         try:
