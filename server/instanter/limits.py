@@ -199,6 +199,12 @@ DECISION_TRIES_MAX: Final = 8
 TICK_NS: Final = 1_000_000_000
 """How often the keeper looks for presentations whose wait has ended."""
 
+LOG_AHEAD_NS_TOLD: Final = 10_000_000_000
+"""How far ahead of the clock the log's time is told of: small steps of a clock are usual."""
+
+LOG_AHEAD_TOLD_EVERY_NS: Final = 60_000_000_000
+"""How often that is told."""
+
 TICK_ENTRIES_MAX: Final = 1_000
 """Presentations of one tick: bounds how long other writes wait."""
 

@@ -119,6 +119,11 @@ HOTLIST_ENTRIES: Final = MetricText(
     "instanter_hotlist_entries", "Entries of each hotlist; expired ones for about an hour."
 )
 
+LOG_AHEAD: Final = MetricText(
+    "instanter_log_ahead_seconds",
+    "Seconds by which the log's time is ahead of the clock, which was put back; 0 as a rule.",
+)
+
 KERNELS_COMPILED_LATE: Final = MetricText(
     "instanter_kernels_compiled_late",
     "Kernels compiled after the port was opened; anything but 0 is a bug.",
@@ -154,6 +159,8 @@ class Metrics:
         Times that a guard has paused a rule, and rules that are paused now.
     hotlist_entry_counts
         Entries by the number of their hotlist.
+    log_ahead_s
+        Seconds by which the latest record is ahead of the clock.
     restarts_by_role
         Processes that ended and were replaced, by the number of their role in `ROLES`.
     catalogue_revision, model_revision
@@ -176,6 +183,7 @@ class Metrics:
         "fraud_rules_paused_count",
         "hotlist_entry_counts",
         "kernels_compiled_late_count",
+        "log_ahead_s",
         "model_revision",
         "no_offer_by_reason",
         "records_damaged_count",
@@ -198,6 +206,7 @@ class Metrics:
         self.fraud_rule_pauses_count = 0
         self.fraud_rules_paused_count = 0
         self.hotlist_entry_counts = [0] * len(HOTLISTS)
+        self.log_ahead_s = 0.0
         self.turns_count = 0
         self.streams_open_count = 0
         self.stream_responses_count = 0
@@ -278,6 +287,7 @@ class MetricsCollector:
             FRAUD_RULES_PAUSED_NOW.text,
             value=metrics.fraud_rules_paused_count,
         )
+        yield GaugeMetricFamily(LOG_AHEAD.name, LOG_AHEAD.text, value=metrics.log_ahead_s)
         yield GaugeMetricFamily(
             STREAMS_OPEN.name, STREAMS_OPEN.text, value=metrics.streams_open_count
         )

@@ -14,6 +14,7 @@ import pytest
 from instanter.catalogue.stock import Cause, Severity
 from instanter.errors import DamagedError, NotFoundError, PreconditionError
 from instanter.events_log import make_events_log
+from instanter.keeper.clock_watch import ClockWatch
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.stock_alert_book import (
     ActionKind,
@@ -350,6 +351,7 @@ class Frozen:
 
 def test_a_look_from_before_a_publication_does_not_bring_that_back(room: Stockroom) -> None:
     published = PublishedCatalogue(is_told=True)
+    events_log = make_events_log(io.StringIO(), as_json=True)
     with room.desk.kept.state.read() as before:
         assert published.load(before) is not None
         ticker = Ticker(
@@ -358,7 +360,10 @@ def test_a_look_from_before_a_publication_does_not_bring_that_back(room: Stockro
             make_tick=room.desk.kept.response.make_tick,
             published=published,
             clock=room.clock,
-            events_log=make_events_log(io.StringIO(), as_json=True),
+            events_log=events_log,
+            clock_watch=ClockWatch(
+                lambda: 0, clock=room.clock, metrics=room.desk.metrics, events_log=events_log
+            ),
         )
         # A thread has one transaction at a time.
         changed = STOCK.replace("minimum: 2", "minimum: 3")

@@ -77,6 +77,10 @@ class Carrier:
         self._warm_up()
         return replayed.record_count
 
+    def log_time_ns(self) -> int:
+        """Return the latest time that a record was given; 0 before the first of this process."""
+        return self._last_time_ns
+
     def _warm_up(self) -> None:
         with self._state.read() as transaction:
             self._context.warm_up(transaction)

@@ -84,9 +84,8 @@ class Keeper:
     on_written
         See `carrying.OnWritten`; for whoever follows the log.
     on_synced
-        Called after each sync, behind the answers and where these are given (on the loop, if one
-        is attached), with the sequence up to which the log is on disk; for whoever follows what no
-        power cut can take back.
+        Called after each sync, behind the answers and where they are given (on the loop, if one is
+        attached), with the sequence that is on disk; for what no power cut can take back.
     fold_process
         The `process` of `Folder`.
     """
@@ -135,6 +134,7 @@ class Keeper:
             syncer=self._syncer,
             on_written=on_written,
         )
+        self.log_time_ns = self._carrier.log_time_ns
         self._queue: deque[Waiting[Any]] = deque()
         self._pressing_count = 0
         self._wake = threading.Condition()

@@ -9,6 +9,7 @@ from typing import Final, Self
 
 from instanter.clock import Clock
 from instanter.events_log import EventsLog
+from instanter.keeper.clock_watch import ClockWatch
 from instanter.keeper.commands import ApplyContext
 from instanter.keeper.fold_process import FoldProcess
 from instanter.keeper.fraud_desk import FraudDesk
@@ -147,14 +148,10 @@ class KeptStore:
                 fold_process=FoldProcess(folder, lock.descriptor),
             )
             response = ResponseDesk(keeper.submit, log.reader.read_at, clock=clock)
-            ticker = Ticker(
-                state,
-                keeper.submit,
-                make_tick=response.make_tick,
-                published=published,
-                clock=clock,
-                events_log=events_log,
+            watch = ClockWatch(
+                keeper.log_time_ns, clock=clock, metrics=metrics, events_log=events_log
             )
+            ticker = _make_ticker(state, keeper, response, published, clock, watch, events_log)
             _begin_learning(learner, keeper, state, log)
             replayed_count = keeper.start()
             learner.start()
@@ -205,6 +202,27 @@ def _make_report(events_log: EventsLog) -> Callable[[Exception], None]:
         events_log.error("assessment_failed", correlation_id=correlation_id, exc_info=error)
 
     return report
+
+
+def _make_ticker(
+    state: State,
+    keeper: Keeper,
+    response: ResponseDesk,
+    published: PublishedCatalogue,
+    clock: Clock,
+    watch: ClockWatch,
+    events_log: EventsLog,
+) -> Ticker:
+    """Return what looks for what is due, and at the clock."""
+    return Ticker(
+        state,
+        keeper.submit,
+        make_tick=response.make_tick,
+        published=published,
+        clock=clock,
+        events_log=events_log,
+        clock_watch=watch,
+    )
 
 
 def _tell_how_written(state: State, events_log: EventsLog) -> None:

@@ -14,6 +14,7 @@ from instanter.decision.models import digest_of, plan_from_bytes, plan_to_bytes
 from instanter.errors import DamagedError, InstanterError, NotFoundError
 from instanter.events_log import EventsLog
 from instanter.keeper.attribution import LABEL_NONE, OutcomeKind, end_wait
+from instanter.keeper.clock_watch import ClockWatch
 from instanter.keeper.commands import (
     Answered,
     ApplyContext,
@@ -244,6 +245,8 @@ class Ticker:
         Knows the catalogue in force; only looked at, for it belongs to the thread that applies.
     clock, events_log
         Tells the time; is told of what went wrong.
+    clock_watch
+        Looks each time whether the log is ahead of the clock.
     """
 
     def __init__(
@@ -255,6 +258,7 @@ class Ticker:
         published: PublishedCatalogue,
         clock: Clock,
         events_log: EventsLog,
+        clock_watch: ClockWatch,
     ) -> None:
         self._state = state
         self._submit = submit
@@ -262,6 +266,7 @@ class Ticker:
         self._published = published
         self._clock = clock
         self._events_log = events_log
+        self._clock_watch = clock_watch
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tick", daemon=True)
 
@@ -277,6 +282,7 @@ class Ticker:
 
     def tick(self) -> bool:
         """Hand over what is due now, wait for it, and return whether there was something."""
+        self._clock_watch.look()
         now_ns = self._clock.now_ns()
         with self._state.read() as transaction:
             due = is_due(transaction, now_ns)

@@ -9,7 +9,7 @@ _GREATEST: Final = frozenset({"catalogue_revision", "model_revision"})
 """What the processes have in common."""
 
 _LIVING: Final = frozenset(
-    {"fraud_rules_paused_count", "hotlist_entry_counts", "streams_open_count"}
+    {"fraud_rules_paused_count", "hotlist_entry_counts", "log_ahead_s", "streams_open_count"}
 )
 """What ends with a process."""
 
