@@ -151,6 +151,14 @@ def test_entries_are_added_and_removed(asked: Command, monkeypatch: pytest.Monke
     assert asked("hotlist", "add", "people", "x").code == 1
 
 
+def test_help_says_how_the_end_of_an_entry_is_written(asked: Command) -> None:
+    shown = " ".join(asked("hotlist", "add", "--help").out.split())
+    given = re.search(r"date, time and zone as (\S+) \(RFC 3339\)", shown)
+    assert given is not None
+    added = asked("hotlist", "add", "cards", name("card"), "--expires", given[1])
+    assert added.code == 0, added.err
+
+
 def test_a_list_is_loaded_from_a_file(asked: Command) -> None:
     ids = [f"t-{n:04}" for n in range(1_500)]
     Path("plain.csv").write_text("\n".join(ids) + "\n")

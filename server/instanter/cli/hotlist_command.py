@@ -87,7 +87,13 @@ def add(
     reason: _ReasonOption = "",
     source: _SourceOption = "",
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="INSTANT", help="RFC 3339; default: never.")
+        str | None,
+        typer.Option(
+            "--expires",
+            metavar="INSTANT",
+            help="Until when: date, time and zone as 2026-12-24T18:00:00Z (RFC 3339); default: "
+            "for ever.",
+        ),
     ] = None,
     server: ServerOption = None,
     timeout: TimeoutOption = None,
