@@ -147,7 +147,7 @@ def _read_event(line: bytes, place: str) -> Event:
         given["customer"],
         given["kind"],
         {key: _read_value(value, f'{place}: fields["{key}"]') for key, value in fields.items()},
-        _read_time(given.get("event_time"), f"{place}: event_time"),
+        read_line_time(given.get("event_time"), f"{place}: event_time"),
         given["event_id"],
     )
 
@@ -166,8 +166,14 @@ def _read_value(value: Any, place: str) -> AttributeValue | None:
     )
 
 
-def _read_time(value: Any, place: str) -> datetime | None:
-    """Return when the event happened."""
+def read_line_time(value: Any, place: str) -> datetime | None:
+    """Return an instant of a line, None for none.
+
+    Raises
+    ------
+    CommandError
+        It is none.
+    """
     if value is None:
         return None
     instant = KINDS["instant"](value) if isinstance(value, str) else None

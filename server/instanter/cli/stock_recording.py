@@ -3,15 +3,14 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Final
 from uuid import uuid4
 
 from instanter.cli.card_transactions import read_time
-from instanter.cli.failures import EXIT_USAGE, CommandError
+from instanter.cli.failures import EXIT_REFUSED, EXIT_USAGE, CommandError
 from instanter.cli.progress import show_progress
-from instanter.cli.recording import check_text, read_lines
+from instanter.cli.recording import check_text, read_line_time, read_lines
 from instanter.client import (
     Client,
     ConflictError,
@@ -75,19 +74,20 @@ def make_one(
     )
 
 
-def read_kind(text: str, place: str) -> StockMovementKind:
+def read_kind(text: str, place: str, *, exit_code: int = EXIT_USAGE) -> StockMovementKind:
     """Return the kind that a word names, in either spelling.
 
     Raises
     ------
     CommandError
-        With exit code 2, when it names none.
+        With this exit code, when it names none: of the command line it is a mistake in that, in a
+        file it is one of the data.
     """
     found = KINDS.get(text.lower().replace("_", "-"))
     if found is None:
         near = nearest(text, KINDS)
         hint = f"did you mean '{near}'?" if near else f"expected {', '.join(KINDS)}"
-        raise CommandError(f"{place}: {show(text)} is no movement; {hint}", exit_code=EXIT_USAGE)
+        raise CommandError(f"{place}: {show(text)} is no movement; {hint}", exit_code=exit_code)
     return found
 
 
@@ -185,10 +185,10 @@ def _read_movement(line: bytes, place: str) -> StockMovement:
     return StockMovement(
         site=given["site"],
         stock_keeping_unit=given["stock_keeping_unit"],
-        kind=read_kind(given["kind"], f"{place}: kind"),
+        kind=read_kind(given["kind"], f"{place}: kind", exit_code=EXIT_REFUSED),
         units=_read_whole(given.get("units", 0), f"{place}: units"),
         movement_id=given["movement_id"],
-        movement_time=_read_instant(given.get("movement_time"), f"{place}: movement_time"),
+        movement_time=read_line_time(given.get("movement_time"), f"{place}: movement_time"),
         destination_site=check_text(destination, f"{place}: destination_site"),
         price_minor=_read_whole(given.get("price_minor", 0), f"{place}: price_minor"),
     )
@@ -207,9 +207,3 @@ def _read_whole(value: Any, place: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _UNITS_MAX:
         return value
     raise CommandError(f"{place}: {show(value)} is not right; expected a whole number")
-
-
-def _read_instant(value: Any, place: str) -> datetime | None:
-    if value is not None and not isinstance(value, str):
-        raise CommandError(f"{place}: {show(value)} is not right; expected an RFC 3339 instant")
-    return read_time(value, place)
