@@ -48,7 +48,14 @@ def test_what_cannot_be_reached_by_propensity_and_newer_models_are_said(
     toy.explanation.runner_up.propensity_needed = 1.25
     toy.explanation.models_unchanged = False
     found = asked("explain", DECISION)
-    assert "needed no propensity, or value 1201" in found.out
+    told = " ".join(found.out.split())
+    assert "needed value 1201, or lever 6; no propensity would have been enough." in told
+    toy.explanation.runner_up.value_minor_needed = 10**15 + 1
+    told = " ".join(asked("explain", DECISION).out.split())
+    assert "needed lever 6; no propensity and no value would have been enough." in told
+    toy.explanation.runner_up.lever_needed = 1e7
+    told = " ".join(asked("explain", DECISION).out.split())
+    assert "No propensity, value or lever would have been enough for tea to be first." in told
     assert "models 2 (they have learned since)" in found.out
 
 

@@ -1,6 +1,6 @@
 """`instanter explain`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,7 +13,11 @@ from instanter.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from instanter.client import Explanation, OfferExplanation
+    from instanter.client import Explanation, OfferExplanation, RunnerUp
+
+_VALUE_MAX: Final = 10**15
+_LEVER_MAX: Final = 1e6
+"""The most that an offer may have, see the contract's `RunnerUp`."""
 
 
 def explain(
@@ -76,14 +80,7 @@ def _show(found: "Explanation", stopped_count: int) -> None:
     if stayed:
         _show_stayed(stayed)
     if found.runner_up is not None:
-        needed = found.runner_up
-        propensity = f"propensity {needed.propensity_needed:.6g}"
-        if needed.propensity_needed > 1.0:
-            propensity = "no propensity"
-        console.print(
-            f"To be first, {needed.offer} would have needed {propensity}, or value "
-            f"{needed.value_minor_needed}, or lever {needed.lever_needed:.6g}."
-        )
+        console.print(_tell_needed(found.runner_up))
     if stopped:
         _show_stopped(stopped[:stopped_count])
         if len(stopped) > stopped_count:
@@ -95,6 +92,23 @@ def _show(found: "Explanation", stopped_count: int) -> None:
         f"{found.model_revision}{models}",
         style="dim",
     )
+
+
+def _tell_needed(needed: "RunnerUp") -> str:
+    """Return what would have made the runner-up first, and what could not have, however large."""
+    figures = (
+        ("propensity", f"{needed.propensity_needed:.6g}", needed.propensity_needed <= 1.0),
+        ("value", str(needed.value_minor_needed), needed.value_minor_needed <= _VALUE_MAX),
+        ("lever", f"{needed.lever_needed:.6g}", needed.lever_needed <= _LEVER_MAX),
+    )
+    ways = [f"{name} {figure}" for name, figure, is_enough in figures if is_enough]
+    vain = [f"no {name}" for name, _, is_enough in figures if not is_enough]
+    if not ways:
+        return (
+            f"No propensity, value or lever would have been enough for {needed.offer} to be first."
+        )
+    told = f"To be first, {needed.offer} would have needed {', or '.join(ways)}"
+    return f"{told}; {' and '.join(vain)} would have been enough." if vain else f"{told}."
 
 
 def _show_stayed(offers: "list[OfferExplanation]") -> None:
