@@ -126,6 +126,34 @@ def test_the_live_rules_may_stand_in_any_file(front_name: str, tmp_path: Path, w
     assert last.WhichOneof("told") == "result"
 
 
+NEEDING = {
+    "one line": {
+        "shop.yaml": "{currency: EUR, fraud: {rules: {small: {when: 'transaction.amount >= 1.0',"
+        " disposition: refer, reason: SMALL}}}, attributes: [{name: age, kind: number}]}"
+    },
+    "a file of the same name": {
+        "fraud_yaml.yaml": f"{SECTION}{SHOP}attributes: [{{name: age, kind: number}}]\n"
+    },
+}
+
+
+@pytest.mark.parametrize("way", NEEDING)
+def test_what_stands_beside_the_live_rules_stays(front_name: str, tmp_path: Path, way: str) -> None:
+    with open_shop(tmp_path / "store", front_name) as opened:
+        opened.apply(NEEDING[way])
+        assess(opened, transaction_id=name("t"), amount_minor=1_000)
+        when = "profile.age < 18.0 || transaction.amount >= 1.0"
+        rule = f"{{when: {when}, disposition: decline, reason: YOUNG}}"
+        *_, last = run(opened, f"fraud: {{rules: {{young: {rule}}}}}\n")
+    assert [rule.rule for rule in last.result.rules] == ["young"], "and nothing of the live ones"
+
+
+def test_given_rules_may_stand_in_one_line(shop: Shop) -> None:
+    *_, last = run(shop, "{currency: USD, fraud: {rules: {}}, channels: {web: [a, b]}}")
+    assert last.result.given.declined_count == 0
+    assert last.result.live.declined_count == 2
+
+
 WRONG = {
     "no yaml": "fraud: [",
     "no section": "currency: EUR\n",

@@ -91,7 +91,7 @@ def parse_yaml(file: str, text: str, problems: Problems) -> Node | None:
         Takes what is wrong.
     """
     try:
-        return _Builder(file, problems).build(_events(text.removeprefix("\ufeff")))
+        return _Builder(file, problems).build(read_events(text.removeprefix("\ufeff")))
     except _Refused as refused:
         problems.add(file, refused.line, "content", refused.text, refused.message)
     except yaml.reader.ReaderError as error:
@@ -146,7 +146,8 @@ def _count_inked(text: str) -> int:
     return sum(1 for c in text if not c.isspace())
 
 
-def _events(text: str) -> Iterator[yaml.Event]:
+def read_events(text: str) -> Iterator[yaml.Event]:
+    """Yield the events of a text, each with its marks, in characters."""
     loader = yaml.CSafeLoader(text)
     try:
         while (event := loader.get_event()) is not None:

@@ -1,13 +1,13 @@
 """`FraudService.BacktestFraudRules`: compile the given rules, run the back-test apart, tell."""
 
 import threading
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.problems import Problems
+from instanter.catalogue.yaml_sections import Sections, find_sections
 from instanter.catalogue.yaml_tree import Mapping, parse_yaml
 from instanter.clock import Clock
 from instanter.errors import (
@@ -175,16 +175,15 @@ def _read_given(text: str) -> str:
     InvalidFieldError
         It is no YAML with such a section.
     """
-    lines = _find_section(_list_keys(text, "fraud_yaml"), text)
-    if lines is None:
+    sections = _find_sections(text, "fraud_yaml")
+    if sections is None or _SECTION not in sections.spans:
         raise InvalidFieldError(
             "fraud_yaml",
             f"{len(text):,} characters",
             "YAML with a section `fraud:`, as in a catalogue",
             reason="FRAUD_NOT_DECLARED",
         )
-    kept = text.splitlines(keepends=True)
-    return "".join(line if number in lines else "\n" for number, line in enumerate(kept))
+    return sections.take(_SECTION)
 
 
 def _replace_section(catalogue: CompiledCatalogue, given: str) -> dict[str, str]:
@@ -194,20 +193,20 @@ def _replace_section(catalogue: CompiledCatalogue, given: str) -> dict[str, str]
     """
     files = {}
     for path, text in catalogue.files.items():
-        keys = _list_keys(text, path)
-        lines = _find_section(keys, text)
-        if lines is None:
+        sections = _find_sections(text, path)
+        if sections is None or _SECTION not in sections.spans:
             files[path] = text
-        elif len(keys) > 1:
-            kept = text.splitlines(keepends=True)
-            files[path] = "".join(
-                "\n" if number in lines else line for number, line in enumerate(kept)
-            )
-    return {**files, GIVEN_PATH: given}
+        elif len(sections.spans) > 1:
+            files[path] = sections.leave_out(_SECTION)
+    path = GIVEN_PATH
+    while path in files:
+        # It is a name that a file in force may have, too.
+        path = f"given_{path}"
+    return {**files, path: given}
 
 
-def _list_keys(text: str, name: str) -> list[tuple[str, int]]:
-    """Return the top-level keys of a text with their lines from 0, none when it is no mapping.
+def _find_sections(text: str, name: str) -> Sections | None:
+    """Return the top-level sections of a text, None when it is no mapping.
 
     Raises
     ------
@@ -223,18 +222,7 @@ def _list_keys(text: str, name: str) -> list[tuple[str, int]]:
         raise InvalidFieldError(
             name, f"line {problem.line}", f"YAML; it {problem.message}", reason="CATALOGUE_INVALID"
         ) from None
-    if not isinstance(root, Mapping):
-        return []
-    return [(key, line - 1) for key, line in root.key_lines.items()]
-
-
-def _find_section(keys: Sequence[tuple[str, int]], text: str) -> range | None:
-    """Return which lines the `fraud` section of a text with these keys takes; None without one."""
-    for at, (key, line) in enumerate(keys):
-        if key == _SECTION:
-            after = keys[at + 1][1] if at + 1 < len(keys) else text.count("\n") + 1
-            return range(line, after)
-    return None
+    return find_sections(text) if isinstance(root, Mapping) else None
 
 
 def _read_end(request: messages.BacktestFraudRulesRequest, field: str, default_ns: int) -> int:
