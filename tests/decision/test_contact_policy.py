@@ -50,11 +50,15 @@ def make_engine(store, policy="", reservations=None, clock=None, damaged=None, p
         on_damaged=(damaged if damaged is not None else []).append,
         reservations=reservations,
     )
-    catalogue = make_catalogue({"shop.yaml": SHOP + policy, "offers.yaml": OFFERS})
+    install(engine, policy)
+    return engine
+
+
+def install(engine, policy, offers=OFFERS):
+    catalogue = make_catalogue({"shop.yaml": SHOP + policy, "offers.yaml": offers})
     scores = make_score_table(catalogue, 1)
     scores.fitted[:] = 0
     engine.install(make_tables(catalogue, scores))
-    return engine
 
 
 def present(store, customer, decision, offer, kind=ContactKind.PRESENTED, at_ns=NOW_NS):
@@ -147,6 +151,31 @@ def test_a_retry_is_not_in_its_own_way_when_its_offer_was_presented_or_rejected(
     assert [offers_of(other) for other in others] == [[], []]
     (stopped,) = engine.decide([ask("anna", request_id="r2")])
     assert stopped.exclusions[-1] == (REASON_CAPPED, 3), "of another's contact a retry knows"
+
+
+def test_a_retry_that_offers_others_counts_what_was_presented(store):
+    one, two = make_engine(store, ONCE), make_engine(store, TWICE)
+    (first,) = one.decide([ask("anna", request_id="r1")])
+    present(store, "anna", first.decision_id, *offers_of(first))
+    (both,) = two.decide([ask("bert", request_id="r1", count=2)])
+    for offer in offers_of(both):
+        present(store, "bert", both.decision_id, offer)
+    (half,) = two.decide([ask("carl", request_id="r1", count=2)])
+    present(store, "carl", half.decision_id, offers_of(half)[0])
+    # They may not have it any more, as after a change of the profile.
+    gone = offers_of(first)[0]
+    fewer = "".join(line for line in OFFERS.splitlines(True) if f"name: {gone}" not in line)
+    install(one, ONCE, fewer)
+    assert offers_of(one.decide([ask("anna", request_id="r1")])[0]) == []
+    assert offers_of(one.decide([ask("dora", request_id="r1")])[0]) != []
+    gone = offers_of(both)[1]
+    fewer = "".join(line for line in OFFERS.splitlines(True) if f"name: {gone}" not in line)
+    install(two, TWICE, fewer)
+    questions = [ask(name, request_id="r1", count=2) for name in ("bert", "carl", "dora")]
+    found = [offers_of(decision) for decision in two.decide(questions)]
+    assert [len(offers) for offers in found] == [1, 2, 2]
+    assert found[0] == offers_of(both)[:1], "what was seen may be seen again, and nothing else"
+    assert found[1][0] == offers_of(half)[0]
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -18,7 +18,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from instanter.errors import DamagedError
-from instanter.kernels.contact_policy import HEAD_WORDS, ROW_TAG, ROW_WORDS
+from instanter.kernels.contact_policy import HEAD_WORDS, ROW_KIND, ROW_TAG, ROW_WORDS
 from instanter.limits import CONTACTS_KEPT
 
 HEAD_SIZE_BYTES: Final = 4 * HEAD_WORDS
@@ -146,7 +146,7 @@ def record_contact(section: bytes, contact: Contact) -> bytes:
     return _join(contacts, answers, contacts_lost_s, answers_lost_s)
 
 
-def leave_out(section: bytes, tag: int) -> bytes:
+def leave_out(section: bytes, tag: int, kept: frozenset[int] = frozenset()) -> bytes:
     """Return a section without what became of one decision.
 
     Parameters
@@ -156,15 +156,36 @@ def leave_out(section: bytes, tag: int) -> bytes:
     tag
         Names the decision, see `tag_of`. Two decisions of a customer with the same tag, one in
         four thousand million, are taken for one.
+    kept
+        Codes of offers whose contacts stay all the same.
     """
     if tag.to_bytes(4, "little") not in section:
         return section
     contacts, answers, *lost_s = _cut(section)
     contacts, answers = (
-        b"".join(_ROW.pack(*row) for row in _ROW.iter_unpack(rows) if row[ROW_TAG] != tag)
+        b"".join(
+            _ROW.pack(*row)
+            for row in _ROW.iter_unpack(rows)
+            if row[ROW_TAG] != tag or (row[ROW_KIND] == ContactKind.PRESENTED and row[1] in kept)
+        )
         for rows in (contacts, answers)
     )
     return _join(contacts, answers, *lost_s)
+
+
+def find_presented(section: bytes, tag: int) -> frozenset[int]:
+    """Return the codes of the offers that one decision has led to be presented.
+
+    Parameters
+    ----------
+    section
+        A whole section.
+    tag
+        Names the decision, see `tag_of`.
+    """
+    contacts, *_ = _cut(section)
+    rows = _ROW.iter_unpack(contacts)
+    return frozenset(offer for _, offer, _, _, _, own in rows if own == tag)
 
 
 def read_contacts(section: bytes) -> list[Contact]:

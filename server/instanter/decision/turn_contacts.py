@@ -11,6 +11,7 @@ from instanter.decision.contacts import (
     IN_DOUBT,
     ROW_SIZE_BYTES,
     code_of,
+    find_presented,
     group_code_of,
     is_whole,
     leave_out,
@@ -47,7 +48,16 @@ class TurnContacts:
         What other decisions have listed and nobody has presented yet.
     """
 
-    __slots__ = ("_codes", "_keys", "_reservations", "_sections", "_seen", "_tags", "capped")
+    __slots__ = (
+        "_codes",
+        "_keys",
+        "_left_out",
+        "_reservations",
+        "_sections",
+        "_seen",
+        "_tags",
+        "capped",
+    )
 
     def __init__(self, tables: DecisionTables, reservations: Reservations) -> None:
         catalogue = tables.catalogue
@@ -67,11 +77,14 @@ class TurnContacts:
         self._sections: list[bytes] = []
         self._seen: list[Held] = []
         self._tags: list[int] = []
+        # By row of a retry: the whole list, and of which offers the contacts are left out.
+        self._left_out: dict[int, tuple[bytes, frozenset[int]]] = {}
 
     def clear(self) -> None:
         """Begin another turn."""
         self._keys.clear()
         self._sections.clear()
+        self._left_out.clear()
 
     def has(self, key: bytes) -> bool:
         """Return whether a customer is in this turn: nobody may be in it twice under caps."""
@@ -113,7 +126,11 @@ class TurnContacts:
         """
         for row, question in enumerate(questions):
             if question.request_id:
-                self._sections[row] = leave_out(self._sections[row], tag_of(decision_ids[row]))
+                section, tag = self._sections[row], tag_of(decision_ids[row])
+                rest = leave_out(section, tag)
+                if rest is not section:
+                    self._sections[row] = rest
+                    self._left_out[row] = section, find_presented(section, tag)
 
     def fill(
         self, asked: NDArray[np.int32], decision_ids: Sequence[bytes], now_ns: int
@@ -165,9 +182,12 @@ class TurnContacts:
         Returns
         -------
         bool
-            False when another decision has reserved for one of the customers since `fill`: then
-            the turn must be filled and decided again.
+            False when another decision has reserved for one of the customers since `fill`, or a
+            retry lists others than what was presented already: then the turn must be filled and
+            decided again.
         """
+        if self._left_out and self._takes_back(asked, told, listed):
+            return False
         time_s = -(-now_ns // _SECOND_NS)
         alone = True
         kept = told[: len(self._keys), TOLD_KEPT].tolist()
@@ -181,6 +201,33 @@ class TurnContacts:
             entry = Entry(now_ns + RESERVATION_NS, time_s, channel, tag, offers)
             alone &= self._reservations.reserve(seen, entry, now_ns)
         return alone
+
+    def _takes_back(
+        self, asked: NDArray[np.int32], told: NDArray[np.int32], listed: NDArray[np.float64]
+    ) -> bool:
+        """Let contacts count that were left out of a retry whose list does not have them again.
+
+        With other inputs than the first try's, a profile that was changed for example, it would
+        offer others beside those that the customer has seen, and more than a cap allows.
+
+        Returns
+        -------
+        bool
+            Whether there are any; each time fewer are left.
+        """
+        found = False
+        for row, (section, left_out) in self._left_out.items():
+            if not left_out or self.capped[asked[row, ASKED_SURFACE]] is None:
+                continue
+            places = listed[row, : told[row, TOLD_KEPT], LISTED_OFFER].tolist()
+            codes = {int.from_bytes(self._codes[int(o)][:4], "little") for o in places}
+            if left_out <= codes:
+                continue
+            found = True
+            tag, again = self._tags[row], left_out & codes
+            self._left_out[row] = section, again
+            self._sections[row] = leave_out(section, tag, find_presented(section, tag) - again)
+        return found
 
 
 def make_turn_contacts(tables: DecisionTables, reservations: Reservations) -> TurnContacts | None:
