@@ -155,14 +155,28 @@ def test_other_fields_are_none(name: str, value: str | float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["cvv 123", "his CVV is 1234.", "cvc2: 123", '{"cvv": "123"}', "cvv ①②③"]
-)
+    "text",
+    [
+        "cvv 123", "his CVV is 1234.", "cvc2: 123", '{"cvv": "123"}', "cvv ①②③",
+        "cvv:     123", "CVV" + " " * 500 + "1234", '"cvc" :\t\t\t\t\n    "0123"',
+        "cvv is      123",
+        "security        code =         999", "cvv no" + ". " * 50 + "123",
+        "cvv: \u00a0\u2003 \u3000\u2007  123",
+    ],
+)  # fmt: skip
 def test_a_verification_code_in_a_text_is_found(text: str) -> None:
     assert holds_verification_code(text)
     assert may_hold_card_data([text])
 
 
-@pytest.mark.parametrize("text", ["customers/cid-1234", "cvc-123", "cvv 12345", "cvv 2 years"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "customers/cid-1234", "cvc-123", "cvv 12345", "cvv 2 years", "cvv         12345",
+        "cvv      2 years", "cvv          present, 123 EUR", "cvv:      ***", "cvv is        12",
+        "cvvx      123", "security      code", "mcvv      123",
+    ],
+)  # fmt: skip
 def test_ids_with_such_letters_are_let_through(text: str) -> None:
     assert not holds_verification_code(text)
 
@@ -293,6 +307,14 @@ def test_a_hostile_text_takes_no_longer_than_its_length() -> None:
         ("1" + " " * 2_000) * 10,
         "①" * 20_000,
         "cvv" * 7_000,
+        "cvv" + " " * 20_000,
+        "cvv :" * 4_000,
+        "cvv " + "no " * 7_000,
+        ("cvv" + " " * 200 + "is" + " " * 200) * 50,
+        "security" + " " * 20_000,
+        "security " * 2_000,
+        "cvv is" + "." * 20_000,
+        "cvv=no" * 3_000,
         digest,
     ):
         began = time.process_time()

@@ -80,8 +80,8 @@ _CODE_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 _CODE_TEXT: Final = re.compile(
-    r"(?<![^\W_])(?:cvv2?|cvc2?|cvn2?|(?:security|verification)\s{1,3}(?:code|value|number))"
-    r"[\s:=#\"']{0,4}(?:(?:is|was|code|no)[\s:=#.]{1,3})?\d{3,4}(?!\d)",
+    r"(?<![^\W_])(?:cvv2?|cvc2?|cvn2?|(?:security|verification)\s++(?:code|value|number))"
+    r"[\s:=#\"']*+(?:(?:is|was|code|no)[\s:=#.]++)?\d{3,4}(?!\d)",
     re.IGNORECASE,
 )
 _CODE_VALUE: Final = re.compile(r"\D*\d{3,4}\D*", re.DOTALL)
