@@ -37,7 +37,6 @@ from instanter.store.event_ids import (
     find_event_digest,
     is_any_remembered,
     put_records_event_ids,
-    put_sealed_event_ids,
 )
 from instanter.store.expiry import drop_expired, is_drop_due
 from instanter.store.log.frames import LogRecord
@@ -219,13 +218,9 @@ def apply_events(transaction: Transaction, record: LogRecord, context: ApplyCont
     it, and the log has the events for the day it is rebuilt.
     """
     indexed = _count(transaction, record.body, context)
-    put_sealed_event_ids(
-        transaction,
-        indexed.ids,
-        sequence=record.sequence,
-        until_ns=record.time_ns + IDS_KEPT_NS,
-    )
     id_count = len(indexed.ids)
+    until_ns = record.time_ns + IDS_KEPT_NS
+    put_records_event_ids(transaction, indexed.ids, [(id_count, record.sequence, until_ns)])
     if not indexed.is_whole:
         body = context.unpack(record)
         # As long as those that come as movements: a sale that comes by both doors counts once.

@@ -73,9 +73,8 @@ def put_event_ids(
     until_ns
         Nanoseconds since 1970 until which they are remembered.
     """
-    put_sealed_event_ids(
-        transaction, list(seal_event_ids(ids)), sequence=sequence, until_ns=until_ns
-    )
+    sealed = list(seal_event_ids(ids))
+    put_records_event_ids(transaction, sealed, [(len(sealed), sequence, until_ns)])
 
 
 def seal_event_ids(ids: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
@@ -83,24 +82,12 @@ def seal_event_ids(ids: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, 
     return ((key, seal(key, digest)) for key, digest in ids)
 
 
-def put_sealed_event_ids(
-    transaction: Transaction,
-    ids: Sequence[tuple[bytes, bytes]],
-    *,
-    sequence: int,
-    until_ns: int,
-) -> None:
-    """Do what `put_event_ids` does with digests that are sealed already."""
-    transaction.put_each(EVENT_IDS, ids)
-    transaction.put(EVENT_ID_EXPIRY, *_make_entry(ids, sequence, until_ns))
-
-
 def put_records_event_ids(
     transaction: Transaction,
     ids: Sequence[tuple[bytes, bytes]],
     records: Iterable[tuple[int, int, int]],
 ) -> None:
-    """Do what `put_sealed_event_ids` does for several records.
+    """Do what `put_event_ids` does, for several records and with digests that are sealed already.
 
     Parameters
     ----------
