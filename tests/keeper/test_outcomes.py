@@ -21,11 +21,12 @@ from instanter.keeper.records import RecordKind
 from instanter.limits import CONTACTS_KEPT, DECISION_TRIES_MAX, OUTCOME_FUTURE_NS_MAX
 from instanter.store.activity import CONTACTS, load_activity
 from instanter.store.arm_figures import read_figures
-from instanter.store.databases import DECISION_NAMES, DECISIONS, OUTCOME_MARKS, PENDING
+from instanter.store.databases import DECISION_NAMES, DECISIONS, OUTCOME_MARKS, PENDING, Database
 from instanter.store.decision_index import find_name
 from instanter.store.log.retention import Retention
 from instanter.store.outcomes import NO_MARK, is_due
 from instanter.store.records import key_of, seal, unseal
+from instanter.store.transaction import Transaction
 from tests.keeper.answers import SHOP, START_NS, Answers, MovingClock, open_answers
 
 PRESENTED, CLICKED, ACCEPTED, REJECTED, CONVERTED = OutcomeKind
@@ -314,6 +315,29 @@ def test_of_many_contacts_those_that_made_way_are_no_sign_of_a_deletion(shop: An
         pass
     assert ("tea", 0) in [(offer, truth) for offer, truth, _ in labels_of(shop)]
     assert ContactKind.IGNORED in contacts_of(shop, "anna")
+
+
+def test_mark_and_profile_of_an_outcome_are_read_once(
+    shop: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+    get, get_profile = Transaction.get, Transaction.get_profile
+
+    def note_get(self: Transaction, database: Database, key: bytes) -> object:
+        read.append(database)
+        return get(self, database, key)
+
+    def note_get_profile(self: Transaction, key: bytes) -> object:
+        read.append("profile")
+        return get_profile(self, key)
+
+    decisions = [shop.decide("anna") for _ in range(2)]
+    monkeypatch.setattr(Transaction, "get", note_get)
+    monkeypatch.setattr(Transaction, "get_profile", note_get_profile)
+    shop.answer(decisions[0], "anna", "tea", PRESENTED, ACCEPTED)
+    assert (read.count(OUTCOME_MARKS), read.count("profile")) == (1, 1)
+    shop.answer(decisions[1], "anna", "tea", ACCEPTED)
+    assert (read.count(OUTCOME_MARKS), read.count("profile")) == (2, 2)
 
 
 def test_an_answer_ends_the_wait(shop: Answers) -> None:

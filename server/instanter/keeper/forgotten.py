@@ -9,9 +9,9 @@ takes away, and a profile tells since when it is there.
 from instanter.decision.contacts import ContactKind, make_contact, may_have_contact
 from instanter.decision.recording import RecordedDecision
 from instanter.errors import DamagedError
-from instanter.keeper.learning_inputs import is_newer
+from instanter.keeper.learning_inputs import CurrentProfiles, is_newer
 from instanter.store.activity import CONTACTS, DAMAGED_ACTIVITY, copy_activity
-from instanter.store.profiles import ProfileState, load_profile
+from instanter.store.profiles import ProfileState
 from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
 
@@ -48,12 +48,12 @@ def lacks_contact(
         return False
 
 
-def lacks_profile(transaction: Transaction, decision: RecordedDecision) -> bool:
+def lacks_profile(profiles: CurrentProfiles, decision: RecordedDecision) -> bool:
     """Return whether the profile is gone that a decision was made with, be there another one."""
     if decision.profile_state != ProfileState.KNOWN:
         return False
     try:
-        profile = load_profile(transaction, key_of(decision.customer_id), 0)
+        profile = profiles.load(decision.customer_id)
     except DamagedError:
         return False
     return profile is None or is_newer(profile, decision)

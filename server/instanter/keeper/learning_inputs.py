@@ -70,6 +70,39 @@ def load_published(transaction: Transaction) -> ModelSet | None:
         return None
 
 
+class CurrentProfiles:
+    """Reads the profiles of one command's customers as they are now, each once.
+
+    Parameters
+    ----------
+    transaction
+        An open transaction, in which nothing is written meanwhile.
+    slot_count
+        Slots of the present schema.
+    """
+
+    __slots__ = ("_found", "slot_count", "transaction")
+
+    def __init__(self, transaction: Transaction, slot_count: int) -> None:
+        self.transaction = transaction
+        self.slot_count = slot_count
+        self._found: dict[str, Profile | None] = {}
+
+    def load(self, customer_id: str) -> Profile | None:
+        """Return a profile, whose slots are not to be written; None when there is none.
+
+        Raises
+        ------
+        DamagedError
+            Its record is damaged.
+        """
+        if customer_id not in self._found:
+            self._found[customer_id] = load_profile(
+                self.transaction, key_of(customer_id), self.slot_count
+            )
+        return self._found[customer_id]
+
+
 class LearningInputs:
     """Finds what a decision teaches. Belongs to one thread."""
 
@@ -96,7 +129,7 @@ class LearningInputs:
 
     def find_bins(
         self,
-        transaction: Transaction,
+        profiles: CurrentProfiles,
         binner: Binner,
         schema: Schema,
         decision: RecordedDecision,
@@ -111,10 +144,10 @@ class LearningInputs:
         """
         slots = None
         if decision.profile_state == ProfileState.KNOWN:
-            profile = _load_profile(transaction, decision, schema.profile_slot_count)
+            profile = _load_profile(profiles, decision)
             if profile is None:
                 return None
-            slots = profile.slots
+            slots = profile.slots.copy()
             for slot, code in decision.derived.items():
                 if slot < len(slots):
                     slots[slot] = code
@@ -125,16 +158,14 @@ class LearningInputs:
         return binner.find_bins(slots, context, decision.channel)
 
 
-def _load_profile(
-    transaction: Transaction, decision: RecordedDecision, slot_count: int
-) -> Profile | None:
+def _load_profile(profiles: CurrentProfiles, decision: RecordedDecision) -> Profile | None:
     """Return a decision's profile as it was, or None when it is not kept or is damaged."""
-    key = key_of(decision.customer_id)
     revision = decision.profile_revision
     try:
-        profile = load_profile(transaction, key, slot_count)
+        profile = profiles.load(decision.customer_id)
         if profile is None or profile.revision != revision:
-            profile = load_kept_profile(transaction, key, revision, slot_count)
+            key = key_of(decision.customer_id)
+            profile = load_kept_profile(profiles.transaction, key, revision, profiles.slot_count)
     except DamagedError:
         return None
     return None if profile is None or is_newer(profile, decision) else profile

@@ -23,7 +23,7 @@ from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_
 from instanter.keeper.contacts import CONTACT_OF, note_contact
 from instanter.keeper.decisions import DAY_NS, S_NS, DecisionArchive
 from instanter.keeper.forgotten import lacks_contact, lacks_profile
-from instanter.keeper.learning_inputs import LearningInputs
+from instanter.keeper.learning_inputs import CurrentProfiles, LearningInputs
 from instanter.keeper.records import RecordKind
 from instanter.limits import EXPIRED_KEYS_PER_RECORD, OUTCOME_FUTURE_NS_MAX
 from instanter.store.arm_figures import add_figures
@@ -159,6 +159,9 @@ class _Attribution:
         learns = catalogue.learning_rules.enabled
         self._plan = inputs.load_plan(transaction) if learns else None
         self._decisions: dict[bytes, list[RecordedDecision]] = {}
+        self._profiles = CurrentProfiles(transaction, catalogue.schema.profile_slot_count)
+        # As they are stored, and as they are after the outcomes before.
+        self._stored_marks: dict[tuple[bytes, str], Mark] = {}
         self._marks: dict[tuple[bytes, str], Mark] = {}
         self._bins: dict[tuple[bytes, int], bytes | None] = {}
         self.entries: list[list[Any]] = []
@@ -202,8 +205,12 @@ class _Attribution:
         return found
 
     def _load_mark(self, decision_id: bytes, offer: str) -> Mark:
-        found = self._marks.get((decision_id, offer))
-        return load_mark(self._transaction, decision_id, offer) if found is None else found
+        key = decision_id, offer
+        if key not in self._marks:
+            self._marks[key] = self._stored_marks[key] = load_mark(
+                self._transaction, decision_id, offer
+            )
+        return self._marks[key]
 
     def _add(
         self,
@@ -250,8 +257,8 @@ class _Attribution:
         """Return whether the decision's customer was deleted since, as far as there is a trace."""
         decision_id = decision.decision_id
         # What this command itself tells is not applied yet.
-        mark = load_mark(self._transaction, decision_id, offer)
-        return lacks_profile(self._transaction, decision) or (
+        mark = self._stored_marks[decision_id, offer]
+        return lacks_profile(self._profiles, decision) or (
             mark.has(OutcomeKind.PRESENTED)
             and lacks_contact(
                 self._transaction,
@@ -269,7 +276,7 @@ class _Attribution:
                 None
                 if self._plan is None
                 else self._inputs.find_bins(
-                    self._transaction, self._plan[0], self._catalogue.schema, decision
+                    self._profiles, self._plan[0], self._catalogue.schema, decision
                 )
             )
         return self._bins[key]
