@@ -271,6 +271,25 @@ def test_a_wait_that_an_older_build_wrote_down_is_read_from_the_log(shop: Answer
     assert [truth for _, truth, _ in labels_of(shop)] == [0]
 
 
+def test_a_damaged_wait_ends_without_effect_and_holds_up_no_other(shop: Answers) -> None:
+    shop.kept.ticker.stop()
+    shop.answer(shop.decide("anna"), "anna", "tea", PRESENTED)
+    with shop.kept.state.read() as transaction:
+        ((key, value),) = list(transaction.scan(PENDING))
+        key, broken = bytes(key), bytes([value[0] ^ 1]) + bytes(value[1:])
+    shop.kept.state.write(lambda transaction: transaction.put(PENDING, key, broken))
+    shop.clock.move(1)
+    shop.answer(shop.decide("bert"), "bert", "tea", PRESENTED)
+    shop.clock.move(3601)
+    while shop.kept.ticker.tick():
+        pass
+    assert contacts_of(shop, "anna") == [ContactKind.PRESENTED]
+    assert contacts_of(shop, "bert") == [ContactKind.PRESENTED, ContactKind.IGNORED]
+    with shop.kept.state.read() as transaction:
+        assert not is_due(transaction, 1 << 62)
+    assert "waits_lost" in shop.desk.written.getvalue()
+
+
 @pytest.mark.parametrize("comes_back", [None, "profile", "contacts"])
 @pytest.mark.parametrize("customer", ["anna", "nobody"])
 def test_who_was_deleted_is_neither_noted_nor_learned_from_when_the_wait_ends(

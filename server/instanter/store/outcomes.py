@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from instanter.errors import DamagedError
 from instanter.store.databases import OUTCOME_MARKS, PENDING
 from instanter.store.log.frames import LogPosition
 from instanter.store.records import seal, unseal
@@ -17,6 +18,9 @@ _MARK = struct.Struct("<HBBIqq")
 _PENDING = struct.Struct("<QQIq")
 _PENDING_OLD = struct.Struct("<QQI")
 """The form up to store format 4, without what the contact needs."""
+
+_NOWHERE: Final = _PENDING_OLD.pack(0, 0, 0)
+"""A place where no log has a record: numbers of segments begin with 1."""
 
 _TIME_SIZE_BYTES: Final = 8
 _ID_SIZE_BYTES: Final = 16
@@ -157,16 +161,17 @@ def delete_waiting(transaction: Transaction, due_ns: int, decision_id: bytes, of
 def scan_due(transaction: Transaction, now_ns: int) -> Iterator[Waiting]:
     """Yield the presentations whose wait has ended by a time, the oldest first.
 
-    Raises
-    ------
-    DamagedError
-        An entry is damaged.
+    Of a damaged entry only what its key says: where the log has it is not known, and its wait ends
+    without effect. To stop there would stop all that are due behind it, second by second.
     """
     end = (now_ns + 1).to_bytes(_TIME_SIZE_BYTES, "big")
     for key, value in transaction.scan(PENDING):
         if key >= end:
             return
-        body = unseal(key, value)
+        try:
+            body = unseal(key, value)
+        except DamagedError:
+            body = _NOWHERE
         segment, offset, entry = _PENDING_OLD.unpack_from(body)
         offer_start = _TIME_SIZE_BYTES + _ID_SIZE_BYTES
         yield Waiting(
