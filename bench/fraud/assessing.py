@@ -33,15 +33,18 @@ def measure_assessing(folder: Path, sizes: Sizes) -> dict[str, Figure]:
 def _measure_times(
     server: ServerProcess, bare: ServerProcess, folder: Path, sizes: Sizes
 ) -> dict[str, Figure]:
-    assessed, echoed, written = [], [], []
+    assessed, echoed, written, paced = [], [], [], []
     _send(server, sizes, seed=99)
     for at in range(sizes.rounds):
         written.append(time_syncs(folder, sizes.syncs))
+        paced.append(time_syncs(folder, sizes.syncs, sizes.assess_rate_per_s))
         echoed.append(_send(bare, sizes, seed=at, echo=True).times_ns)
         assessed.append(_send(server, sizes, seed=100 + at).times_ns)
     detail = {
         "assessed": summarise(np.concatenate(assessed)),
         "bare_write": summarise(np.concatenate(written)),
+        # What of the ratio is the disk's own: the same write, as often as transactions come.
+        "bare_write_at_this_rate": summarise(np.concatenate(paced)),
         "bare_echo": summarise(np.concatenate(echoed)),
     }
 

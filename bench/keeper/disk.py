@@ -12,8 +12,18 @@ _FILE_SIZE_BYTES = 8 << 20
 _WRITE_SIZE_BYTES = 256
 
 
-def time_syncs(folder: Path, count: int) -> NDArray[np.int64]:
+def time_syncs(folder: Path, count: int, rate_per_s: float = 0.0) -> NDArray[np.int64]:
     """Return how long 256-byte writes with an fdatasync take in a file that is there already.
+
+    Parameters
+    ----------
+    folder
+        Where the file is made.
+    count
+        Writes.
+    rate_per_s
+        Writes a second, each timed from when it was due, as requests are; 0 for one behind the
+        other, each timed by itself.
 
     Returns
     -------
@@ -29,8 +39,14 @@ def time_syncs(folder: Path, count: int) -> NDArray[np.int64]:
     data = os.urandom(_WRITE_SIZE_BYTES)
     times = np.empty(count, np.int64)
     try:
+        first = time.perf_counter_ns()
         for at in range(count):
             begun = time.perf_counter_ns()
+            if rate_per_s:
+                due = first + int(at * 1e9 / rate_per_s)
+                while time.perf_counter_ns() < due:
+                    pass
+                begun = due
             os.pwrite(descriptor, data, at * _WRITE_SIZE_BYTES % _FILE_SIZE_BYTES)
             os.fdatasync(descriptor)
             times[at] = time.perf_counter_ns() - begun
