@@ -155,6 +155,47 @@ def test_a_movement_that_is_older_than_the_count_is_in_it_already(room: Stockroo
     assert room.on_hand() == 53
 
 
+Told = tuple[MovementKind, int]
+
+AFTER_A_COUNT: list[tuple[list[Told], int]] = [
+    ([(RECEIPT, 50), (COUNT, 40), (SALE, 3)], 37),
+    ([(RECEIPT, 50), (SALE, 3), (COUNT, 40)], 40),
+    ([(COUNT, 10), (COUNT, 7)], 7),
+    ([(COUNT, 10), (SALE, 3), (COUNT, 5), (RECEIPT, 2), (RETURN, 1)], 8),
+    ([(COUNT, 9), (ADJUSTMENT, -2), (TRANSFER, 4)], 3),
+]
+
+
+@pytest.mark.parametrize("ahead_ns", [None, 0, MINUTE_NS])
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(("told", "expected"), AFTER_A_COUNT)
+def test_what_comes_behind_a_count_in_the_same_millisecond_is_not_in_it(
+    room: Stockroom, told: list[Told], expected: int, together: bool, ahead_ns: int | None
+) -> None:
+    time_ns = None if ahead_ns is None else NOW_NS + ahead_ns
+    movements = [
+        move(f"m{at}", kind, units, time_ns=time_ns, to="dresden" if kind == TRANSFER else "")
+        for at, (kind, units) in enumerate(told)
+    ]
+    for batch in [movements] if together else [[movement] for movement in movements]:
+        assert room.record(*batch) == MovementCounts(len(batch), 0)
+    assert room.on_hand() == expected
+
+
+def test_what_is_brought_behind_the_count_of_where_it_comes_to_is_not_in_it(
+    room: Stockroom,
+) -> None:
+    room.record(move("r", RECEIPT, 9), move("c", COUNT, 5, site="dresden"))
+    room.record(move("t", TRANSFER, 4, to="dresden"))
+    assert (room.on_hand(), room.on_hand("dresden")) == (5, 9)
+
+
+def test_a_past_time_that_is_told_is_taken_at_its_word(room: Stockroom) -> None:
+    time_ns = NOW_NS - MINUTE_NS
+    room.record(move("c", COUNT, 50, time_ns=time_ns), move("s", SALE, 7, time_ns=time_ns))
+    assert room.on_hand() == 50
+
+
 def test_a_count_behind_which_too_much_has_moved_is_refused(room: Stockroom) -> None:
     for number in range(40):
         room.clock.time_ns += MINUTE_NS

@@ -113,6 +113,14 @@ def test_a_sale_that_comes_by_both_doors_counts_once(
     assert coffee(room) == 8
 
 
+def test_what_was_bought_behind_a_count_in_the_same_millisecond_is_not_in_it(
+    room: Stockroom,
+) -> None:
+    room.record(move("c", MovementKind.COUNT, 8, unit="COFFEE"))
+    assert room.buy(bought("e1"), bought("e2", quantity=3.0)) == EventCounts(2, 0)
+    assert coffee(room) == 4
+
+
 def test_an_event_is_forgotten_before_the_movement_that_followed_from_it(room: Stockroom) -> None:
     assert room.buy(bought("e")) == EventCounts(1, 0)
     for day, recorded in ((29, MovementCounts(0, 1)), (31, MovementCounts(1, 0))):

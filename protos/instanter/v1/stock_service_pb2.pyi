@@ -40,7 +40,9 @@ class _StockMovementKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sto
     STOCK_MOVEMENT_KIND_ADJUSTMENT: _StockMovementKind.ValueType  # 5
     """A correction: units are added, or taken off when negative."""
     STOCK_MOVEMENT_KIND_COUNT: _StockMovementKind.ValueType  # 6
-    """So many units were counted on hand at that time."""
+    """So many units were counted on hand at that time. Movements of the same time are in it; of two
+    counts at the same time the one that was recorded first holds.
+    """
     STOCK_MOVEMENT_KIND_RESERVATION: _StockMovementKind.ValueType  # 7
     """Units are promised to somebody: committed rises, available falls."""
     STOCK_MOVEMENT_KIND_RELEASE: _StockMovementKind.ValueType  # 8
@@ -68,7 +70,9 @@ STOCK_MOVEMENT_KIND_TRANSFER: StockMovementKind.ValueType  # 4
 STOCK_MOVEMENT_KIND_ADJUSTMENT: StockMovementKind.ValueType  # 5
 """A correction: units are added, or taken off when negative."""
 STOCK_MOVEMENT_KIND_COUNT: StockMovementKind.ValueType  # 6
-"""So many units were counted on hand at that time."""
+"""So many units were counted on hand at that time. Movements of the same time are in it; of two
+counts at the same time the one that was recorded first holds.
+"""
 STOCK_MOVEMENT_KIND_RESERVATION: StockMovementKind.ValueType  # 7
 """Units are promised to somebody: committed rises, available falls."""
 STOCK_MOVEMENT_KIND_RELEASE: StockMovementKind.ValueType  # 8
@@ -316,8 +320,9 @@ class StockMovement(_message.Message):
     """
     @_builtins.property
     def movement_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened. Default (unset): when the server records it. At most 5 minutes in the future
-        and 90 days in the past, or as far as the catalogue says; else it is refused with
+        """When it happened. Default (unset): when the server records it, behind every count of the
+        position that came before it; likewise for a time that is not over yet. At most 5 minutes in the
+        future and 90 days in the past, or as far as the catalogue says; else it is refused with
         INVALID_ARGUMENT.
         """
 

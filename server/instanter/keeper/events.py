@@ -163,7 +163,8 @@ class RecordEvents:
             return Answered(EventCounts(0, len(events)))
         content = {"events": fresh, "duplicates": len(events) - len(fresh)}
         desk = context.stock
-        found = purchases and find_purchased(transaction, desk, catalogue, purchases)
+        now_ms = now_ns // _MS_NS
+        found = purchases and find_purchased(transaction, desk, catalogue, purchases, now_ms)
         if not found:
             return context.pack(content)
         packed = context.pack({**content, "stock": found.body})

@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.stock import StockPlan
 from instanter.errors import CatalogueMissingError, PreconditionError
+from instanter.kernels.stock_moves import COUNT, TRANSFER
 from instanter.kernels.stock_rows import (
+    COUNTED_MS,
     MOVE_COLUMNS,
+    MOVE_DESTINATION,
+    MOVE_KIND,
+    MOVE_POSITION,
+    MOVE_TIME,
     PLACE_PROFILE,
     PROFILE_WORDS,
     STATE_WORDS,
@@ -164,6 +170,36 @@ def load_table(transaction: Transaction, batch: Batch) -> Table:
     profiles = load_profiles(transaction, [site_key(site) for site in batch.sites], PROFILE_WORDS)
     states = np.ascontiguousarray(positions.words[:, HEAD_WORDS:])
     return Table(batch, positions, profiles, states)
+
+
+def put_behind_counts(table: Table, now_ms: int) -> None:
+    """Let what happens now have happened after the counts that came before it.
+
+    A count has in it what happened at its own time. Whoever says no time, or one that is not over
+    yet, has the server's, which is that of many movements: each would be in a count of the same
+    millisecond, and lost. So it gets the first time behind it.
+
+    Parameters
+    ----------
+    table
+        Of movements that are to be checked; the times of some in its batch are written.
+    now_ms
+        The server's time, milliseconds since 1970. No movement is later.
+    """
+    rows = table.batch.rows
+    counted = table.states[:, COUNTED_MS]
+    if not ((counted >= now_ms).any() or (rows[:, MOVE_KIND] == COUNT).any()):
+        return
+    counted_ms: list[int] = counted.tolist()
+    for row in rows:
+        kind, position = int(row[MOVE_KIND]), int(row[MOVE_POSITION])
+        if row[MOVE_TIME] >= now_ms:
+            behind_ms = counted_ms[position] + 1
+            if kind == TRANSFER:
+                behind_ms = max(behind_ms, counted_ms[row[MOVE_DESTINATION]] + 1)
+            row[MOVE_TIME] = max(row[MOVE_TIME], behind_ms)
+        if kind == COUNT:
+            counted_ms[position] = max(counted_ms[position], int(row[MOVE_TIME]))
 
 
 def gather(

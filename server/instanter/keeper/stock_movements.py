@@ -19,7 +19,14 @@ from instanter.errors import (
 )
 from instanter.keeper.commands import Answered, ApplyContext
 from instanter.keeper.records import RecordKind
-from instanter.keeper.stock_desk import Prepared, StockDesk, Table, gather, load_table
+from instanter.keeper.stock_desk import (
+    Prepared,
+    StockDesk,
+    Table,
+    gather,
+    load_table,
+    put_behind_counts,
+)
 from instanter.keeper.stock_effects import MS_NS, Effects
 from instanter.kernels.stock_rows import MOVE_COLUMNS, MOVE_POSITION, MOVE_TIME
 from instanter.limits import EVENT_AHEAD_NS_MAX, EXPIRED_KEYS_PER_RECORD
@@ -148,6 +155,7 @@ class RecordStockMovements:
             raise _replace_index(error, fresh) from None
         table = load_table(transaction, batch)
         table.positions.check()
+        put_behind_counts(table, now_ns // MS_NS)
         refusal = desk.engine.check(batch, table.states)
         if refusal is not None:
             raise _refuse(refusal, table, fresh)

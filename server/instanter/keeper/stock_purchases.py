@@ -13,7 +13,7 @@ from instanter.catalogue.events import EventKind
 from instanter.catalogue.schema import MISSING_CODE, AttributeKind
 from instanter.catalogue.stock import PurchaseMapping, StockPlan
 from instanter.errors import InvalidFieldError
-from instanter.keeper.stock_desk import StockDesk, Table, load_table
+from instanter.keeper.stock_desk import StockDesk, Table, load_table, put_behind_counts
 from instanter.keeper.stock_movements import (
     is_same,
     make_digest,
@@ -89,6 +89,7 @@ def find_purchased(
     desk: StockDesk,
     catalogue: CompiledCatalogue,
     purchases: Sequence[Purchase],
+    now_ms: int,
 ) -> Purchased | None:
     """Return what follows from the events of a batch that were not recorded before, or None.
 
@@ -100,6 +101,8 @@ def find_purchased(
         The catalogue in force, which declares stock.
     purchases
         Events of kinds that movements follow from.
+    now_ms
+        The server's time, milliseconds since 1970.
 
     Raises
     ------
@@ -126,10 +129,12 @@ def find_purchased(
         elif not is_same(present, digest):
             movement.kind = MovementKind.CONFLICT
             moved.append(_Moved(movement, "", b"", b""))
-    return _lay_out(transaction, desk, moved)
+    return _lay_out(transaction, desk, moved, now_ms)
 
 
-def _lay_out(transaction: Transaction, desk: StockDesk, moved: list[_Moved]) -> Purchased | None:
+def _lay_out(
+    transaction: Transaction, desk: StockDesk, moved: list[_Moved], now_ms: int
+) -> Purchased | None:
     """Return movements with the rows they need, without those that cannot be carried out.
 
     Nothing can be written into a damaged position, and none can hold more than 10^15 units.
@@ -137,6 +142,7 @@ def _lay_out(transaction: Transaction, desk: StockDesk, moved: list[_Moved]) -> 
     while moved:
         batch = desk.engine.lay_out([each.movement for each in moved])
         table = load_table(transaction, batch)
+        put_behind_counts(table, now_ms)
         positions = batch.rows[:, MOVE_POSITION].tolist()
         lost = {at for at, index in enumerate(positions) if index in table.positions.damaged}
         refusal = None if lost else desk.engine.check(batch, table.states)
