@@ -394,6 +394,23 @@ def test_rejects_that_cannot_be_written_are_refused(
     assert "can be written" in refused(environment, path, rejects=tmp_path / "none" / "r.csv")
 
 
+@pytest.mark.parametrize("way", ["name", "path", "link", "hard link"])
+def test_a_file_is_not_overwritten_with_its_own_rejects(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = HEADER + "a,1,,,\nb,many,,,\n"
+    path, other = written(tmp_path, text), tmp_path / "rejects.csv"
+    if way == "link":
+        other.symlink_to(path)
+    elif way == "hard link":
+        other.hardlink_to(path)
+    else:
+        other = Path(path.name) if way == "name" else tmp_path / "." / path.name
+    assert "another file" in refused(environment, path, rejects=other)
+    assert path.read_text() == text
+
+
 # --- Real data ----------------------------------------------------------------------------------
 
 

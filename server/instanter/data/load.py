@@ -26,7 +26,7 @@ from instanter.data.encoding import (
     known_columns,
 )
 from instanter.data.files import FileBatch, TableFile, open_table
-from instanter.data.rejections import RejectedValue, RejectionLog
+from instanter.data.rejections import RejectedValue, RejectionLog, check_apart
 from instanter.errors import InvalidFieldError, PreconditionError, nearest, show
 from instanter.store.profiles import BlockResult
 from instanter.store.records import customer_id_of
@@ -154,12 +154,13 @@ def load_customers(
         The schema is empty.
     InvalidFieldError
         The file cannot be read, has no rows, no such key column, unknown columns, columns of
-        impossible types, or none that is an attribute; or it is cut off in the middle. What was
-        loaded before stays, batch by batch.
+        impossible types, or none that is an attribute; rejects would be written over it; or it
+        is cut off in the middle. What was loaded before stays, batch by batch.
     ExhaustedError
         The disk is full. What was loaded before stays.
     """
     table = open_table(path)
+    check_apart(path, rejects)
     plan = _plan(table, key_column, schema, set(ignore_columns), ignore_unknown_columns)
     with RejectionLog(rejects) as log, ThreadPoolExecutor(1, "load-write") as writer:
         run = _Run(plan, schema, write_block, log, writer)

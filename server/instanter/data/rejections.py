@@ -88,3 +88,24 @@ class RejectionLog:
         if path.suffix.lower() not in {".jsonl", ".ndjson"}:
             self._csv = csv.writer(self._file)
             self._csv.writerow(("row", "column", "value", "reason"))
+
+
+def check_apart(path: Path, rejects: Path | None) -> None:
+    """Refuse to write rejected values over the file that they come from.
+
+    Parameters
+    ----------
+    path
+        The file that is loaded; it is there.
+    rejects
+        Where rejected values go, if anywhere.
+
+    Raises
+    ------
+    InvalidFieldError
+        Both are one file, by whatever names.
+    """
+    if rejects is not None and rejects.exists() and rejects.samefile(path):
+        raise InvalidFieldError(
+            "rejects", str(rejects), "another file than the one that is loaded: it is replaced"
+        )
