@@ -79,6 +79,11 @@ def test_a_movement_is_recorded_once(asked: Command) -> None:
         ((), 2, "expected a movement"),
         (("sale", "berlin-1", "SKU1", 1, "--time", "now"), 2, "--time 'now'"),
         (("sale", "berlin-1", "SKU1", 1, "--file", "x"), 2, "expected a movement"),
+        (("price-change", "berlin-1", "SKU1"), 2, "--price-minor"),
+        (("--file", "x", "--id", "m"), 2, "--id is for one movement"),
+        (("--file", "x", "--time", "2026-11-01T08:00:00Z"), 2, "--time is for one movement"),
+        (("--file", "x", "--to", "lisbon"), 2, "--to is for one movement"),
+        (("--file", "x", "--price-minor", 0), 2, "--price-minor is for one movement"),
         (("sale", "berlin-9", "SKU1", 1), 1, "berlin-9"),
         (("sale", "berlin-1", "SKU9", 1), 1, "SKU9"),
         (("sale", "berlin-1", "SKU1", 0), 1, "units"),
@@ -129,6 +134,7 @@ def test_movements_of_a_file_are_recorded(asked: Command, monkeypatch: pytest.Mo
         ({"units": 0}, "units"),
         ({"movement_id": "m-0", "units": 7}, "m-0"),
         ({"kind": "sale", "units": 500}, "on hand|STOCK_NEGATIVE"),
+        ({"kind": "price-change", "units": 0}, "price_minor"),
     ],
 )
 def test_a_wrong_line_is_named(asked: Command, line: dict[str, object], told: str) -> None:
@@ -141,6 +147,7 @@ def test_a_wrong_line_is_named(asked: Command, line: dict[str, object], told: st
     outcome = asked("stock", "record", "--file", "wrong.jsonl")
     assert outcome.code == 1, "a mistake of the data, not of the command line"
     assert "wrong.jsonl:5" in outcome.err
+    assert "0 movements before its batch are recorded" in outcome.err
     assert re.search(told, outcome.err)
     # One mistake, and nothing of its batch is recorded.
     found = json.loads(asked("stock", "get", "berlin-1", "SKU2", "--json").out)

@@ -54,8 +54,9 @@ def record(
         str, typer.Option("--to", metavar="SITE", help="Where a transfer goes.")
     ] = "",
     price_minor: Annotated[
-        int, typer.Option("--price-minor", help="New price of a price-change, in minor units.")
-    ] = 0,
+        int | None,
+        typer.Option("--price-minor", help="New price of a price-change, in minor units."),
+    ] = None,
     relaxed: Annotated[
         bool,
         typer.Option("--relaxed", help="Do not wait for the disk: a power cut may lose a second."),

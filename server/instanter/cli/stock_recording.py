@@ -42,7 +42,7 @@ def make_one(
     time: str | None,
     *,
     destination: str,
-    price_minor: int,
+    price_minor: int | None,
 ) -> StockMovement | None:
     """Return the movement of a command line; None when it names a file instead.
 
@@ -56,12 +56,16 @@ def make_one(
             "expected a movement, KIND SITE UNIT UNITS, or --file FILE", exit_code=EXIT_USAGE
         )
     if not words:
+        told = {"--id": movement_id, "--time": time, "--to": destination or None}
+        _refuse_options({**told, "--price-minor": price_minor})
         return None
     kind = read_kind(words[0], "KIND")
     has_units = kind is not StockMovementKind.PRICE_CHANGE
     if len(words) != 3 + has_units:
         expected = "KIND SITE UNIT UNITS" if has_units else "price-change SITE UNIT"
         raise CommandError(f"expected {expected}, not {len(words)} words", exit_code=EXIT_USAGE)
+    if not has_units and price_minor is None:
+        raise CommandError("--price-minor: a price-change says the new price", exit_code=EXIT_USAGE)
     return StockMovement(
         site=words[1],
         stock_keeping_unit=words[2],
@@ -70,8 +74,18 @@ def make_one(
         movement_id=movement_id or uuid4().hex,
         movement_time=read_time(time, "--time"),
         destination_site=destination,
-        price_minor=price_minor,
+        price_minor=price_minor or 0,
     )
+
+
+def _refuse_options(given: dict[str, object]) -> None:
+    """Refuse what is said beside a file: every line says it for itself."""
+    for option, value in given.items():
+        if value is not None:
+            raise CommandError(
+                f"{option} is for one movement; with --file each line says it for itself",
+                exit_code=EXIT_USAGE,
+            )
 
 
 def read_kind(text: str, place: str, *, exit_code: int = EXIT_USAGE) -> StockMovementKind:
@@ -115,24 +129,40 @@ def record_movement_lines(
     """
     recorded_count = duplicate_count = 0
     with show_progress("recording", "movements", SystemClock()) as tell:
-        for numbers, movements in _split(lines, name):
-            try:
-                counts = client.stock.record_movements(movements, relaxed=relaxed)
-            except (InvalidRequestError, ConflictError, PreconditionError) as error:
-                at = find_index(error)
-                place, told = name, error.message
-                if at is not None and at < len(numbers):
-                    place = f"{name}:{numbers[at]}"
-                    told = told.removeprefix(f"movements[{at}].")
-                raise CommandError(
-                    f"{place}: {told}",
-                    hint=f"{recorded_count:,} movements before its batch are recorded; mend the "
-                    "line and run it again: they count once",
-                ) from error
-            recorded_count += counts.recorded_count
-            duplicate_count += counts.duplicate_count
-            tell(recorded_count + duplicate_count, 0)
+        try:
+            for numbers, movements in _split(lines, name):
+                counts = _record(client, numbers, movements, name, relaxed=relaxed)
+                recorded_count += counts.recorded_count
+                duplicate_count += counts.duplicate_count
+                tell(recorded_count + duplicate_count, 0)
+        except CommandError as error:
+            sent_count = recorded_count + duplicate_count
+            raise CommandError(
+                error.message,
+                hint=f"{sent_count:,} movements before its batch are recorded; mend the line and "
+                "run it again: they count once",
+            ) from error
     return StockMovementCounts(recorded_count, duplicate_count)
+
+
+def _record(
+    client: Client,
+    numbers: Sequence[int],
+    movements: Sequence[StockMovement],
+    name: str,
+    *,
+    relaxed: bool,
+) -> StockMovementCounts:
+    """Record a batch; what the server refuses is told with the number of its line."""
+    try:
+        return client.stock.record_movements(movements, relaxed=relaxed)
+    except (InvalidRequestError, ConflictError, PreconditionError) as error:
+        at = find_index(error)
+        place, told = name, error.message
+        if at is not None and at < len(numbers):
+            place = f"{name}:{numbers[at]}"
+            told = told.removeprefix(f"movements[{at}].")
+        raise CommandError(f"{place}: {told}") from error
 
 
 def find_index(error: InvalidRequestError | ConflictError | PreconditionError) -> int | None:
@@ -182,10 +212,13 @@ def _read_movement(line: bytes, place: str) -> StockMovement:
     destination = given.get("destination_site") or ""
     if not isinstance(destination, str):
         raise CommandError(f"{place}: destination_site: {show(destination)} is no text")
+    kind = read_kind(given["kind"], f"{place}: kind", exit_code=EXIT_REFUSED)
+    if kind is StockMovementKind.PRICE_CHANGE and "price_minor" not in given:
+        raise CommandError(f"{place}: price_minor: 'nothing' is not right; expected the new price")
     return StockMovement(
         site=given["site"],
         stock_keeping_unit=given["stock_keeping_unit"],
-        kind=read_kind(given["kind"], f"{place}: kind", exit_code=EXIT_REFUSED),
+        kind=kind,
         units=_read_whole(given.get("units", 0), f"{place}: units"),
         movement_id=given["movement_id"],
         movement_time=read_line_time(given.get("movement_time"), f"{place}: movement_time"),
