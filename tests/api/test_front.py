@@ -289,6 +289,23 @@ def test_reflection_lists_the_services_and_their_messages(shop: Shop) -> None:
     assert found.file_descriptor_response.file_descriptor_proto
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"file_containing_symbol": "instanter.v1.Nothing"},
+        {"file_by_filename": "nothing.proto"},
+        {"all_extension_numbers_of_type": "instanter.v1.Nothing"},
+    ],
+)
+def test_reflection_says_what_it_does_not_know(shop: Shop, question: dict[str, str]) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(shop.channel)
+    request = reflection_pb2.ServerReflectionRequest(**question)
+    (told,) = stub.ServerReflectionInfo(iter([request]), timeout=20)
+    assert told.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+    # One sentence: not one inside the quotes of another.
+    assert not told.error_response.error_message.startswith('there is no "')
+
+
 def test_a_stopping_server_says_so_first_and_finishes_calls_in_flight(
     server: Server, channel: grpc.Channel, echo: Echo
 ) -> None:

@@ -86,7 +86,8 @@ class ReflectionRoute:
             self._look_up(request, kind, response)
         except KeyError as error:
             response.error_response.error_code = code_pb2.NOT_FOUND
-            response.error_response.error_message = f"there is no {error}"
+            # As a text a KeyError has quotes round what it says.
+            response.error_response.error_message = str(error.args[0])
         return response
 
     def _look_up(self, request: Any, kind: str | None, response: Any) -> None:
@@ -108,7 +109,7 @@ class ReflectionRoute:
             found_numbers.base_type_name = extended.full_name
             found_numbers.extension_number.extend(numbers)
         else:
-            raise KeyError("question that this server understands")
+            raise KeyError("there is no question that this server understands")
 
 
 def _is_known(pool: DescriptorPool, name: str) -> bool:
