@@ -226,6 +226,26 @@ def test_a_changed_price_is_told_for_a_day(room: Stockroom) -> None:
     assert sell_out(room, "later").hints == ()
 
 
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "    berlin: {region: east, time_zone: Europe/Berlin}\n",
+        "COFFEE: {category: hot}, ",
+    ],
+)
+def test_an_alert_of_what_is_declared_no_more_ends_under_the_names_it_had(
+    room: Stockroom, gone: str
+) -> None:
+    room.clock.time_ns += MINUTE_NS
+    room.record(move("r", RECEIPT, 1, unit="COFFEE"), move("s", SALE, 1, unit="COFFEE"))
+    (alert,) = room.open_alerts()
+    room.publish(STOCK.replace(gone, ""))
+    room.tick()
+    (ended,) = room.transitions()[-1:]
+    assert (ended.kind, ended.alert.number) == (TransitionKind.CLEARED, alert.number)
+    assert (ended.alert.position.region, ended.alert.position.category) == ("east", "hot")
+
+
 # --- What people do -----------------------------------------------------------------------------
 
 

@@ -205,7 +205,10 @@ class Effects:
             updated_ns=self.record.time_ns,
         )
         if transition.kind == TransitionKind.CLEARED:
-            return changed._replace(hints=(), actions=(), cleared_ns=self.record.time_ns)
+            position = self._keep_names(view, known.position)
+            return changed._replace(
+                position=position, hints=(), actions=(), cleared_ns=self.record.time_ns
+            )
         if transition.kind == TransitionKind.ACKNOWLEDGED:
             return changed._replace(acknowledged_ns=self.record.time_ns)
         for alert in view.figures.alerts:
@@ -217,6 +220,18 @@ class Effects:
             advised[index, lacks] = self._advise(index, view, lacks=lacks)
         hints, actions = advised[index, lacks]
         return changed._replace(hints=hints, actions=actions)
+
+    def _keep_names(self, view: PositionView, before: PositionView) -> PositionView:
+        """Return a position with the region and category that it had, when it has none any more.
+
+        Who was told of an alert by them, and not by site and unit, is to hear of its end.
+        """
+        plan = self.desk.plan
+        assert plan is not None, "the desk is open"
+        return view._replace(
+            region=view.region if view.site in plan.site_index else before.region,
+            category=view.category if view.unit in plan.unit_index else before.category,
+        )
 
     def _advise(self, index: int, view: PositionView, *, lacks: bool) -> Advice:
         """Return what may stand behind alerts of a position, and what helps where units lack."""
