@@ -342,6 +342,16 @@ def test_lists_come_in_pages_and_by_filter(shop: Shop) -> None:
     assert find("sites/koeln", distributor="distributors/roaster") == [6, 7]
 
 
+def test_a_page_token_of_another_site_is_no_end_of_this_one(shop: Shop) -> None:
+    fill(shop)
+    request = pb.ListStockPositionsRequest(parent="sites/koeln", page_size=1)
+    token = shop.stock.ListStockPositions(request, timeout=20).next_page_token
+    request = pb.ListStockPositionsRequest(parent="sites/bonn", page_token=token)
+    assert refuse(shop.stock.ListStockPositions, request).reason == "PAGE_TOKEN_INVALID"
+    request.parent = "sites/-"
+    assert len(shop.stock.ListStockPositions(request, timeout=20).positions) == 2
+
+
 @pytest.mark.parametrize(
     ("given", "code", "field", "reason"),
     [

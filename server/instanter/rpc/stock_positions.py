@@ -1,6 +1,6 @@
 """`StockService.GetStockPosition` and `ListStockPositions`: check, read, translate."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from instanter.catalogue.stock import StockPlan
@@ -110,10 +110,10 @@ class PositionDesk:
         """
         del context
         limit = read_page_size(request.page_size)
-        after = _read_place(request.page_token)
         sites: list[str] = []
         if request.parent != _ALL_SITES:
             sites.append(parse_plain_name(request.parent, SITES, "parent"))
+        after = _read_place(request.page_token, sites)
         now_ns = self._clock.now_ns()
         with self._store.read() as transaction:
             catalogue = self._published.load(transaction)
@@ -137,13 +137,17 @@ class PositionDesk:
         )
 
 
-def _read_place(token: str) -> tuple[str, str] | None:
-    """Return site and unit within a page token; None for an empty one."""
+def _read_place(token: str, sites: Sequence[str]) -> tuple[str, str] | None:
+    """Return site and unit within a page token; None for an empty one.
+
+    One of a site that is not listed, if any are named, is of another listing: behind it there may
+    be nothing, and that would look like an end.
+    """
     place = parse_page_token(token, "page_token", _METHOD)
     if not place:
         return None
     site, _, unit = place.partition("/")
-    if not site or not unit:
+    if not site or not unit or (sites and site not in sites):
         raise InvalidFieldError(
             "page_token",
             token,
