@@ -196,7 +196,7 @@ class UpdateCustomerRequest(_message.Message):
     request_id: _builtins.str
     """Makes a retry recognisable: 1 to 64 printable ASCII characters, a UUID for example. The same
     request with the same id is carried out once, and gets the same answer, for at least 24 hours;
-    another request for the same customer with it is refused with ALREADY_EXISTS and reason
+    another update of the same customer with it is refused with ALREADY_EXISTS and reason
     REQUEST_ID_CONFLICT. Default (empty): each call is a request of its own.
     """
     @_builtins.property
@@ -244,7 +244,7 @@ class DeleteCustomerRequest(_message.Message):
     request_id: _builtins.str
     """Makes a retry recognisable: 1 to 64 printable ASCII characters, a UUID for example. The same
     request with the same id is carried out once, and gets the same answer, for at least 24 hours;
-    another request for the same customer with it is refused with ALREADY_EXISTS and reason
+    another deletion of the same customer with it is refused with ALREADY_EXISTS and reason
     REQUEST_ID_CONFLICT. Default (empty): each call is a request of its own.
     """
     def __init__(
