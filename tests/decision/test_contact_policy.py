@@ -1,5 +1,6 @@
 """Contact policy and arms in the engine: caps are exact, whoever asks, however often at once."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -119,6 +120,39 @@ def test_the_second_question_of_a_turn_knows_the_first(store):
     questions = [ask("anna"), ask("bert"), ask("anna"), ask("anna"), ask("bert")]
     counts = [len(decision.offers) for decision in make_engine(store, ONCE).decide(questions)]
     assert counts == [1, 1, 0, 0, 0]
+
+
+def find_neighbours(reservations):
+    """Return three customers whose reservations are in one bucket."""
+    found: dict[int, list[str]] = {}
+    for number in itertools.count():
+        customer = f"customer-{number}"
+        bucket = found.setdefault(reservations.view(key_of(customer)).place, [])
+        bucket.append(customer)
+        if len(bucket) == 3:
+            return bucket
+    raise AssertionError
+
+
+def test_customers_of_a_turn_who_share_a_bucket_of_reservations_are_all_answered(
+    store, monkeypatch
+):
+    reservations = Reservations()
+    customers = find_neighbours(reservations)
+    views = itertools.count(1)
+    view = Reservations.view
+
+    def view_so_often(self, key):
+        assert next(views) <= 100, "the turn is decided again and again"
+        return view(self, key)
+
+    monkeypatch.setattr(Reservations, "view", view_so_often)
+    engine = make_engine(store, ONCE, reservations)
+    counts = [
+        [len(decision.offers) for decision in engine.decide([ask(c) for c in customers])]
+        for _ in range(2)
+    ]
+    assert counts == [[1, 1, 1], [0, 0, 0]]
 
 
 def test_answers_of_a_split_turn_stand_in_the_order_of_the_questions(store):

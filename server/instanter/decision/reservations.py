@@ -45,6 +45,9 @@ the codes of offers and groups."""
 
 _SIZE_MAX: Final = BUCKET_SIZE_BYTES - _HEAD.size
 _VERSION_MASK: Final = (1 << 64) - 1
+_VERSION_STEP: Final = 2
+"""Versions of one reservation: half-way it is odd."""
+
 _PAIR: Final = struct.Struct("<II")
 _AHEAD_NS_MAX: Final = 2 * RESERVATION_NS
 """An entry that ends later than this is none. Others have decided at a later moment than a turn
@@ -120,6 +123,11 @@ class Held(NamedTuple):
     def has_tag(self, tag: int) -> bool:
         """Return whether a decision has reserved something, ended or not."""
         return any(entry.tag == tag for entry in self.entries)
+
+    def after(self, count: int) -> "Held":
+        """Return this as who has reserved `count` times in the bucket since then has to show it."""
+        version = (self.version + _VERSION_STEP * count) & _VERSION_MASK
+        return self._replace(version=version)
 
 
 class Reservations:
@@ -253,7 +261,7 @@ class Reservations:
         _HEAD.pack_into(memory, place, (version + 1) & _VERSION_MASK, 0)
         start = place + _HEAD.size
         memory[start : start + size] = b"".join(packed)
-        _HEAD.pack_into(memory, place, (version + 2) & _VERSION_MASK, size)
+        _HEAD.pack_into(memory, place, (version + _VERSION_STEP) & _VERSION_MASK, size)
 
     def _lock_bucket(self, place: int) -> None:
         """Take a bucket's lock against other processes.

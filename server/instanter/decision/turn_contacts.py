@@ -190,6 +190,9 @@ class TurnContacts:
             return False
         time_s = -(-now_ns // _SECOND_NS)
         alone = True
+        # Two customers of a turn may have one bucket: the second must know what the first has done
+        # to its version, or the turn would be in its own way for ever.
+        own_counts: dict[int, int] = {}
         kept = told[: len(self._keys), TOLD_KEPT].tolist()
         for row, count in enumerate(kept):
             channel = self.capped[asked[row, ASKED_SURFACE]]
@@ -199,7 +202,13 @@ class TurnContacts:
             listed_offers = listed[row, :count, LISTED_OFFER].tolist()
             offers = b"".join([self._codes[int(o)] for o in listed_offers])
             entry = Entry(now_ns + RESERVATION_NS, time_s, channel, tag, offers)
-            alone &= self._reservations.reserve(seen, entry, now_ns)
+            own_count = own_counts.get(seen.place, 0)
+            if own_count:
+                seen = seen.after(own_count)
+            if self._reservations.reserve(seen, entry, now_ns):
+                own_counts[seen.place] = own_count + 1
+            else:
+                alone = False
         return alone
 
     def _takes_back(
