@@ -21,7 +21,8 @@ CATEGORIES = {
 }
 NAMES = (*NUMBERS, *CATEGORIES, "profile.member", "profile.last_visit")
 NOW = 1_700_000_000
-EDGES = (0.0, 1.0, 18.0, 30.5, 65.0, 0.1)
+# What a slot holds: against other decimals, a rule means what is stored of them.
+EDGES = (0.0, 1.0, 18.0, 30.5, 65.0, float(np.float32(0.1)))
 TRUTHS = {False: 0, True: 2}
 
 pairs_of = st.tuples

@@ -37,6 +37,8 @@ MULTIPLY: Final = 2
 DIVIDE: Final = 3
 NEGATE: Final = 4
 
+_NUMBER_SOURCES: Final = (SOURCE_PROFILE_NUMBER, SOURCE_CONTEXT_NUMBER)
+
 _MISSING_UNKNOWN: Final = 1
 _MISSING_FALSE: Final = 0
 
@@ -55,7 +57,7 @@ class ProgramBuilder:
 
     __slots__ = (
         "_constants", "_edge_count", "_inputs", "_nodes", "_numbers", "_operands", "_predicates",
-        "_terms",
+        "_stored_numbers", "_terms",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -66,6 +68,7 @@ class ProgramBuilder:
         self._nodes: dict[tuple[Truth, ...], Truth] = {}
         self._edge_count = 0
         self._numbers: list[float] = []
+        self._stored_numbers: set[Value] = set()
         self._operands: list[tuple[Truth, ...]] = []
 
     def constant(self, number: float) -> Value:
@@ -83,7 +86,22 @@ class ProgramBuilder:
 
     def input(self, source: int, slot: int) -> Value:
         """Return the value of a slot, or of the time with SOURCE_NOW and slot 0."""
-        return self._inputs.setdefault((source, slot), Value(4 * len(self._inputs) + 1))
+        value = self._inputs.setdefault((source, slot), Value(4 * len(self._inputs) + 1))
+        if source in _NUMBER_SOURCES:
+            self._stored_numbers.add(value)
+        return value
+
+    def as_stored(self, value: Value, number: float) -> float:
+        """Return a number as a slot holds it, when that is what a value is read from.
+
+        Numbers are stored as float32, in which 19.99 is a little less: an amount of 19.99 must be
+        19.99 all the same. What float32 has no finite number for, or only 0, stays as it is.
+        """
+        if value not in self._stored_numbers:
+            return number
+        with np.errstate(over="ignore"):
+            stored = float(np.float32(number))
+        return stored if stored and math.isfinite(stored) else number
 
     def term(self, operation: int, a: Value, b: Value) -> Value:
         """Return an arithmetic result; both operands' constants are folded by the caller."""

@@ -7,7 +7,8 @@ categories. Arithmetic: `+ - * /` and `-x` on numbers; instant − instant, inst
 duration ± duration. `timestamp('...')`, `duration('...')`, `now`. Everything else is refused by
 name.
 
-All numbers of a rule are doubles: `5 / 2` is 2.5, and a slot's float32 is compared as float64.
+All numbers of a rule are doubles: `5 / 2` is 2.5. A slot's float32 is compared with a number of the
+rule as if that were stored like it, and is a double everywhere else.
 What is missing is unknown; so is arithmetic without a result, such as 0 / 0. `has()` is never
 unknown. Within these words a rule means what CEL says; the tests compare with CEL's own evaluator.
 """
@@ -345,6 +346,7 @@ class RuleCompiler:
             return self._order(right, left, _FLIPPED[sign])
         if b is None:
             left, b = self._builder.term(program.SUBTRACT, left, right), 0.0
+        b = self._builder.as_stored(left, b)
         low, high = {
             "<": (-math.inf, math.nextafter(b, -math.inf)),
             "<=": (-math.inf, b),
@@ -397,7 +399,7 @@ class RuleCompiler:
             if number is None:
                 wanted = "texts" if operand.kind is Kind.CATEGORY else "numbers"
                 raise _mistake(element, f"the list must hold {wanted} only")
-            points.append(number)
+            points.append(self._builder.as_stored(operand.value, number))
         return self._any_point(operand, sorted(set(points)))
 
     def _any_point(self, operand: Operand, points: list[float]) -> Truth:
