@@ -303,6 +303,43 @@ def test_what_reservations_stopped_is_said_although_they_are_gone(store):
     assert "other decisions had just listed" in offer.exclusion_detail
 
 
+def test_what_reservations_stopped_is_said_although_the_list_is_full(store):
+    world = open_three(store)
+    world.engine.decide([ask("anna", count=1)])
+    answer, found = world.explain(ask("anna", count=1))
+    assert [offer.offer for offer in answer.offers] == ["good"]
+    offers = by_name(found)
+    assert offers["best"].exclusion_reason == REASON_CAPPED
+    assert "other decisions had just listed" in offers["best"].exclusion_detail
+    assert offers["fair"].exclusion_reason == 0
+    assert found.runner_up.offer == "fair", "the best offer lacked a contact, and no value"
+
+
+@pytest.mark.parametrize(
+    ("eligibility", "age", "detail"),
+    [
+        ("has(profile.spend)", 17.0, "is false: profile.spend is missing"),
+        (
+            "profile.age / profile.spend > 3",
+            17.0,
+            "cannot be decided: profile.age is 17, profile.spend is missing",
+        ),
+        (
+            "profile.age / (profile.age - profile.age) > 3",
+            17.0,
+            "cannot be decided: profile.age is 17",
+        ),
+        ("profile.age > 17.0001", 17.00001, "is false: profile.age is 17.00001"),
+    ],
+)
+def test_a_rule_is_explained_with_all_that_it_turns_on(store, eligibility, age, detail):
+    offer = "  - {name: any, value_minor: 1, treatments: [{channel: web}], eligibility: %s}\n"
+    world = World(store, FILES | {"offers.yaml": "offers:\n" + offer % eligibility})
+    world.put("anna", age=age)
+    _, found = world.explain(ask("anna"))
+    assert by_name(found)["any"].exclusion_detail == f"eligibility `{eligibility}` {detail}"
+
+
 def test_contributions_are_the_strongest_differences_to_the_most_frequent_values(store):
     world = World(store)
     world.put("anna", age=71.0, spend=17.5, segment=1, member=1)

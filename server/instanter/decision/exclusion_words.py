@@ -104,12 +104,15 @@ class ExclusionWords:
             truth = self._replay.truths[literal] if literal >= 0 else reasons.TRUTH_TRUE
             if truth == reasons.TRUTH_TRUE:
                 continue
-            values = [f"{n} is {v}" for n, v in self._read_names(text).items()]
+            values = self._read_names(text)
             verdict = "is false"
             if truth == reasons.TRUTH_UNKNOWN:
                 verdict = "cannot be decided"
-                values = [f"{n} is missing" for n, v in self._read_names(text).items() if not v]
-            return f"{stage} `{text}` {verdict}" + (f": {', '.join(values)}" if values else "")
+                # A division by zero has no result, so that nothing need be missing.
+                if "/" not in text and not all(values.values()):
+                    values = dict.fromkeys((n for n in values if not values[n]), "")
+            shown = ", ".join(f"{name} is {value or 'missing'}" for name, value in values.items())
+            return f"{stage} `{text}` {verdict}" + (f": {shown}" if shown else "")
         return ""
 
     def _read_names(self, text: str) -> dict[str, str]:
@@ -230,7 +233,8 @@ def show_value(attribute: Attribute, code: int) -> str:
     if attribute.kind is AttributeKind.INSTANT:
         return format_instant(float(value))
     unit = f" {attribute.unit}" if attribute.unit else ""
-    return f"{value:g}{unit}" if attribute.kind is AttributeKind.NUMBER else str(value)
+    # All digits that a float32 has: a rule may turn on the last one.
+    return f"{value:.9g}{unit}" if attribute.kind is AttributeKind.NUMBER else str(value)
 
 
 def _concerns(contact: Contact, scope: ContactScope, offer: Offer) -> bool:

@@ -124,7 +124,7 @@ def explain_decision(
 class _Explainer:
     """Puts one explanation together."""
 
-    __slots__ = ("_decision", "_inputs", "_listed", "_replay", "_tables", "_words")
+    __slots__ = ("_capped", "_decision", "_inputs", "_listed", "_replay", "_tables", "_words")
 
     def __init__(
         self, tables: DecisionTables, decision: RecordedDecision, inputs: Inputs, replay: Replay
@@ -135,6 +135,7 @@ class _Explainer:
         self._replay = replay
         self._words = ExclusionWords(tables, decision, inputs, replay)
         self._listed = {offer.place for offer in decision.offers}
+        self._capped = self._find_capped_unseen()
 
     def explain(self) -> Explanation:
         """Return the explanation."""
@@ -172,7 +173,7 @@ class _Explainer:
         """Explain an offer that was not listed with the figures of the replay."""
         offer, replay = self._tables.offers[o], self._replay
         reason, detail = int(replay.reason[o]), self._words.describe(o)
-        if not reason and self._caps_hit_unseen():
+        if o in self._capped:
             reason = REASON_CAPPED
             detail = (
                 "a cap was reached by the offers listed before it, or by offers that other "
@@ -199,19 +200,26 @@ class _Explainer:
         place = int(self._tables.stock.shelf_place[o + 1]) if len(shelf) else -1
         return 1.0 if place < 0 else max(float(shelf[place]), 0.0)
 
-    def _caps_hit_unseen(self) -> bool:
-        """Return whether an offer that stays in the replay must have been stopped by a cap.
+    def _find_capped_unseen(self) -> frozenset[int]:
+        """Find the offers that stay in the replay and must have been stopped by a cap.
 
         Reservations leave no trace but the counts: more offers were capped than the contacts of
-        that moment explain, and the list is shorter than was asked for.
+        that moment explain. Where the list is shorter than was asked for, whatever is not in it was
+        stopped; else what would have come before the last of it, unless chance had a say.
         """
-        decision = self._decision
-        counted = decision.reason_counts
-        capped = int((self._replay.reason == REASON_CAPPED).sum())
-        return (
-            decision.arm != Arm.HOLDOUT
-            and counted[REASON_CAPPED] > capped
-            and len(decision.offers) < decision.offer_count
+        decision, replay = self._decision, self._replay
+        capped = int((replay.reason == REASON_CAPPED).sum())
+        if decision.arm == Arm.HOLDOUT or decision.reason_counts[REASON_CAPPED] <= capped:
+            return frozenset()
+        stayed = {o for o in np.flatnonzero(replay.reason == 0).tolist() if o not in self._listed}
+        if len(decision.offers) < decision.offer_count:
+            return frozenset(stayed)
+        explores = self._tables.catalogue.learning_rules.exploration > 0.0
+        if decision.arm != Arm.DECIDED or explores or not self._reproduces():
+            return frozenset()
+        last = decision.offers[-1]
+        return frozenset(
+            o for o in stayed if (-replay.priority[o], o) < (-last.priority, last.place)
         )
 
     def _list_contributions(self, o: int) -> tuple[Contribution, ...]:
@@ -254,6 +262,12 @@ class _Explainer:
             o: float(replay.priority[o])
             for o in range(len(self._tables.offers))
             if o != first.place and not replay.reason[o]
+        }
+        # What would have been first, had no cap been reached, lacked neither value nor lever.
+        priorities = {
+            o: priority
+            for o, priority in priorities.items()
+            if o not in self._capped or (-priority, o) > (-first.priority, first.place)
         }
         priorities |= {offer.place: offer.priority for offer in decision.offers[1:]}
         if not priorities:
