@@ -356,6 +356,10 @@ LOG_RECORD_SIZE_BYTES_MAX: Final = MODELS_SIZE_BYTES_MAX + (16 << 20)
 LOG_AGE_NS_MAX: Final = 30 * 86_400_000_000_000
 """Age from which on a file of the log may go, unless told otherwise: a month to replay."""
 
+LOG_SEGMENTS_PER_AGE: Final = 10
+"""A file of the log is written to for at most this part of the age at which it may go: what is
+deleted is gone from the log a tenth later than that, however little is written."""
+
 LOG_SIZE_BYTES_MAX: Final = 16 << 30
 """Bytes of the whole log above which its oldest files go, unless told otherwise."""
 

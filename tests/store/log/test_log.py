@@ -26,6 +26,7 @@ from instanter.store.log.log import Log
 from instanter.store.log.reading import LogReader
 from instanter.store.log.retention import Retention
 from instanter.store.log.segments import list_segments, segment_path
+from tests.api.waiting import wait_until
 from tests.store.log.logs import Opener, abandon, body_of, write, write_groups
 
 NOTHING_MORE = Retention(size_bytes_max=0)
@@ -237,6 +238,32 @@ def test_what_goes_is_what_the_log_was_opened_to_keep(opener: Opener) -> None:
     )
     with log:
         assert 1 < log.drop_old(keep_from_sequence=60, now_ns=0) <= 60
+
+
+def test_a_log_that_never_fills_a_segment_lets_old_records_go_in_time(opener: Opener) -> None:
+    day_ns = 86_400_000_000_000
+    retention = Retention(age_ns_max=30 * day_ns)
+    log = Log.open(
+        opener.folder, clock=opener.clock, on_torn=opener.torn.append, retention=retention
+    )
+    with log:
+        for day in range(100):
+            opener.clock.at_ns = 1_000 + day * day_ns
+            write_groups(log, 2)
+            if log._preparation.next_size_bytes():
+                wait_until(lambda: log._preparation.is_made, "the next segment is made")
+            log.drop_old(keep_from_sequence=log.next_sequence, now_ns=opener.clock.at_ns)
+            # A tenth later than their time, and what it takes to make and to begin a segment.
+            assert log.first_sequence >= 2 * (day - 37)
+        records = list(log.read(log.first_sequence))
+        assert [record.sequence for record in records] == [*range(log.first_sequence, 201)]
+        assert len(records) >= 60, "what is younger is kept"
+        assert log.size_bytes <= 12 * (4 << 20), "and no segment is larger than it has to be"
+        first = log.first_sequence
+    with opener(read_from=first) as log:
+        write_groups(log, 1)
+        assert [r.sequence for r in log.read(first)] == [*range(first, 202)]
+    assert opener.torn == []
 
 
 def test_a_state_that_lacks_what_was_dropped_is_refused(opener: Opener) -> None:

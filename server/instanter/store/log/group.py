@@ -156,6 +156,11 @@ class Group:
         self._room = segment_size_bytes - part.offset
         self._start = self.mark()
 
+    def end_segment(self) -> None:
+        """Let the next record begin a segment, whatever room is left; before a group is begun."""
+        self._room = 0
+        self._start = self.mark()
+
     def end_offset(self) -> int:
         """Return where the first frame of the group begins."""
         return self.parts[0].offset

@@ -3,9 +3,9 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from instanter import limits
@@ -231,7 +231,7 @@ class Log:
         begin = next(part for part in parts if part.buffer)
         self.reader.add_landmark(Landmark(first, LogPosition(begin.segment, begin.offset)))
         group.begin_anew(self._header.size_bytes)
-        self._prepare_next(self._header.size_bytes, group.room())
+        self._prepare_next()
         return GroupWritten(first, last, size)
 
     def sync(self) -> int:
@@ -389,12 +389,7 @@ class Log:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self.close()
 
     def _mark_end(self) -> None:
@@ -484,15 +479,18 @@ class Log:
         self._group.forget()
         raise disk_full_error(self.folder, error) from error
 
-    def _prepare_next(self, size_bytes: int, room: int) -> None:
-        """Begin to make the next segment, given the size and the room of the present one."""
+    def _prepare_next(self) -> None:
+        """Make the next segment when the present one is nearly full or old; use it when old."""
+        size_bytes, room = self._header.size_bytes, self._group.room()
+        is_old = self.retention.is_full_time(self._header.create_time_ns, self._clock.now_ns())
+        is_near = room < _PREPARE_ROOM_RATE * size_bytes
         if room < _HURRY_ROOM_RATE * size_bytes:
             self._preparation.hurry()
-        if room >= _PREPARE_ROOM_RATE * size_bytes or self._preparation.next_size_bytes():
+        if is_old and self._preparation.is_made:
+            self._group.end_segment()
+        if not (is_near or is_old) or self._preparation.next_size_bytes():
             return
-        try:
-            size = self._preparation.plan_size_bytes(size_bytes)
-        except OSError:
-            # Whoever needs the next segment meets the error itself, if there still is one.
-            return
-        self._preparation.start(size)
+        with suppress(OSError):  # whoever needs the segment meets it, if there still is one
+            # One that was not filled in its time is followed by one of its size.
+            size = self._preparation.plan_size_bytes(size_bytes if is_near else size_bytes // 2)
+            self._preparation.start(size)

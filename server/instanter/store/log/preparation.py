@@ -75,6 +75,11 @@ class Preparation:
         wanted = min(wanted, max(part, limits.LOG_SEGMENT_SIZE_BYTES_MIN))
         return min(wanted, self._size_bytes_max) & -4096
 
+    @property
+    def is_made(self) -> bool:
+        """Whether the next segment can be taken at once."""
+        return self._made is not None
+
     def next_size_bytes(self) -> int:
         """Return the size of the segment that is made or in the making, 0 for none."""
         return self._size_bytes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from instanter.limits import LOG_AGE_NS_MAX, LOG_SIZE_BYTES_MAX
+from instanter.limits import LOG_AGE_NS_MAX, LOG_SEGMENTS_PER_AGE, LOG_SIZE_BYTES_MAX
 from instanter.store.log.survey import Segment
 
 
@@ -24,6 +24,20 @@ class Retention:
 
     age_ns_max: int = LOG_AGE_NS_MAX
     size_bytes_max: int = LOG_SIZE_BYTES_MAX
+
+    def is_full_time(self, create_time_ns: int, now_ns: int) -> bool:
+        """Return whether a segment has been written to for as long as one is.
+
+        It goes as a whole, so that its first record is kept as long as its last one. Where little
+        is written, one that is only ended when it is full would last for years, and with it all
+        that has been deleted since.
+
+        Parameters
+        ----------
+        create_time_ns, now_ns
+            When it was begun, and now, nanoseconds since 1970.
+        """
+        return (now_ns - create_time_ns) * LOG_SEGMENTS_PER_AGE > self.age_ns_max
 
 
 KEEP_EVERYTHING: Final = Retention(1 << 62, 1 << 62)
