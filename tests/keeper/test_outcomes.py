@@ -416,6 +416,24 @@ def test_of_many_tries_the_latest_are_remembered(shop: Answers) -> None:
     assert turns == [*range(DECISION_TRIES_MAX + 2, 2, -1)]
 
 
+def test_an_id_that_is_used_again_long_after_is_known_as_long_as_its_latest_try(
+    shop: Answers,
+) -> None:
+    decision = shop.decide("anna", request_id="every fortnight")
+    decision_id = bytes.fromhex(decision.decision_id)
+    for days, tries in ((14, 1), (0, 2), (14, 2), (0, 3), (14, 3), (31, 0)):
+        if not days:
+            assert shop.decide("anna", request_id="every fortnight").offers
+        shop.clock.move(days * 86_400)
+        shop.decide("bert")
+        with shop.kept.state.read() as transaction:
+            assert len(find_name(transaction, decision_id)) == tries
+        if days == 14:
+            assert shop.answer(decision, "anna", "tea", CLICKED) in ((RECORDED,), (DUPLICATE,))
+    with shop.kept.state.read() as transaction:
+        assert transaction.count(DECISION_NAMES) == 0
+
+
 def test_an_offer_that_is_gone_from_the_catalogue_can_still_be_answered(shop: Answers) -> None:
     decision = shop.decide("anna")
     files = {"shop.yaml": "\n".join(SHOP["shop.yaml"].splitlines()[:-1])}

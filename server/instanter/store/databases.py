@@ -157,7 +157,8 @@ DECISION_NAMES: Final = Database(
     index=9,
     name="decision_names",
     key_form="16-byte id that was given to a decision with a request id",
-    value_form="sealed: prefix, turn and row of the decision, those of earlier tries behind them",
+    value_form="sealed: prefix, turn and row of each try, the latest first; hour from which on it "
+    "may go",
     check=Check.BY_KEY,
     owner="store/decision_index",
     since_format=2,

@@ -79,14 +79,18 @@ def put_name(
     """Write down which row of which turn has an id of its own; return whether the id is new.
 
     What had the id before stays known behind it, as far as there is room: the offers of an
-    earlier try may have been shown.
+    earlier try may have been shown. The id is known for as long as its latest try.
     """
     before = transaction.get(DECISION_NAMES, decision_id)
     tries = _NAME.pack(prefix, turn, row)
     if before is not None:
         with contextlib.suppress(DamagedError):
-            tries += unseal(decision_id, before)[: _NAME.size * (DECISION_TRIES_MAX - 1)]
-    transaction.put(DECISION_NAMES, decision_id, seal(decision_id, tries))
+            earlier, hour_before = _cut_hour(unseal(decision_id, before))
+            tries += earlier[: _NAME.size * (DECISION_TRIES_MAX - 1)]
+            hour = max(hour, hour_before)
+            transaction.delete(DECISION_EXPIRY, _entry(DECISION_NAMES, decision_id, hour_before))
+    packed = tries + hour.to_bytes(HOUR_SIZE_BYTES, "big")
+    transaction.put(DECISION_NAMES, decision_id, seal(decision_id, packed))
     expire_key(transaction, DECISION_NAMES, decision_id, hour)
     return before is None
 
@@ -102,13 +106,26 @@ def find_name(transaction: Transaction, decision_id: bytes) -> list[tuple[bytes,
     value = transaction.get(DECISION_NAMES, decision_id)
     if value is None:
         return []
-    return list(_NAME.iter_unpack(unseal(decision_id, value)))
+    tries, _ = _cut_hour(unseal(decision_id, value))
+    return list(_NAME.iter_unpack(tries))
 
 
 def expire_key(transaction: Transaction, database: Database, key: bytes, hour: int) -> None:
     """Write down from which hour on a key of a database may go."""
-    entry = entry_key(hour, database.index.to_bytes(_INDEX_SIZE_BYTES, "big") + key)
-    transaction.put(DECISION_EXPIRY, entry, MARKER)
+    transaction.put(DECISION_EXPIRY, _entry(database, key, hour), MARKER)
+
+
+def _entry(database: Database, key: bytes, hour: int) -> bytes:
+    return entry_key(hour, database.index.to_bytes(_INDEX_SIZE_BYTES, "big") + key)
+
+
+def _cut_hour(packed: bytes) -> tuple[bytes, int]:
+    """Return the tries of a name, and from which hour on it may go; 0 where that is not in it.
+
+    Earlier builds did not write it.
+    """
+    cut = len(packed) - len(packed) % _NAME.size
+    return packed[:cut], int.from_bytes(packed[cut:], "big")
 
 
 def _turn_key(prefix: bytes, turn: int) -> bytes:
@@ -116,11 +133,7 @@ def _turn_key(prefix: bytes, turn: int) -> bytes:
 
 
 def _list_key(entry: bytes, value: memoryview) -> list[tuple[Database, bytes]]:
-    """Return what goes with an entry: the one key that it names with its database.
-
-    A key that was written again with a later hour goes with its first hour; only ids that are
-    used again long after are, and their turns went with it.
-    """
+    """Return what goes with an entry: the one key that it names with its database."""
     del value
     database, key = entry[HOUR_SIZE_BYTES:_KEY_AT], entry[_KEY_AT:]
     return [(DATABASES[int.from_bytes(database, "big")], key)]
