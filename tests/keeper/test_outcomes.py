@@ -15,17 +15,15 @@ from instanter.decision.online_models import OnlineModels
 from instanter.errors import InvalidFieldError, NotFoundError
 from instanter.keeper.attribution import OutcomeKind, OutcomeState, end_wait, take_outcome
 from instanter.keeper.learner import read_labels
-from instanter.keeper.loading import LoadBlock
 from instanter.keeper.outcomes import Outcome
 from instanter.keeper.records import RecordKind
 from instanter.limits import CONTACTS_KEPT, DECISION_TRIES_MAX, OUTCOME_FUTURE_NS_MAX
 from instanter.store.activity import CONTACTS, load_activity
 from instanter.store.arm_figures import read_figures
-from instanter.store.databases import DECISION_NAMES, DECISIONS, OUTCOME_MARKS, PENDING, Database
+from instanter.store.databases import DECISION_NAMES, DECISIONS, OUTCOME_MARKS, Database
 from instanter.store.decision_index import find_name
-from instanter.store.log.retention import Retention
 from instanter.store.outcomes import NO_MARK, is_due
-from instanter.store.records import key_of, seal, unseal
+from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
 from tests.keeper.answers import SHOP, START_NS, Answers, MovingClock, open_answers
 
@@ -217,77 +215,6 @@ def test_a_presentation_that_the_log_no_longer_has_is_told(
     assert labels_of(shop) == []
     (told,) = [line for line in shop.desk.written.getvalue().splitlines() if "waits_lost" in line]
     assert json.loads(told)["presentation_count"] == 1
-
-
-def load(answers: Answers, count: int) -> None:
-    """Load customers, 256 bytes of log each; that is a fold, which drops what is too old."""
-    schema = answers.catalogue.schema
-    keys = [key_of(f"{number:0256d}") for number in range(count)]
-    slots = np.zeros((count, schema.profile_slot_count), np.uint32)
-    block = LoadBlock(keys, slots, None, schema.revision)
-    answers.desk.keeper.submit(block).result(20)
-
-
-def test_the_log_is_kept_for_as_long_as_a_presentation_waits(tmp_path: Path) -> None:
-    minute = Retention(age_ns_max=60_000_000_000)
-    with open_answers(tmp_path / "store", retention=minute) as shop:
-        # Ticks come when they are asked for.
-        shop.kept.ticker.stop()
-        shop.publish()
-        shop.publish_plan(AGES)
-        shop.put("anna", 33, 0)
-        shop.answer(shop.decide("anna"), "anna", "tea", PRESENTED)
-        # More than the log's first file: the next one begins behind the presentation.
-        load(shop, 20_000)
-        load(shop, 1)
-        shop.clock.move(3500)
-        load(shop, 1)
-        assert shop.kept.log.first_sequence == 1
-        shop.clock.move(3600)
-        # What is due and was not ended yet, after a long stop for one, needs the log as well.
-        load(shop, 1)
-        assert shop.kept.log.first_sequence == 1
-        while shop.kept.ticker.tick():
-            pass
-        load(shop, 1)
-        assert shop.kept.log.first_sequence > 1, "nothing needs it any more"
-        written = shop.desk.written.getvalue()
-        ((_, truth, _),) = labels_of(shop)
-    assert truth == 0
-    assert written.count("log_kept_for_waits") == 1
-    assert "waits_lost" not in written
-
-
-def test_a_wait_that_an_older_build_wrote_down_is_read_from_the_log(shop: Answers) -> None:
-    shop.answer(shop.decide("anna"), "anna", "tea", PRESENTED)
-    with shop.kept.state.read() as transaction:
-        ((key, value),) = list(transaction.scan(PENDING))
-        key, old = bytes(key), seal(key, unseal(key, value)[:20])
-    shop.kept.state.write(lambda transaction: transaction.put(PENDING, key, old))
-    shop.clock.move(3601)
-    while shop.kept.ticker.tick():
-        pass
-    assert contacts_of(shop, "anna") == [ContactKind.PRESENTED, ContactKind.IGNORED]
-    assert [truth for _, truth, _ in labels_of(shop)] == [0]
-
-
-def test_a_damaged_wait_ends_without_effect_and_holds_up_no_other(shop: Answers) -> None:
-    shop.kept.ticker.stop()
-    shop.answer(shop.decide("anna"), "anna", "tea", PRESENTED)
-    with shop.kept.state.read() as transaction:
-        ((key, value),) = list(transaction.scan(PENDING))
-        key, broken = bytes(key), bytes([value[0] ^ 1]) + bytes(value[1:])
-    shop.kept.state.write(lambda transaction: transaction.put(PENDING, key, broken))
-    shop.clock.move(1)
-    shop.answer(shop.decide("bert"), "bert", "tea", PRESENTED)
-    shop.clock.move(3601)
-    while shop.kept.ticker.tick():
-        pass
-    assert contacts_of(shop, "anna") == [ContactKind.PRESENTED]
-    assert contacts_of(shop, "bert") == [ContactKind.PRESENTED, ContactKind.IGNORED]
-    with shop.kept.state.read() as transaction:
-        assert not is_due(transaction, 1 << 62)
-    assert "waits_lost" in shop.desk.written.getvalue()
 
 
 @pytest.mark.parametrize("comes_back", [None, "profile", "contacts"])
