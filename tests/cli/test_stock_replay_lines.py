@@ -2,7 +2,7 @@
 
 import gzip
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,34 @@ def test_a_file_of_another_making_is_refused(tmp_path: Path) -> None:
         load_lines(tmp_path / "sales.csv.gz", mapping, NOW)
     with pytest.raises(CommandError, match="no movement in it"):
         load(tmp_path, [("2011-12-01", "a", 1)], limit=0)
+
+
+NO_TIMES: list[list[Any]] = [
+    ["2011-12-01 10:00:00", None],
+    ["2011-12-01 10:00:00", ""],
+    ["2011-12-01 10:00:00", "1066-10-14 09:00:00"],
+    [datetime(2011, 12, 1, tzinfo=UTC), None],
+    [datetime(2011, 12, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)],
+    [date(2011, 12, 1), date(9999, 12, 31)],
+    [1322733600, None],
+    [1322733600, 1322733600000],
+    [1322733600.5, float("nan")],
+    [1322733600.5, float("-inf")],
+]
+
+
+@pytest.mark.parametrize("times", NO_TIMES)
+def test_a_row_of_no_time_is_named(tmp_path: Path, times: list[Any]) -> None:
+    with pytest.raises(CommandError, match=r"sales\.parquet: row 2: '.*' is no time"):
+        load(tmp_path, [(time, "a", 1) for time in times])
+
+
+@pytest.mark.parametrize("zone", ["-05:00", "+05:00", "Z", ""])
+def test_texts_may_have_any_zone(tmp_path: Path, zone: str) -> None:
+    hours = int(zone[:3]) if ":" in zone else 0
+    lines = load(tmp_path, [(f"2011-12-01 10:00:00{zone}", "a", 1)])
+    told = datetime(2011, 12, 1, 10, tzinfo=UTC) - timedelta(hours=hours)
+    assert lines.times_us[0] == told.timestamp() * 1e6
 
 
 def test_stock_arrives_before_the_first_movement_of_each_position(tmp_path: Path) -> None:

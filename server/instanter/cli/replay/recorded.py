@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -23,6 +24,11 @@ from instanter.errors import show
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WEEK_US: Final = 7 * 86_400 * 1_000_000
 _S_US: Final = 1_000_000
+_US_MIN: Final = int((datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH) / timedelta(microseconds=1))
+_US_END: Final = int((datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH) / timedelta(microseconds=1))
+"""Times that were recorded; others are mistakes, and one of them would move all by centuries."""
+_SECONDS_END: Final = 1e12
+"""Further away than any time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,23 +242,40 @@ def read_times_us(column: pa.ChunkedArray, file: Path) -> NDArray[np.int64]:
         They are none.
     """
     kind = column.type
+    absent = pc.index(pc.is_null(column, nan_is_null=True), pa.scalar(True)).as_py()
+    if absent >= 0:
+        raise _no_time(file, absent + 1, "")
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         found = [_read_text_us(text, file, row) for row, text in enumerate(column.to_pylist(), 1)]
-        return np.array(found, np.int64)
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        moments = column.cast(pa.timestamp("us")).to_numpy()
-        return np.asarray(moments.astype("datetime64[us]").astype(np.int64))
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return np.asarray(np.round(column.to_numpy() * 1e6).astype(np.int64))
-    raise CommandError(f"{file}: times of type {kind}; expected instants, texts or seconds")
+        times_us = np.array(found, np.int64)
+    elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        moments = column.cast(pa.timestamp("us"), safe=False).to_numpy()
+        times_us = np.asarray(moments.astype("datetime64[us]").astype(np.int64))
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        # Clipped first: what no int64 can hold would be anything.
+        seconds = np.clip(column.to_numpy().astype(np.float64), -_SECONDS_END, _SECONDS_END)
+        times_us = np.asarray(np.round(seconds * 1e6).astype(np.int64))
+    else:
+        raise CommandError(f"{file}: times of type {kind}; expected instants, texts or seconds")
+    (outside,) = np.nonzero((times_us < _US_MIN) | (times_us >= _US_END))
+    if len(outside):
+        raise _no_time(file, int(outside[0]) + 1, str(column[int(outside[0])]))
+    return times_us
 
 
-def _read_text_us(text: str | None, file: Path, row: int) -> int:
-    plain = (text or "").strip().replace(" ", "T", 1)
-    zoned = plain if plain.endswith(("Z", "z")) or "+" in plain[10:] else f"{plain}Z"
-    seconds = find_instant_s(zoned if "T" in plain else plain)
+def _no_time(file: Path, row: int, text: str) -> CommandError:
+    """Return the error for a row of which nobody can tell when it was."""
+    return CommandError(
+        f"{file}: row {row}: {show(text)} is no time; expected RFC 3339, from 1900 to 2199"
+    )
+
+
+def _read_text_us(text: str, file: Path, row: int) -> int:
+    plain = text.strip().replace(" ", "T", 1)
+    is_zoned = plain.endswith(("Z", "z")) or "+" in plain[10:] or "-" in plain[10:]
+    seconds = find_instant_s(plain if is_zoned or "T" not in plain else f"{plain}Z")
     if seconds is None:
-        raise CommandError(f"{file}: row {row}: {show(text or '')} is no time; expected RFC 3339")
+        raise _no_time(file, row, text)
     return round(seconds * _S_US)
 
 
