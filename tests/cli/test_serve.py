@@ -177,7 +177,9 @@ def test_a_key_that_cannot_be_used_leaves_no_store_behind(command: Command, tran
     assert not Path("new").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name
+)
 def test_a_signal_ends_it_cleanly_and_encryption_works(
     tmp_path: Path, number: signal.Signals, command: Command
 ) -> None:
@@ -198,6 +200,23 @@ def test_a_signal_ends_it_cleanly_and_encryption_works(
         rest, _ = running.process.communicate(timeout=30)
         assert running.process.returncode == 0
         assert json.loads(rest) == {"event": "stopped"}
+
+
+def test_the_end_of_a_terminal_does_not_end_what_was_begun_with_nohup(
+    tmp_path: Path, command: Command
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with serving(tmp_path / "store") as running:
+            signal.signal(signal.SIGHUP, before)
+            Path("instanter.toml").write_text(f"server = '{running.address}'\n")
+            running.process.send_signal(signal.SIGHUP)
+            assert "no catalogue has been published yet" in command("get", "catalogue").err
+            running.process.send_signal(signal.SIGTERM)
+            rest, _ = running.process.communicate(timeout=30)
+            assert json.loads(rest) == {"event": "stopped"}
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ _DAY_NS = 86_400_000_000_000
 
 
 def serve(configuration: Configuration, *, as_json: bool) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the calls under way; at once at the second.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then finish calls under way; at once at the second.
 
     Raises
     ------
@@ -94,8 +94,10 @@ async def _run(
     def on_signal() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # What `nohup` has the server ignore, it ignores.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, on_signal)
     door = MetricsDoor(ServerCounters(supervisor, loop).read)
     metrics_port: int | None = None
     if listening.metrics_port is not None:

@@ -218,7 +218,7 @@ def _tell(message: tuple[Any, ...]) -> None:
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[1]))
     # Whoever stops the keeper stops this process through it, after the last fold.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with State.open_for_folding(Path(sys.argv[2])) as opened:
         _serve(opened)

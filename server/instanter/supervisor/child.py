@@ -130,9 +130,9 @@ class Child:
 
 def main(arguments: list[str]) -> int:
     """Be a process of the server; return its exit code."""
-    # A terminal's Ctrl-C and a service manager's SIGTERM reach all processes of the server. They
-    # are the supervisor's, which ends the others in their order.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # A terminal's Ctrl-C or end and a service manager's SIGTERM reach all processes of the server.
+    # They are the supervisor's, which ends the others in their order.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     descriptor, parent = int(arguments[0]), int(arguments[1])
     end_with_parent(parent)
