@@ -169,7 +169,8 @@ def test_a_stall_is_in_the_times_of_all_calls_that_were_due_in_it(
         command, toy, "--rate", "100", "--in-flight", "1", "--warm-up", "0", "--seconds", "1"
     )
     assert (code, slept) == (0, [1])
-    assert 95 <= report["decisions"] <= 101
+    # A machine that is busy does not make up for all of the stall within the second.
+    assert 95 <= report["decisions"] + report["unsent"] <= 101
     assert (
         report["from_sending"]["p90_us"] < 100_000 < 390_000 < report["from_sending"]["longest_us"]
     )

@@ -190,7 +190,9 @@ def test_a_signal_ends_it_cleanly_and_encryption_works(
     for blob in certificate.cert_chain_pems:
         blob.write_to_path(tmp_path / "chain.pem", append=True)
     tls = ("--tls-certificate", f"{tmp_path}/chain.pem", "--tls-key", f"{tmp_path}/key.pem")
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with serving(tmp_path / "store", *tls) as running:
+        signal.signal(signal.SIGHUP, before)
         Path("instanter.toml").write_text(
             f"server = '{running.address}'\nserver_authority = '{tmp_path}/authority.pem'\n"
         )

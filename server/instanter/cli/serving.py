@@ -96,7 +96,7 @@ async def _run(
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # What `nohup` has the server ignore, it ignores.
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, on_signal)
     door = MetricsDoor(ServerCounters(supervisor, loop).read)
     metrics_port: int | None = None
