@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -60,6 +61,14 @@ def client(shop: Shop) -> Iterator[Client]:
 def buy(**given: object) -> CardTransaction:
     made = CardTransaction(name("card"), "berlin", "m1", 5812, 1_999, "EUR")
     return replace(made, **given)  # type: ignore[arg-type] # any field
+
+
+def test_an_id_that_the_client_makes_is_never_taken_for_a_card(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky = UUID(hex=f"{VISA}{VISA}")
+    monkeypatch.setattr("instanter.client.fraud_requests.uuid4", lambda: unlucky)
+    assert client.fraud.assess(buy()).disposition == Disposition.APPROVE
 
 
 def test_a_transaction_is_assessed_and_a_retry_is_one(client: Client) -> None:

@@ -26,6 +26,9 @@ from instanter.v1 import durability_pb2 as durability_messages
 from instanter.v1 import fraud_service_pb2 as fraud_messages
 from instanter.v1 import hotlist_service_pb2 as hotlist_messages
 
+_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
+"""Of ids in hexadecimal one in some thousands holds digits that may be a card number."""
+
 
 def settle(transaction: CardTransaction) -> CardTransaction:
     """Return a transaction with an id and a time: both must be the same in every retry."""
@@ -33,7 +36,7 @@ def settle(transaction: CardTransaction) -> CardTransaction:
         return transaction
     return replace(
         transaction,
-        transaction_id=transaction.transaction_id or str(uuid4()),
+        transaction_id=transaction.transaction_id or uuid4().hex.translate(_LETTERS),
         transaction_time=transaction.transaction_time or datetime.now(UTC),
     )
 
