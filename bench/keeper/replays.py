@@ -7,6 +7,7 @@ keeper, with its log; what was predicted online must be what the offline replay 
 bit.
 """
 
+import heapq
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ from instanter.keeper.outcomes import Outcome
 from instanter.keeper.published import PublishedCatalogue
 from instanter.keeper.publishing import CataloguePublisher, PublishDocument
 from instanter.keeper.records import RecordKind
+from instanter.kernels.learning import LABEL_REVERSED
 from instanter.metrics import Metrics
 from instanter.store.environment import Environment
 from instanter.store.profiles import put_block
@@ -65,6 +67,9 @@ MAILS: Final = {"Mens E-Mail": "mens", "Womens E-Mail": "womens", "No E-Mail": "
 
 _HILLSTROM_OUTCOMES: Final = ("segment", "conversion", "spend")
 _PRIOR: Final = 0.1
+_LATE: Final = 100
+_WAIT: Final = 1_000
+"""Mails that count until the visit of an earlier one is known, and until none is expected."""
 _DEPOSIT: Final = "deposit"
 _BANK_BLOCK: Final = 1_000
 _SCHEMA_REVISION: Final = 1
@@ -88,9 +93,19 @@ def measure_hillstrom(rows: int = 0) -> dict[str, Figure]:
         return {name: Figure(None, *both, reason=reason) for name, both in bounds.items()}
     with open_mails(path, rows) as mails:
         replays = [mails.replay(seed) for seed in HILLSTROM_SEEDS]
+        late_rates = [
+            [mails.replay(seed, _LATE, wait).mean() for seed in HILLSTROM_SEEDS]
+            for wait in (0, _WAIT)
+        ]
     rates = {
         "hillstrom_rate": [visits.mean() for visits in replays],
         "hillstrom_second_half_rate": [visits[len(visits) // 2 :].mean() for visits in replays],
+    }
+    late = {
+        "late_rate": float(np.mean(late_rates[0])),
+        "late_after_wait_rate": float(np.mean(late_rates[1])),
+        "answers_late_by": _LATE,
+        "wait": _WAIT,
     }
     return {
         name: Figure(
@@ -100,6 +115,7 @@ def measure_hillstrom(rows: int = 0) -> dict[str, Figure]:
                 "seeds": list(HILLSTROM_SEEDS),
                 "rates": [float(rate) for rate in found],
                 "matches": [len(visits) for visits in replays],
+                **late,
             },
         )
         for name, found in rates.items()
@@ -126,8 +142,19 @@ class Mails:
     data: LabelledRows
     sent: list[str]
 
-    def replay(self, seed: int) -> NDArray[np.uint8]:
-        """Decide for each row in turn; return the visits of those that count, uint8[matches]."""
+    def replay(self, seed: int, late: int = 0, wait: int = 0) -> NDArray[np.uint8]:
+        """Decide for each row in turn; return the visits of those that count, uint8[matches].
+
+        Parameters
+        ----------
+        seed
+            Of the decisions' ids.
+        late
+            Mails that count until a visit is learned: 0 to learn at once what became of each mail.
+            Else it is a negative label until then, see `LearningRules.negative_at_once`,
+        wait
+            or, unless 0, only so many mails later, when nobody has come.
+        """
         models = OnlineModels(ModelSet(self.plan, ONLINE_SETTINGS, {}))
         table, layout = make_blank_table(self.plan, self.catalogue, revision=0)
         columns = {offer.name: column for column, offer in enumerate(self.catalogue.offers)}
@@ -143,7 +170,8 @@ class Mails:
         engine.install(tables)
         binner = Binner(self.plan)
         no_context = np.zeros(0, np.uint32)
-        visits = []
+        visits: list[int] = []
+        coming: list[tuple[int, int, Label]] = []
         for row, sent in enumerate(self.sent):
             (decision,) = engine.decide([Question(f"c{row}", "mail", "", 1, {}, "")])
             assert isinstance(decision, Decision)
@@ -153,11 +181,26 @@ class Mails:
             visit = int(self.data.labels[row])
             visits.append(visit)
             bins = binner.find_bins(self.data.slots[row], no_context, "mail")
-            models.learn(Labels(models.plan_digest, 0, (Label(chosen, visit, _PRIOR, bins),)))
-            column = columns[chosen]
-            refresh_column(table, layout, column, models.models[chosen], _PRIOR)
+            mail = len(visits)
+            for after, truth in _list_labels(visit, late, wait):
+                label = Label(chosen, truth, _PRIOR, bins)
+                heapq.heappush(coming, (mail + after, row, label))
+            while coming and coming[0][0] <= mail:
+                label = heapq.heappop(coming)[-1]
+                models.learn(Labels(models.plan_digest, 0, (label,)))
+                column = columns[label.offer]
+                refresh_column(table, layout, column, models.models[label.offer], _PRIOR)
             engine.install(with_scores(tables, table))
         return np.array(visits, np.uint8)
+
+
+def _list_labels(visit: int, late: int, wait: int) -> list[tuple[int, int]]:
+    """Return what is learned of a mail: after how many more, and which label."""
+    if not late:
+        return [(0, visit)]
+    if wait:
+        return [(late, 1) if visit else (wait, 0)]
+    return [(0, 0), (late, LABEL_REVERSED)] if visit else [(0, 0)]
 
 
 @contextmanager

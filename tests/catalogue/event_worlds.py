@@ -58,7 +58,7 @@ RESPONSE = """\
 holdout: {rate: 0.1}
 arms: {random_rate: 0.05, salt: winter}
 outcomes: {wait: 24h, accept_for: 30d}
-learning: {enabled: true, half_life_labels: 5000, exploration: 1.0}
+learning: {enabled: true, half_life_labels: 5000, exploration: 1.0, unanswered: after_wait}
 """
 
 OFFERS = """\

@@ -77,7 +77,7 @@ def test_what_is_declared_is_what_compiles():
     )
     assert catalogue.arms == Arms(0.05, "winter")
     assert catalogue.outcome_rules == OutcomeRules(DAY_S, 30 * DAY_S)
-    assert catalogue.learning_rules == LearningRules(True, 5_000, 1.0)
+    assert catalogue.learning_rules == LearningRules(True, 5_000, 1.0, negative_at_once=False)
     assert [offer.purpose for offer in catalogue.offers] == ["marketing"]
 
 
@@ -302,6 +302,7 @@ def test_changes_are_told_in_the_words_of_the_files():
         "policies/learning": [
             ("half_life_labels", "5000", "0"),
             ("exploration", "1.0", "0.5"),
+            ("unanswered", "after_wait", "at_once"),
         ],
     }
     actions = {change.resource: change.action for change in changes}

@@ -204,7 +204,9 @@ _later = st.fixed_dictionaries(
         ),
         "arms": st.builds(Arms, st.floats(0, 1), _words),
         "outcome_rules": st.builds(OutcomeRules, _whole, _whole),
-        "learning_rules": st.builds(LearningRules, st.booleans(), _whole, st.floats(0, 10)),
+        "learning_rules": st.builds(
+            LearningRules, st.booleans(), _whole, st.floats(0, 10), st.booleans()
+        ),
         "state_id_next": _whole,
     }
 )

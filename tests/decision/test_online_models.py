@@ -1,5 +1,7 @@
 """Models that learn label by label: the same bits as a file's replay, and only what tells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from instanter.decision.online_models import Label, Labels, OnlineModels
 from instanter.decision.quality import log_loss
 from instanter.decision.selection import CHOSEN_MAX, CHOSEN_MIN, choose_predictors
 from instanter.errors import DamagedError
+from instanter.kernels.learning import LABEL_REVERSED
 
 NO_CONTEXT = np.zeros(0, np.uint32)
 
@@ -52,6 +55,44 @@ def teach(models, labels, half_life=0, size=7):
         turn = Labels(models.plan_digest, half_life, tuple(labels[start : start + size]))
         found += [propensity for _, _, propensity in models.learn(turn)]
     return np.array(found)
+
+
+def teach_late(models, labels, delay):
+    """Let models take each label for a 0 first, and hear of a 1 so many labels later."""
+    for at in range(len(labels) + delay):
+        turn = []
+        if at < len(labels):
+            turn.append(replace(labels[at], truth=0))
+        if at >= delay and labels[at - delay].truth:
+            turn.append(replace(labels[at - delay], truth=LABEL_REVERSED))
+        models.learn(Labels(models.plan_digest, 0, tuple(turn)))
+
+
+@pytest.mark.parametrize("attributes", [3, 2 * CHOSEN_MAX])
+def test_acceptances_that_come_late_bring_a_model_to_where_it_would_be(attributes):
+    plan, slots, truths = make_world(attributes, rows=4000)
+    truths &= np.random.default_rng(5).random(len(truths)) < 0.3
+    labels = make_labels(plan, slots, truths)
+    late, first = begin(plan), begin(plan)
+    teach(first, labels)
+    teach_late(late, labels, 20)
+    rows = plan.bin_customers(slots, np.zeros((len(slots), 0), np.uint32), "")
+    found, wanted = (predict(serve(plan, m.find_served("tea")), rows) for m in (late, first))
+    assert late.models["tea"].label_count.tolist() == first.models["tea"].label_count.tolist()
+    assert found.mean() == pytest.approx(wanted.mean(), abs=0.03)
+    assert log_loss(truths, found) == pytest.approx(log_loss(truths, wanted), abs=0.01)
+
+
+def test_answers_behind_all_presentations_do_not_carry_a_model_off():
+    plan, slots, truths = make_world(3, rows=800)
+    truths &= np.random.default_rng(5).random(len(truths)) < 0.3
+    labels = make_labels(plan, slots, truths)
+    models = begin(plan)
+    rows = plan.bin_customers(slots, np.zeros((len(slots), 0), np.uint32), "")
+    teach_late(models, labels, len(labels))
+    found = predict(serve(plan, models.find_served("tea")), rows)
+    # Half a unit of log-odds, what 100 labels leave open, and those of 0 that weigh less by now.
+    assert truths.mean() / 2 < found.mean() < 2.5 * truths.mean()
 
 
 def begin(plan):

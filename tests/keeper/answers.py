@@ -39,6 +39,9 @@ offers:
 """
 }
 
+PATIENT_SHOP = {"shop.yaml": SHOP["shop.yaml"] + "learning: {unanswered: after_wait}\n"}
+"""The same, whose presentations teach nothing before their wait has ended."""
+
 
 class MovingClock:
     """A clock that stands still until it is moved."""

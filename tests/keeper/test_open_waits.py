@@ -13,7 +13,7 @@ from instanter.store.databases import PENDING
 from instanter.store.log.retention import Retention
 from instanter.store.outcomes import is_due
 from instanter.store.records import key_of, seal, unseal
-from tests.keeper.answers import Answers, open_answers
+from tests.keeper.answers import PATIENT_SHOP, Answers, open_answers
 from tests.keeper.test_outcomes import AGES, contacts_of, labels_of
 
 PRESENTED = OutcomeKind.PRESENTED
@@ -24,7 +24,7 @@ def shop(tmp_path: Path) -> Iterator[Answers]:
     with open_answers(tmp_path / "store") as answers:
         # Ticks come when they are asked for.
         answers.kept.ticker.stop()
-        answers.publish()
+        answers.publish(PATIENT_SHOP)
         answers.publish_plan(AGES)
         answers.put("anna", 33, 0)
         yield answers
@@ -44,7 +44,7 @@ def test_the_log_is_kept_for_as_long_as_a_presentation_waits(tmp_path: Path) -> 
     with open_answers(tmp_path / "store", retention=minute) as shop:
         # Ticks come when they are asked for.
         shop.kept.ticker.stop()
-        shop.publish()
+        shop.publish(PATIENT_SHOP)
         shop.publish_plan(AGES)
         shop.put("anna", 33, 0)
         shop.answer(shop.decide("anna"), "anna", "tea", PRESENTED)
@@ -66,6 +66,28 @@ def test_the_log_is_kept_for_as_long_as_a_presentation_waits(tmp_path: Path) -> 
         ((_, truth, _),) = labels_of(shop)
     assert truth == 0
     assert written.count("log_kept_for_waits") == 1
+    assert "waits_lost" not in written
+
+
+def test_no_log_is_kept_for_presentations_that_have_taught_already(tmp_path: Path) -> None:
+    minute = Retention(age_ns_max=60_000_000_000)
+    with open_answers(tmp_path / "store", retention=minute) as shop:
+        shop.kept.ticker.stop()
+        shop.publish()
+        shop.publish_plan(AGES)
+        shop.put("anna", 33, 0)
+        shop.answer(shop.decide("anna"), "anna", "tea", PRESENTED)
+        load(shop, 20_000)
+        load(shop, 1)
+        shop.clock.move(3500)
+        load(shop, 1)
+        assert shop.kept.log.first_sequence > 1
+        shop.clock.move(3600)
+        while shop.kept.ticker.tick():
+            pass
+        assert contacts_of(shop, "anna") == [ContactKind.PRESENTED, ContactKind.IGNORED]
+        written = shop.desk.written.getvalue()
+    assert "log_kept_for_waits" not in written
     assert "waits_lost" not in written
 
 

@@ -9,23 +9,24 @@ import numpy as np
 import pytest
 
 from instanter.decision.contacts import ContactKind, read_contacts
-from instanter.decision.learner import LearnerSettings, learn, new_model
+from instanter.decision.learner import LearnerSettings
 from instanter.decision.models import ModelSet
-from instanter.decision.online_models import OnlineModels
+from instanter.decision.online_models import Label, Labels, OnlineModels
 from instanter.errors import InvalidFieldError, NotFoundError
 from instanter.keeper.attribution import OutcomeKind, OutcomeState, end_wait, take_outcome
 from instanter.keeper.learner import read_labels
 from instanter.keeper.outcomes import Outcome
 from instanter.keeper.records import RecordKind
+from instanter.kernels.learning import LABEL_REVERSED
 from instanter.limits import CONTACTS_KEPT, DECISION_TRIES_MAX, OUTCOME_FUTURE_NS_MAX
 from instanter.store.activity import CONTACTS, load_activity
 from instanter.store.arm_figures import read_figures
 from instanter.store.databases import DECISION_NAMES, DECISIONS, OUTCOME_MARKS, Database
 from instanter.store.decision_index import find_name
-from instanter.store.outcomes import NO_MARK, is_due
+from instanter.store.outcomes import NO_MARK, Mark, is_due
 from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
-from tests.keeper.answers import SHOP, START_NS, Answers, MovingClock, open_answers
+from tests.keeper.answers import PATIENT_SHOP, SHOP, START_NS, Answers, MovingClock, open_answers
 
 PRESENTED, CLICKED, ACCEPTED, REJECTED, CONVERTED = OutcomeKind
 RECORDED, DUPLICATE = OutcomeState.RECORDED, OutcomeState.DUPLICATE
@@ -40,6 +41,13 @@ def shop(tmp_path: Path) -> Iterator[Answers]:
         answers.publish_plan(AGES)
         answers.put("anna", 33, 0)
         yield answers
+
+
+@pytest.fixture
+def patient(shop: Answers) -> Answers:
+    """A shop whose presentations count as not accepted only when their wait has ended."""
+    shop.publish(PATIENT_SHOP)
+    return shop
 
 
 def labels_of(answers: Answers) -> list[tuple[str, int, bytes]]:
@@ -74,18 +82,17 @@ def test_an_acceptance_teaches_the_inputs_of_its_decision(shop: Answers) -> None
     plan = shop.publish_plan(AGES)
     decision = shop.decide("anna", basket=5.0)
     assert shop.answer(decision, "anna", "tea", PRESENTED, ACCEPTED) == (RECORDED, RECORDED)
-    ((offer, truth, bins),) = labels_of(shop)
+    (_, shown, _), (offer, truth, bins) = labels_of(shop)
     schema = shop.catalogue.schema
     slots = np.array([[np.float32(33).view(np.uint32), 0]], np.uint32)
     context = np.array([[np.float32(5).view(np.uint32)]], np.uint32)
     assert slots.shape[1] == schema.profile_slot_count
     rows = plan.bin_customers(slots, context, "web")
-    assert (offer, truth) == ("tea", 1)
+    assert (offer, shown, truth) == ("tea", 0, LABEL_REVERSED)
     np.testing.assert_array_equal(plan.find_rows(bins), rows)
-    model = new_model(plan, LearnerSettings(), 0.2)
-    learn(plan, LearnerSettings(), model, rows, np.ones(1, np.uint8))
     fresh = OnlineModels(shop_models(plan))
-    fresh._models["tea"] = model
+    labels = tuple(Label("tea", label, 0.2, bins) for label in (shown, truth))
+    fresh.learn(Labels(fresh.plan_digest, 0, labels))
     assert shop.wait_learned() == {"tea": fresh.pack_state("tea")}
 
 
@@ -130,7 +137,7 @@ def test_the_same_outcome_counts_once(shop: Answers, kind: OutcomeKind) -> None:
     assert shop.answer(decision, "anna", "tea", kind, kind) == (RECORDED, DUPLICATE)
     assert shop.answer(decision, "anna", "tea", kind) == (DUPLICATE,)
     assert shop.answer(decision, "anna", "cake", kind) == (RECORDED,)
-    assert len(labels_of(shop)) == 2 * (kind in (ACCEPTED, REJECTED, CONVERTED))
+    assert len(labels_of(shop)) == 2 * (kind != CLICKED)
 
 
 def test_what_cannot_count_is_refused_and_holds_nothing_up(shop: Answers) -> None:
@@ -176,29 +183,49 @@ def test_an_outcome_that_comes_before_its_decision_waits_for_it(shop: Answers) -
     assert future.result(20) == (RECORDED, DUPLICATE)
 
 
-def test_an_unanswered_presentation_is_ignored_after_the_wait(shop: Answers) -> None:
+def test_an_unanswered_presentation_is_ignored_after_the_wait(patient: Answers) -> None:
+    decision = patient.decide("anna")
+    patient.answer(decision, "anna", "tea", PRESENTED)
+    patient.answer(decision, "anna", "cake", PRESENTED, CLICKED)
+    patient.clock.move(3599)
+    assert not patient.kept.ticker.tick()
+    assert labels_of(patient) == []
+    patient.clock.move(2)
+    while patient.kept.ticker.tick():
+        pass
+    found = labels_of(patient)
+    assert sorted((offer, truth) for offer, truth, _ in found) == [("cake", 0), ("tea", 0)]
+    kinds = contacts_of(patient, "anna")
+    assert sorted(kinds) == [ContactKind.PRESENTED, ContactKind.PRESENTED, ContactKind.IGNORED]
+    with patient.kept.state.read() as transaction:
+        assert not is_due(transaction, 1 << 62)
+    # A late answer takes back what was learned; a late refusal has been learned already.
+    assert patient.answer(decision, "anna", "tea", ACCEPTED) == (RECORDED,)
+    assert patient.answer(decision, "anna", "cake", REJECTED) == (RECORDED,)
+    assert [truth for _, truth, _ in labels_of(patient)] == [0, 0, LABEL_REVERSED]
+
+
+def test_a_presentation_is_not_accepted_until_it_is(shop: Answers) -> None:
     decision = shop.decide("anna")
     shop.answer(decision, "anna", "tea", PRESENTED)
-    shop.answer(decision, "anna", "cake", PRESENTED, CLICKED)
-    shop.clock.move(3599)
-    assert not shop.kept.ticker.tick()
-    assert labels_of(shop) == []
-    shop.clock.move(2)
+    shop.answer(decision, "anna", "cake", PRESENTED)
+    assert [(offer, truth) for offer, truth, _ in labels_of(shop)] == [("tea", 0), ("cake", 0)]
+    shop.clock.move(7200)
     while shop.kept.ticker.tick():
         pass
-    found = labels_of(shop)
-    assert sorted((offer, truth) for offer, truth, _ in found) == [("cake", 0), ("tea", 0)]
     kinds = contacts_of(shop, "anna")
-    assert sorted(kinds) == [ContactKind.PRESENTED, ContactKind.PRESENTED, ContactKind.IGNORED]
-    with shop.kept.state.read() as transaction:
-        assert not is_due(transaction, 1 << 62)
-    # A late answer still counts; a late refusal has been learned already.
-    assert shop.answer(decision, "anna", "tea", ACCEPTED) == (RECORDED,)
-    assert shop.answer(decision, "anna", "cake", REJECTED) == (RECORDED,)
-    assert [truth for _, truth, _ in labels_of(shop)] == [0, 0, 1]
+    assert kinds.count(ContactKind.IGNORED) == 2
+    assert len(labels_of(shop)) == 2, "the end of the wait teaches nothing more"
+    shop.answer(decision, "anna", "tea", CLICKED)
+    shop.answer(decision, "anna", "tea", ACCEPTED)
+    shop.answer(decision, "anna", "tea", CONVERTED)
+    shop.answer(decision, "anna", "cake", REJECTED)
+    shop.answer(decision, "anna", "cake", ACCEPTED)
+    (_, _, bins), *_ = labels_of(shop)
+    assert labels_of(shop)[2:] == [("tea", LABEL_REVERSED, bins), ("cake", 1, bins)]
 
 
-def test_a_presentation_that_the_log_no_longer_has_is_told(
+def test_the_end_of_a_wait_needs_no_log_where_it_teaches_nothing(
     shop: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decision = shop.decide("anna")
@@ -212,42 +239,83 @@ def test_a_presentation_that_the_log_no_longer_has_is_told(
     while shop.kept.ticker.tick():
         pass
     assert contacts_of(shop, "anna") == [ContactKind.PRESENTED, ContactKind.IGNORED]
-    assert labels_of(shop) == []
-    (told,) = [line for line in shop.desk.written.getvalue().splitlines() if "waits_lost" in line]
+    assert "waits_lost" not in shop.desk.written.getvalue()
+
+
+def test_a_presentation_that_could_teach_nothing_is_not_taken_back(tmp_path: Path) -> None:
+    with open_answers(tmp_path / "store") as shop:
+        shop.kept.ticker.stop()
+        shop.publish()
+        shop.put("anna", 33, 0)
+        # There is no plan yet by which a model could learn.
+        decision = shop.decide("anna")
+        shop.answer(decision, "anna", "tea", PRESENTED)
+        shop.publish_plan(AGES)
+        shop.answer(decision, "anna", "tea", ACCEPTED)
+        assert [truth for _, truth, _ in labels_of(shop)] == [1]
+
+
+def test_who_was_deleted_since_takes_nothing_back(shop: Answers) -> None:
+    decision = shop.decide("anna")
+    shop.answer(decision, "anna", "tea", PRESENTED)
+    shop.clock.move(1)
+    shop.desk.delete("anna").result(20)
+    assert shop.answer(decision, "anna", "tea", ACCEPTED) == (RECORDED,)
+    assert [truth for _, truth, _ in labels_of(shop)] == [0]
+
+
+def test_a_presentation_that_the_log_no_longer_has_is_told(
+    patient: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decision = patient.decide("anna")
+    patient.answer(decision, "anna", "tea", PRESENTED)
+    patient.clock.move(3601)
+
+    def gone(_: object) -> None:
+        raise NotFoundError("it is not kept any more", reason="LOG_RECORD_NOT_KEPT")
+
+    monkeypatch.setattr(patient.kept.response, "_read_at", gone)
+    while patient.kept.ticker.tick():
+        pass
+    assert contacts_of(patient, "anna") == [ContactKind.PRESENTED, ContactKind.IGNORED]
+    assert labels_of(patient) == []
+    (told,) = [
+        line for line in patient.desk.written.getvalue().splitlines() if "waits_lost" in line
+    ]
     assert json.loads(told)["presentation_count"] == 1
 
 
 @pytest.mark.parametrize("comes_back", [None, "profile", "contacts"])
 @pytest.mark.parametrize("customer", ["anna", "nobody"])
 def test_who_was_deleted_is_neither_noted_nor_learned_from_when_the_wait_ends(
-    shop: Answers, customer: str, comes_back: str | None
+    patient: Answers, customer: str, comes_back: str | None
 ) -> None:
-    decision = shop.decide(customer)
-    other = shop.decide(customer)
-    shop.answer(decision, customer, "tea", PRESENTED)
-    shop.clock.move(1)
-    shop.desk.delete(customer).result(20)
-    shop.clock.move(1)
+    decision = patient.decide(customer)
+    other = patient.decide(customer)
+    patient.answer(decision, customer, "tea", PRESENTED)
+    patient.clock.move(1)
+    patient.desk.delete(customer).result(20)
+    patient.clock.move(1)
     if comes_back == "profile":
-        shop.put(customer, 58, 1)
+        patient.put(customer, 58, 1)
     elif comes_back == "contacts":
-        shop.answer(shop.decide(customer), customer, "cake", PRESENTED)
-    expected = contacts_of(shop, customer)
+        patient.answer(patient.decide(customer), customer, "cake", PRESENTED)
+    expected = contacts_of(patient, customer)
     assert len(expected) == (comes_back == "contacts")
-    shop.clock.move(3600)
-    while shop.kept.ticker.tick():
+    patient.clock.move(3600)
+    while patient.kept.ticker.tick():
         pass
     noted = [ContactKind.IGNORED] if comes_back == "contacts" else []
-    assert contacts_of(shop, customer) == expected + noted, (
+    assert contacts_of(patient, customer) == expected + noted, (
         "of the one after, not of the one before"
     )
-    assert len(labels_of(shop)) == len(noted)
-    assert shop.answer(decision, customer, "tea", ACCEPTED) == (RECORDED,)
-    assert contacts_of(shop, customer) == expected + noted
-    assert len(labels_of(shop)) == len(noted)
+    assert len(labels_of(patient)) == len(noted)
+    assert patient.answer(decision, customer, "tea", ACCEPTED) == (RECORDED,)
+    assert contacts_of(patient, customer) == expected + noted
+    assert len(labels_of(patient)) == len(noted)
     if customer == "anna":
-        assert shop.answer(other, customer, "tea", PRESENTED, REJECTED) == (RECORDED, RECORDED)
-        assert contacts_of(shop, customer) == expected + noted
+        assert patient.answer(other, customer, "tea", PRESENTED, REJECTED) == (RECORDED, RECORDED)
+        assert contacts_of(patient, customer) == expected + noted
 
 
 def test_of_many_contacts_those_that_made_way_are_no_sign_of_a_deletion(shop: Answers) -> None:
@@ -372,15 +440,15 @@ def test_an_offer_that_is_gone_from_the_catalogue_can_still_be_answered(shop: An
     assert "cake" in shop.wait_learned()
 
 
-def test_a_presentation_of_an_older_plan_teaches_nothing(shop: Answers) -> None:
-    decision = shop.decide("anna")
-    shop.answer(decision, "anna", "tea", PRESENTED)
-    shop.publish_plan([1.0, 2.0, 3.0])
-    shop.clock.move(3601)
-    while shop.kept.ticker.tick():
+def test_a_presentation_of_an_older_plan_teaches_nothing(patient: Answers) -> None:
+    decision = patient.decide("anna")
+    patient.answer(decision, "anna", "tea", PRESENTED)
+    patient.publish_plan([1.0, 2.0, 3.0])
+    patient.clock.move(3601)
+    while patient.kept.ticker.tick():
         pass
-    assert labels_of(shop) == []
-    assert ContactKind.IGNORED in contacts_of(shop, "anna")
+    assert labels_of(patient) == []
+    assert ContactKind.IGNORED in contacts_of(patient, "anna")
 
 
 def test_conversions_in_the_holdout_count_without_an_offer(tmp_path: Path) -> None:
@@ -397,25 +465,39 @@ def test_conversions_in_the_holdout_count_without_an_offer(tmp_path: Path) -> No
         assert contacts_of(shop, "held") == []
 
 
-def test_the_order_of_outcomes_makes_no_difference() -> None:
-    """All orders of the five outcomes leave the same marks, figures and labels."""
-    found = set()
-    for order in itertools.permutations(OutcomeKind):
-        mark, sums, labels = NO_MARK, [0, 0, 0], []
-        for kind in order:
-            value = {ACCEPTED: 200, CONVERTED: 750}.get(kind, 0)
-            effect = take_outcome(mark, kind, value, 99)
-            mark = effect.mark
-            sums[0] += effect.presented
-            sums[1] += effect.accepted
-            sums[2] += effect.value_minor
-            labels.append(effect.label)
-        found.add((mark, tuple(sums), tuple(sorted(labels))))
-    ((mark, sums_found, labels_found),) = found
-    assert sums_found == (1, 1, 750)
-    assert labels_found == (-1, -1, -1, 0, 1)
-    assert mark.due_ns == 0
-    assert end_wait(mark) == (mark, -1)
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("count", range(1, 6))
+def test_the_order_of_outcomes_makes_no_difference(count: int, at_once: bool) -> None:
+    """All orders of the same outcomes leave the same marks, figures and, in sum, labels."""
+    for kinds in itertools.combinations(OutcomeKind, count):
+        found = {end_of(order, at_once) for order in itertools.permutations(kinds)}
+        ((mark, sums, labels),) = found
+        positive = ACCEPTED in kinds or CONVERTED in kinds
+        assert labels == (positive, REJECTED in kinds or (PRESENTED in kinds and not positive))
+        if count == len(OutcomeKind):
+            assert sums == (1, 1, 750)
+            assert (mark.due_ns, end_wait(mark, teachable=True)) == (0, (mark, -1))
+
+
+def end_of(
+    kinds: tuple[OutcomeKind, ...], at_once: bool
+) -> tuple[Mark, tuple[int, int, int], tuple[int, int]]:
+    """Return what outcomes leave once all waiting is over: mark, figures, labels of 1 and of 0."""
+    mark, sums, labels = NO_MARK, [0, 0, 0], []
+    for kind in kinds:
+        value = {ACCEPTED: 200, CONVERTED: 750}.get(kind, 0)
+        effect = take_outcome(mark, kind, value, 99, at_once=at_once)
+        mark = effect.mark
+        sums[0] += effect.presented
+        sums[1] += effect.accepted
+        sums[2] += effect.value_minor
+        labels.append(effect.label)
+    if mark.due_ns:
+        mark, label = end_wait(mark, teachable=True)
+        labels.append(label)
+    reversed_count = labels.count(LABEL_REVERSED)
+    told = labels.count(1) + reversed_count, labels.count(0) - reversed_count
+    return mark, (sums[0], sums[1], sums[2]), told
 
 
 def test_old_decisions_and_marks_are_forgotten_in_time(tmp_path: Path) -> None:

@@ -43,6 +43,14 @@ def make_neighbours():
     return found
 
 
+def make_reversed(rows, labels):
+    """Return rows and labels in which each 1 was first taken for a 0, five rows before."""
+    order = [(at, 0) for at in range(len(labels))]
+    order += [(at + 5.5, 2) for at in np.flatnonzero(labels).tolist()]
+    places = [int(at) - (5 if label else 0) for at, label in sorted(order)]
+    return rows[places], np.array([label for _, label in sorted(order)], np.uint8)
+
+
 def make_rows(count, seed):
     draw = np.random.default_rng(seed)
     bins = draw.integers(0, BINS, (count, PREDICTORS))
@@ -78,6 +86,40 @@ def test_replay_is_that_of_the_oracle(row_count, averaged):
         assert array == pytest.approx(wanted[name], rel=1e-5, abs=1e-5), name
     if averaged:
         assert averages[0] == pytest.approx(averages[1], rel=1e-4, abs=1e-3)
+
+
+def test_what_is_taken_back_is_that_of_the_oracle():
+    rows, labels = make_reversed(*make_rows(300, 11))
+    found, wanted = make_state(), make_state()
+    first = replay(learning, rows, labels, make_settings(), found)
+    second = replay(oracle, rows, labels, make_settings(), wanted)
+    assert first == pytest.approx(second, abs=1e-5)
+    for name, array in found.items():
+        assert array == pytest.approx(wanted[name], rel=1e-5, abs=1e-5), name
+
+
+def test_a_label_that_is_taken_back_was_never_counted():
+    rows, labels = make_rows(300, 12)
+    keeps = make_settings(EVIDENCE_DECAY=1.0, BASE_RATE_DECAY=1.0)
+    found, wanted = make_state(), make_state()
+    replay(learning, *make_reversed(rows, labels), keeps, found)
+    replay(learning, rows, labels, keeps, wanted)
+    assert found["counts"][learning.COUNT_RECENT_REVERSED] == labels.sum()
+    found["counts"][learning.COUNT_RECENT_REVERSED] = 0
+    for name in ("positive", "negative", "counts"):
+        assert found[name] == pytest.approx(wanted[name], abs=1e-3), name
+
+
+def test_nothing_more_is_taken_back_than_is_there():
+    rows, _ = make_rows(1, 13)
+    state = make_state()
+    replay(
+        learning, np.repeat(rows, 3, axis=0), np.array([0, 2, 2], np.uint8), make_settings(), state
+    )
+    assert (state["negative"] >= 0).all()
+    assert state["counts"][learning.COUNT_NEGATIVE] == 0
+    assert state["counts"][learning.COUNT_RECENT_NEGATIVE] == 0
+    assert np.isfinite(state["evidence"]).all()
 
 
 @pytest.mark.parametrize("kernel", [row.name for row in learning.KERNELS])

@@ -55,12 +55,21 @@ def count_evidence(rows, label, settings, positive, negative, evidence, counts):
             counted /= counts[2]
         counts[2] = 1
     weight = float(counts[2])
+    takes_back = label == 2
+    if takes_back:
+        decay = recent_decay = 1
     counts[0 if label else 1] += weight
     counts[3] = counts[3] * recent_decay + (1 if label else 0)
     counts[4] = counts[4] * recent_decay + (0 if label else 1)
+    counts[5] = counts[5] * recent_decay + takes_back
+    if takes_back:
+        counts[1] = max(counts[1] - weight, 0)
+        counts[4] = max(counts[4] - 1, 0)
     rate = (counts[0] + weight) / (counts[0] + counts[1] + 2 * weight)
     for row in rows:
         (positive if label else negative)[row] += weight
+        if takes_back:
+            negative[row] = max(float(negative[row]) - weight, 0)
         yes = float(positive[row]) + prior * weight * rate
         no = float(negative[row]) + prior * weight * (1 - rate)
         evidence[row] = math.log(yes / no) - math.log(rate / (1 - rate))
@@ -77,9 +86,9 @@ def replay_rows(
         raw, told = score + intercept[0], told * settings[8]
         propensity[i] = 1 / (1 + math.exp(-blend_scores(raw, told, calibration)))
         if not len(visits):
-            learn_calibration(truth, raw, told, settings[7], calibration)
+            learn_calibration(min(truth, 1), raw, told, settings[7], calibration)
             count_evidence(own, truth, settings, positive, negative, evidence, counts)
         learn_logistic(
-            own, neighbours, visits, truth, score, doubt, settings, mean, variance, intercept,
-            average,
+            own, neighbours, visits, min(truth, 1), score, doubt, settings, mean, variance,
+            intercept, average,
         )  # fmt: skip

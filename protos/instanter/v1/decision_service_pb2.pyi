@@ -236,7 +236,8 @@ class _OutcomeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutcomeKi
     """Not allowed."""
     OUTCOME_KIND_PRESENTED: _OutcomeKind.ValueType  # 1
     """The customer saw it. Counts as a contact. Without an answer within the catalogue's wait it
-    counts as ignored, and models learn it as a negative response.
+    counts as ignored. Models learn it as a negative response until it is accepted; at once, or when
+    that wait has ended, as the catalogue says.
     """
     OUTCOME_KIND_CLICKED: _OutcomeKind.ValueType  # 2
     """The customer looked closer. Neither a positive nor a negative response."""
@@ -254,7 +255,8 @@ OUTCOME_KIND_UNSPECIFIED: OutcomeKind.ValueType  # 0
 """Not allowed."""
 OUTCOME_KIND_PRESENTED: OutcomeKind.ValueType  # 1
 """The customer saw it. Counts as a contact. Without an answer within the catalogue's wait it
-counts as ignored, and models learn it as a negative response.
+counts as ignored. Models learn it as a negative response until it is accepted; at once, or when
+that wait has ended, as the catalogue says.
 """
 OUTCOME_KIND_CLICKED: OutcomeKind.ValueType  # 2
 """The customer looked closer. Neither a positive nor a negative response."""

@@ -14,7 +14,7 @@ from instanter.catalogue.fraud_descriptions import (
 )
 from instanter.catalogue.instants import format_instant
 from instanter.catalogue.offer_declarations import OPEN_FROM_S, OPEN_TO_S
-from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
+from instanter.catalogue.response import UNANSWERED, Arms, LearningRules, OutcomeRules
 from instanter.catalogue.schema import Attribute, AttributeSource
 from instanter.catalogue.stock_descriptions import (
     describe_grants,
@@ -160,6 +160,7 @@ def _describe_policies(catalogue: CompiledCatalogue) -> Described:
             "enabled": learning.enabled,
             "half_life_labels": learning.half_life_labels,
             "exploration": learning.exploration,
+            "unanswered": next(w for w, c in UNANSWERED.items() if c == learning.negative_at_once),
         }
     if catalogue.fraud is not None:
         policies["fraud"] = describe_settings(catalogue.fraud)

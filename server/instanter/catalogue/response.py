@@ -1,6 +1,11 @@
 """How responses are gathered and learned from, as a catalogue declares it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+UNANSWERED: Final[Mapping[str, bool]] = {"at_once": True, "after_wait": False}
+"""Words for when a presentation counts as not accepted; see `LearningRules.negative_at_once`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,12 @@ class LearningRules:
     exploration
         How far choices are varied to learn, in standard deviations of what is not yet known: 0
         for never, 1 for Thompson sampling.
+    negative_at_once
+        Whether a presentation counts as not accepted from the beginning, until it is accepted;
+        else from the end of its wait.
     """
 
     enabled: bool = True
     half_life_labels: int = 0
     exploration: float = 0.0
+    negative_at_once: bool = True

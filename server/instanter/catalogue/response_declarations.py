@@ -3,7 +3,7 @@
 import math
 
 from instanter import limits
-from instanter.catalogue.response import Arms, LearningRules, OutcomeRules
+from instanter.catalogue.response import UNANSWERED, Arms, LearningRules, OutcomeRules
 from instanter.catalogue.yaml_reader import NumberRange, Reader, format_duration
 from instanter.catalogue.yaml_tree import Node
 
@@ -77,7 +77,7 @@ class ResponseReader:
     def read_learning(self, node: Node | None) -> LearningRules:
         """Return the rules of `learning:`."""
         reader, default = self._reader, LearningRules()
-        known = ("enabled", "half_life_labels", "exploration")
+        known = ("enabled", "half_life_labels", "exploration", "unanswered")
         entries = node and reader.read_mapping(node, "learning", known)
         if not entries:
             return default
@@ -91,7 +91,11 @@ class ResponseReader:
         if "exploration" in entries:
             field = "learning.exploration"
             exploration = reader.read_number(entries["exploration"], field, _EXPLORATION) or 0.0
-        return LearningRules(enabled, labels, exploration)
+        at_once = default.negative_at_once
+        if "unanswered" in entries:
+            choice = reader.read_choice(entries["unanswered"], "learning.unanswered", UNANSWERED)
+            at_once = at_once if choice is None else choice
+        return LearningRules(enabled, labels, exploration, at_once)
 
 
 assert math.isfinite(_EXPLORATION.high), "infinite exploration would be no choice at all"

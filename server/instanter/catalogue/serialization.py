@@ -73,11 +73,12 @@ from instanter.catalogue.stock import (
 )
 from instanter.errors import DamagedError, PreconditionError
 
-FORMAT = 4
+FORMAT = 5
 """Format of the bytes that `to_bytes` writes; it grows when an older reader would misread them.
 
 Format 1 knew no events, nothing that follows from them, no contact policy and no learning rules;
-format 2 knew no check at the till, format 3 no stock. All are read with the defaults.
+format 2 knew no check at the till, format 3 no stock, and format 4 not when a presentation counts
+as not accepted. All are read with the defaults.
 """
 
 _T = TypeVar("_T")

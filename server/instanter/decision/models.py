@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 import msgpack
@@ -14,7 +14,7 @@ from instanter.decision.binning_plan import BinningPlan
 from instanter.decision.learner import LearnerSettings, PropensityModel
 from instanter.errors import DamagedError, PreconditionError
 from instanter.kernels.binning import SOURCE_SURFACE
-from instanter.kernels.learning import COUNT_COUNT
+from instanter.kernels.learning import COUNT_COUNT, COUNT_RECENT_REVERSED
 
 _FORMAT = 1
 
@@ -48,7 +48,7 @@ class ModelSet:
             "format": _FORMAT,
             "plan": _pack(self.plan),
             "settings": asdict(self.settings),
-            "models": {name: _pack(self.models[name]) for name in sorted(self.models)},
+            "models": {name: _pack_model(self.models[name]) for name in sorted(self.models)},
         }
         packed: bytes = msgpack.packb(document)
         return packed
@@ -112,7 +112,7 @@ def plan_from_bytes(data: bytes) -> BinningPlan:
 
 def model_to_bytes(model: PropensityModel) -> bytes:
     """Return a model's state as msgpack; the same state gives the same bytes."""
-    packed: bytes = msgpack.packb(_pack(model))
+    packed: bytes = msgpack.packb(_pack_model(model))
     return packed
 
 
@@ -144,6 +144,13 @@ def _pack(value: BinningPlan | PropensityModel) -> dict[str, Any]:
             content = [content.dtype.str, list(content.shape), content.tobytes()]
         found[field.name] = content
     return found
+
+
+def _pack_model(model: PropensityModel) -> dict[str, Any]:
+    """Return what `_pack` does; as older versions wrote it where that says everything."""
+    if not model.counts[COUNT_RECENT_REVERSED]:
+        model = replace(model, counts=model.counts[:COUNT_RECENT_REVERSED])
+    return _pack(model)
 
 
 def _check(right: object, what: str) -> None:
@@ -197,7 +204,16 @@ def _read_model(packed: dict[str, Any], rows: int) -> PropensityModel:
         negative=_read_array(packed, "negative", np.float32, rows),
         evidence=_read_array(packed, "evidence", np.float32, rows),
         intercept=_read_array(packed, "intercept", np.float64, 3),
-        counts=_read_array(packed, "counts", np.float64, COUNT_COUNT),
+        counts=_read_counts(packed),
         calibration=_read_array(packed, "calibration", np.float64, 6),
         label_count=_read_array(packed, "label_count", np.int64, 2),
     )
+
+
+def _read_counts(packed: dict[str, Any]) -> NDArray[np.float64]:
+    """Return the counts; without what was taken back, which may be left out, as none."""
+    _, (length,), _ = packed["counts"]
+    found = np.zeros(COUNT_COUNT)
+    length = max(length, COUNT_RECENT_REVERSED)
+    found[:length] = _read_array(packed, "counts", np.float64, length)
+    return found

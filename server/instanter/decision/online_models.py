@@ -20,6 +20,7 @@ from instanter.decision.selection import CHOSEN_MAX, choose_predictors, is_time_
 from instanter.errors import DamagedError
 from instanter.kernels.calibration import blend_scores, learn_calibration
 from instanter.kernels.learning import (
+    LABEL_REVERSED,
     SETTING_CALIBRATION_DRIFT,
     SETTING_EVIDENCE_SPREAD,
     add_rows,
@@ -41,7 +42,7 @@ class Label:
     offer
         Whose model learns.
     truth
-        0 or 1.
+        0, 1 or `kernels/learning.LABEL_REVERSED`.
     prior_propensity
         What a model that is made for it believes beforehand, in (0, 1).
     bins
@@ -124,11 +125,15 @@ class OnlineModels:
                 self._learn_all(model, rows, label.truth, labels.half_life)
             else:
                 self._learn_chosen(model, rows[0], chosen, label.truth, labels.half_life)
-            model.label_count[label.truth] += 1
-            found.append((label.offer, label.truth, float(self._propensity[0])))
+            is_new = label.truth != LABEL_REVERSED
+            model.label_count[min(label.truth, 1)] += 1
+            if not is_new:
+                model.label_count[0] = max(model.label_count[0] - 1, 0)
+            found.append((label.offer, min(label.truth, 1), float(self._propensity[0])))
             # What was fitted beforehand has weights of all predictors, which are right together.
             if (
-                self._chooses
+                is_new
+                and self._chooses
                 and label.offer not in self._origin
                 and is_time_to_choose(int(model.label_count.sum()))
             ):
@@ -170,14 +175,14 @@ class OnlineModels:
         logit = blend_scores(raw, told, model.calibration)
         self._propensity[0] = 1.0 / (1.0 + math.exp(-logit))
         drift = given[SETTING_CALIBRATION_DRIFT]
-        learn_calibration(float(truth), raw, told, drift, model.calibration)
+        learn_calibration(min(float(truth), 1.0), raw, told, drift, model.calibration)
         counted = (model.positive, model.negative, model.evidence, model.counts)
         count_evidence(rows, float(truth), given, *counted)
         learn_logistic(
             own,
             self._neighbours,
             _NO_VISITS,
-            float(truth),
+            min(float(truth), 1.0),
             score,
             doubt,
             given,

@@ -1,13 +1,15 @@
 """What an outcome does to what is known of its offer: pure functions, independent of the order.
 
 Outcomes of one offer of one decision may arrive late and in any order. In the end it has taught a
-model at most one positive and at most one negative response, and it counts once in each figure.
+model at most one positive and at most one negative response, and it counts once in each figure. A
+presentation is a negative response only until it is accepted: that takes it back.
 """
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
+from instanter.kernels.learning import LABEL_REVERSED
 from instanter.store.outcomes import Mark
 
 
@@ -46,7 +48,7 @@ class Effect:
     mark
         What is known now.
     label
-        1 or 0 to be learned, or `LABEL_NONE`.
+        1, 0 or `LABEL_REVERSED` to be learned, or `LABEL_NONE`.
     presented, accepted
         What to add to the arm's counts.
     value_minor
@@ -66,7 +68,15 @@ class Effect:
     begun_wait_ns: int
 
 
-def take_outcome(mark: Mark, kind: OutcomeKind, value_minor: int, due_ns: int) -> Effect:
+def take_outcome(
+    mark: Mark,
+    kind: OutcomeKind,
+    value_minor: int,
+    due_ns: int,
+    *,
+    at_once: bool,
+    teachable: bool = True,
+) -> Effect:
     """Return what an outcome changes that was not recorded before.
 
     Parameters
@@ -79,17 +89,26 @@ def take_outcome(mark: Mark, kind: OutcomeKind, value_minor: int, due_ns: int) -
         Worth of an acceptance or conversion, in minor units.
     due_ns
         When the wait ends that a presentation begins.
+    at_once
+        Whether a presentation is a negative response until it is accepted, and not only from the
+        end of its wait.
+    teachable
+        Whether what was decided by is known, so that a model can learn.
     """
     positive_before = mark.has(OutcomeKind.ACCEPTED) or mark.has(OutcomeKind.CONVERTED)
     positive_now = kind in (OutcomeKind.ACCEPTED, OutcomeKind.CONVERTED)
     answered_before = positive_before or mark.has(OutcomeKind.REJECTED)
     answered_now = positive_now or kind == OutcomeKind.REJECTED
-    label = LABEL_NONE
-    if positive_now and not mark.taught_positive:
-        label = 1
-    elif kind == OutcomeKind.REJECTED and not mark.taught_negative:
-        label = 0
     presented_now = kind == OutcomeKind.PRESENTED
+    label = LABEL_NONE
+    if not teachable:
+        pass
+    elif positive_now and not mark.taught_positive:
+        # Whoever rejected an offer and accepts it later has answered twice.
+        is_reversed = mark.taught_negative and not mark.has(OutcomeKind.REJECTED)
+        label = LABEL_REVERSED if is_reversed else 1
+    elif kind == OutcomeKind.REJECTED or (presented_now and at_once and not answered_before):
+        label = LABEL_NONE if mark.taught_negative else 0
     # A conversion knows the worth better than the acceptance before it.
     knows_value = kind == OutcomeKind.CONVERTED or (
         kind == OutcomeKind.ACCEPTED and not mark.has(OutcomeKind.CONVERTED)
@@ -100,8 +119,8 @@ def take_outcome(mark: Mark, kind: OutcomeKind, value_minor: int, due_ns: int) -
         mark=replace(
             mark,
             kinds=mark.kinds | 1 << kind,
-            taught_positive=mark.taught_positive or label == 1,
-            taught_negative=mark.taught_negative or label == 0,
+            taught_positive=mark.taught_positive or label in (1, LABEL_REVERSED),
+            taught_negative=label == 0 or (mark.taught_negative and label != LABEL_REVERSED),
             due_ns=0 if answered_now else begun_wait_ns or mark.due_ns,
             value_minor=value,
         ),
@@ -117,9 +136,14 @@ def take_outcome(mark: Mark, kind: OutcomeKind, value_minor: int, due_ns: int) -
     )
 
 
-def end_wait(mark: Mark) -> tuple[Mark, int]:
+def has_taught(mark: Mark) -> bool:
+    """Return whether the end of a wait has nothing left to teach."""
+    return mark.taught_negative or mark.taught_positive
+
+
+def end_wait(mark: Mark, *, teachable: bool) -> tuple[Mark, int]:
     """Return what is known, and what is learned, when nobody answered a presentation in time."""
-    label = LABEL_NONE if mark.taught_negative or mark.taught_positive else 0
+    label = 0 if teachable and not has_taught(mark) else LABEL_NONE
     return (
         replace(mark, due_ns=0, taught_negative=mark.taught_negative or label == 0),
         label,

@@ -11,9 +11,14 @@ _FOREVER_NS = 1 << 62
 
 
 def find_wait_ns(context: ApplyContext) -> int:
-    """Return how long a presentation waits by the catalogue in force; 0 while none is known."""
+    """Return how long a presentation waits until it teaches, by the catalogue in force.
+
+    0 while none is known, and where it teaches at once: the end of its wait needs no log then.
+    """
     catalogue = context.published.peek()
-    return 0 if catalogue is None else catalogue.outcome_rules.wait_s * _S_NS
+    if catalogue is None or catalogue.learning_rules.negative_at_once:
+        return 0
+    return catalogue.outcome_rules.wait_s * _S_NS
 
 
 def find_needed_ns(state: Readable, context: ApplyContext, now_ns: int) -> int:

@@ -6,6 +6,7 @@ its effect needs no look-up, and what models learn is a function of the log alon
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from instanter.catalogue.compiled import CompiledCatalogue
@@ -227,13 +228,23 @@ class _Attribution:
         # Later than now in any case: what is due can be read out of the log.
         wait_ns = self._catalogue.outcome_rules.wait_s * S_NS
         due_ns = max(time_ns + wait_ns, self._now_ns + 1)
-        effect = take_outcome(mark, outcome.kind, value_minor, due_ns)
-        self._marks[decision.decision_id, outcome.offer] = effect.mark
+        take = partial(
+            take_outcome,
+            mark,
+            outcome.kind,
+            value_minor,
+            due_ns,
+            at_once=self._catalogue.learning_rules.negative_at_once,
+        )
+        effect = take()
         teaches = effect.label != LABEL_NONE or effect.begun_wait_ns
         forgotten = self._is_forgotten(decision, outcome.offer)
         bins = None
         if teaches and offer is not None and not forgotten:
             bins = self._find_bins(decision)
+        if bins is None:
+            effect = take(teachable=False)
+        self._marks[decision.decision_id, outcome.offer] = effect.mark
         declared = self._inputs.find_offer(self._catalogue, outcome.offer)
         self.entries.append(
             [

@@ -13,7 +13,7 @@ from instanter.decision.contacts import ContactKind, make_contact
 from instanter.decision.models import digest_of, plan_from_bytes, plan_to_bytes
 from instanter.errors import DamagedError, InstanterError, NotFoundError
 from instanter.events_log import EventsLog
-from instanter.keeper.attribution import LABEL_NONE, OutcomeKind, end_wait
+from instanter.keeper.attribution import OutcomeKind, end_wait, has_taught
 from instanter.keeper.clock_watch import ClockWatch
 from instanter.keeper.commands import (
     Answered,
@@ -86,10 +86,14 @@ class Tick:
         entries = []
         lost_count = 0
         for waiting in scan_due(transaction, now_ns):
-            if waiting.position not in records:
-                records[waiting.position] = self._read(waiting.position)
-            entries.append(_make_entry(transaction, waiting, records[waiting.position], plan))
-            lost_count += records[waiting.position] is None
+            mark = load_mark(transaction, waiting.decision_id, waiting.offer)
+            body = None
+            if waiting.presentation is None or not has_taught(mark):
+                if waiting.position not in records:
+                    records[waiting.position] = self._read(waiting.position)
+                body = records[waiting.position]
+                lost_count += body is None
+            entries.append(_make_entry(transaction, waiting, mark, body, plan))
             if len(entries) == TICK_ENTRIES_MAX:
                 break
         if not entries:
@@ -108,14 +112,16 @@ class Tick:
 
 
 def _make_entry(
-    transaction: Transaction, waiting: Waiting, body: dict[str, Any] | None, plan: bytes
+    transaction: Transaction,
+    waiting: Waiting,
+    known: Mark,
+    body: dict[str, Any] | None,
+    plan: bytes,
 ) -> list[Any]:
     """Return the entry of a presentation whose wait has ended.
 
     Without a customer where that was deleted since, and then without anything to learn.
     """
-    known = load_mark(transaction, waiting.decision_id, waiting.offer)
-    mark, label = end_wait(known)
     entry = None if body is None else body["entries"][waiting.entry]
     seen = waiting.presentation or _read_presentation(entry)
     customer, prior, bins = seen.customer_id, 0.5, None
@@ -129,6 +135,7 @@ def _make_entry(
         customer = ""
     elif body is not None and entry is not None and body["plan"] == plan and plan:
         prior, bins = entry[_ENTRY_PRIOR], entry[_ENTRY_BINS]
+    mark, label = end_wait(known, teachable=bins is not None)
     # Who looked closer has not ignored it, but has not answered either.
     ignored = bool(customer) and not known.has(OutcomeKind.CLICKED)
     return [
@@ -140,7 +147,7 @@ def _make_entry(
         seen.channel,
         seen.group,
         ignored,
-        label if bins is not None else LABEL_NONE,
+        label,
         prior,
         bins,
     ]

@@ -44,7 +44,17 @@ COUNT_NEGATIVE = 1
 COUNT_LABEL_WEIGHT = 2
 COUNT_RECENT_POSITIVE = 3
 COUNT_RECENT_NEGATIVE = 4
-COUNT_COUNT = 5
+COUNT_RECENT_REVERSED = 5
+COUNT_COUNT = 6
+
+LABEL_REVERSED = 2
+"""A label of 1 that takes back the 0 which the same presentation has taught before.
+
+Counts are then as if that had never been there. The weights and the calibration learn a 1, and keep
+the 0: to take back a step of a model that has moved on since has no bounds where many answers come
+behind their presentations. What that makes of the odds is known, for all labels alike, and is put
+right where they are served: see `decision/learner.serve`.
+"""
 
 _CURVATURE_MIN = 1e-3
 _LABEL_WEIGHT_MAX = 1e6
@@ -182,7 +192,7 @@ def count_evidence(rows, label, settings, positive, negative, evidence, counts):
     rows
         int32[P], read-only.
     label
-        0 or 1.
+        0, 1 or `LABEL_REVERSED`.
     settings
         float64[SETTING_COUNT], read-only: `SETTING_EVIDENCE_DECAY` is what a label keeps of its
         weight at each later label, `SETTING_EVIDENCE_PRIOR` how many labels with the base rate
@@ -193,7 +203,8 @@ def count_evidence(rows, label, settings, positive, negative, evidence, counts):
         float32[R], written: log-odds of a positive label in the row less those of all labels.
     counts
         float64[COUNT_COUNT], written: labels of each kind, weighted like the rows; the weight of
-        the next label; the same labels with the half-life of the base rate.
+        the next label; the same labels with the half-life of the base rate, and how many of 0 were
+        taken back.
     """
     weight = counts[COUNT_LABEL_WEIGHT]
     if weight > _LABEL_WEIGHT_MAX:
@@ -203,25 +214,31 @@ def count_evidence(rows, label, settings, positive, negative, evidence, counts):
         counts[COUNT_POSITIVE] /= weight
         counts[COUNT_NEGATIVE] /= weight
         weight = 1.0
-    counts[COUNT_POSITIVE] += weight * label
-    counts[COUNT_NEGATIVE] += weight * (1.0 - label)
-    keep = settings[SETTING_BASE_RATE_DECAY]
-    counts[COUNT_RECENT_POSITIVE] = counts[COUNT_RECENT_POSITIVE] * keep + label
-    counts[COUNT_RECENT_NEGATIVE] = counts[COUNT_RECENT_NEGATIVE] * keep + (1.0 - label)
+    is_new = label != LABEL_REVERSED
+    yes = min(label, 1.0)
+    no = 1.0 - yes if is_new else -1.0
+    counts[COUNT_POSITIVE] += weight * yes
+    # What is taken back has lost weight since: no more than is there.
+    counts[COUNT_NEGATIVE] = max(counts[COUNT_NEGATIVE] + weight * no, 0.0)
+    keep = settings[SETTING_BASE_RATE_DECAY] if is_new else 1.0
+    counts[COUNT_RECENT_POSITIVE] = counts[COUNT_RECENT_POSITIVE] * keep + yes
+    counts[COUNT_RECENT_NEGATIVE] = max(counts[COUNT_RECENT_NEGATIVE] * keep + no, 0.0)
+    counts[COUNT_RECENT_REVERSED] = counts[COUNT_RECENT_REVERSED] * keep + (label - yes)
     odds = (counts[COUNT_POSITIVE] + weight) / (counts[COUNT_NEGATIVE] + weight)
     prior = settings[SETTING_EVIDENCE_PRIOR] * weight
     # In 32 bits, as they are kept: a logarithm in 64 bits made the step three times slower.
     prior_positive = np.float32(prior * odds / (1.0 + odds))
     prior_negative = np.float32(prior / (1.0 + odds))
     base_logit = np.float32(math.log(odds))
-    more_positive, more_negative = np.float32(weight * label), np.float32(weight * (1.0 - label))
+    more_positive, more_negative = np.float32(weight * yes), np.float32(weight * no)
     for i in range(len(rows)):
         row = rows[i]
         positive[row] += more_positive
-        negative[row] += more_negative
+        negative[row] = max(negative[row] + more_negative, np.float32(0.0))
         found = (positive[row] + prior_positive) / (negative[row] + prior_negative)
         evidence[row] = np.log(found) - base_logit
-    counts[COUNT_LABEL_WEIGHT] = weight / settings[SETTING_EVIDENCE_DECAY]
+    if is_new:
+        counts[COUNT_LABEL_WEIGHT] = weight / settings[SETTING_EVIDENCE_DECAY]
 
 
 @kernel(
@@ -243,7 +260,7 @@ def replay_rows(  # type: ignore[no-untyped-def]
         int32[n, ≤ P], read-only: each customer's rows; predictors that the source of the labels
         does not have are left out, and keep their weights.
     label
-        uint8[n], read-only: 0 or 1.
+        uint8[n], read-only: 0, 1 or `LABEL_REVERSED`.
     neighbours, visits, settings
         As in the kernels above. With `visits`, only the logistic regression learns: a label that
         is replayed again must not be counted twice, and its score is no longer honest.
@@ -257,7 +274,8 @@ def replay_rows(  # type: ignore[no-untyped-def]
     spread = settings[SETTING_EVIDENCE_SPREAD]
     for i in range(rows.shape[0]):
         own = rows[i]
-        truth = float(label[i])
+        given = float(label[i])
+        truth = min(given, 1.0)
         score, doubt, told = add_rows(own, mean, variance, evidence)
         raw = score + intercept[0]
         logit = blend_scores(raw, told * spread, calibration)
@@ -266,7 +284,7 @@ def replay_rows(  # type: ignore[no-untyped-def]
             learn_calibration(
                 truth, raw, told * spread, settings[SETTING_CALIBRATION_DRIFT], calibration
             )
-            count_evidence(own, truth, settings, positive, negative, evidence, counts)
+            count_evidence(own, given, settings, positive, negative, evidence, counts)
         learn_logistic(
             own, neighbours, visits, truth, score, doubt, settings, mean, variance, intercept,
             average,
