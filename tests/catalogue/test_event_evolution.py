@@ -179,7 +179,10 @@ def test_a_derived_attribute_that_returns_begins_with_a_new_state():
     compilation = _publish((BUY, COUNT + SUM), (BUY, SUM), (BUY, COUNT + SUM))
     assert _states(compilation) == {"buys": 3, "spent": 2}
     assert compilation.catalogue.schema.derived["buys"].slot == 0
-    assert compilation.warnings == ("there are no offers: every decision will be empty",)
+    assert compilation.warnings == (
+        "there are no offers: every decision will be empty",
+        "attributes: return without the events so far, because they were withdrawn: buys",
+    )
 
 
 def test_an_attribute_has_the_codes_of_the_field_that_it_shows():

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from instanter import limits
 from instanter.card_data import EXPECTED, list_card_lines
+from instanter.catalogue.beginnings import list_beginnings
 from instanter.catalogue.changes import Change, find_changes
 from instanter.catalogue.compiled import CompiledCatalogue, Offer
 from instanter.catalogue.contact_policy_resolution import resolve_contact_policy
@@ -120,6 +121,8 @@ def compile_catalogue(
         stock=stock_plan,
         unit_code_next=stock.unit_code_next,
     )
+    if previous is not None:
+        warnings += list_beginnings(previous, catalogue)
     return Compilation(catalogue, find_changes(previous, catalogue), tuple(warnings))
 
 
