@@ -127,6 +127,28 @@ def test_mistakes_are_field_violations_with_file_and_line_and_publish_nothing(sh
     assert get(shop).revision == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("eligibility: !has(profile.age)", "a rule with ! stands in quotes as a whole"),
+        ("eligibility: 'a' == profile.segment", "begins with a quote stands in quotes as a whole"),
+        ("title: 'Tea' and more", "begins with a quote stands in quotes as a whole"),
+        ("title: Only today: tea", "has ': ' in it stands in quotes as a whole"),
+        (
+            "context_weights: [{when: profile.age in [1, 2], weight: 2}]",
+            "between { } a rule with [ ] or a quote stands in quotes as a whole",
+        ),
+        ("- title: Tea", "did not find expected key"),
+        ("context_weights: [1", "did not find expected ',' or ']'"),
+    ],
+)
+def test_a_text_that_wants_quotes_is_told_so(shop: Shop, line: str, said: str) -> None:
+    offer = f"offers:\n  - name: tea\n    {line}\n"
+    refusal = refuse(shop.catalogue.ApplyCatalogue, make_apply({**SHOP, "offers.yaml": offer}))
+    assert refusal.fields == ["content"]
+    assert refusal.violations[0].description.endswith(said)
+
+
 def test_a_thousand_mistakes_arrive_as_far_as_they_fit(shop: Shop) -> None:
     offers = "".join(
         f"  - name: offer_{i}\n    treatments: [{{channel: wep}}]\n    value_minor: -1\n"

@@ -10,7 +10,7 @@ spelling: what it means depends on the field it stands in, so nothing turns `no`
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import yaml
 
@@ -20,6 +20,16 @@ from instanter.errors import show
 _DEPTH_MAX = 12
 _BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 """What YAML 1.1 ends a line with, so that lines are counted as its parser counts them."""
+
+_QUOTES: Final = (
+    ("did not find expected ',' or", r"\[.*\]|['\"]", "; between { } a rule with [ ] or a quote"),
+    ("did not find expected key", r""":\s+(['"]).*\1\s*[^\s#]""", "; what begins with a quote"),
+    ("mapping values are not", r":\s.*:\s", "; what has ': ' in it"),
+)
+"""What the parser says of a text that wants quotes, what its line looks like, and what to say."""
+_QUOTED: Final = "stands in quotes as a whole"
+_LOOKED_AT: Final = 1_000
+"""Characters of a line that are looked at: a hostile one has millions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +115,20 @@ def parse_yaml(file: str, text: str, problems: Problems) -> Node | None:
         message = f"is not YAML: {error.problem}"
         if "\t" in (lines[line - 1] if 0 < line <= len(lines) else ""):
             message += "; indent with spaces, not with tabs"
+        else:
+            message += _find_hint(error.problem or "", shown)
         problems.add(file, line, "content", shown, message)
     except (UnicodeError, yaml.YAMLError) as error:
         problems.add(file, 0, "content", "", f"is not YAML in UTF-8: {error}")
     return None
+
+
+def _find_hint(said: str, line: str) -> str:
+    """Return that a text wants quotes, where that is what is wrong; empty where it is not."""
+    for beginning, looks, what in _QUOTES:
+        if said.startswith(beginning) and re.search(looks, line[:_LOOKED_AT]):
+            return f"{what} {_QUOTED}"
+    return ""
 
 
 def find_line(source: str, scalar: Scalar, position: int) -> int:
@@ -240,4 +260,5 @@ def _check_plain_data(event: yaml.ScalarEvent | yaml.CollectionStartEvent, line:
     if event.anchor is not None:
         raise _Refused(line, f"&{event.anchor}", "anchors are not allowed; write it out")
     if event.tag is not None and event.tag != "!":
-        raise _Refused(line, f"{event.tag}", f"tags such as {show(event.tag)} are not allowed")
+        message = f"tags such as {show(event.tag)} are not allowed; a rule with ! {_QUOTED}"
+        raise _Refused(line, event.tag, message)
