@@ -108,4 +108,6 @@ def test_attempts_with_one_card_do_not_switch_off_the_rule_that_stops_them(till:
     for n in range(60):
         assert till.answer(f"t{n}", "stolen", amount_minor=200_000) == REFER
     (large,) = (each for each in list_all(till) if each.rule.name == "large")
-    assert (large.figures.fired_count, large.figures.stopped_count) == (60, 1)
+    assert not large.is_paused
+    assert (large.figures.fired_count, large.figures.stopped_count) == (60, 60)
+    assert large.figures.period_stopped_count == 1

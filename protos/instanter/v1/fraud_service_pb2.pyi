@@ -1036,7 +1036,10 @@ class FraudRule(_message.Message):
     shadowed_count: _builtins.int
     """On how many transactions it would have fired, but was in shadow, paused or snoozed; at least 0."""
     stopped_count: _builtins.int
-    """How many transactions it has referred or declined, at least 0."""
+    """How many transactions it has referred or declined: as it says, or because the risk had stayed
+    below the threshold without its points; at least 0. Its guard goes by cards instead: attempts
+    with one of the last cards that it stopped count once there.
+    """
     @_builtins.property
     def pause_time(self) -> _timestamp_pb2.Timestamp:
         """When its guard paused it last; unset when it is not paused."""

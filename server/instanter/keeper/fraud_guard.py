@@ -205,14 +205,15 @@ def _count_stopped(figures: RuleFigures, card: str, period: Period, count: int) 
     known = any(
         cards[at : at + _CARD_SIZE_BYTES] == code for at in range(0, len(cards), _CARD_SIZE_BYTES)
     )
+    is_first = not figures.stopped_count
+    figures = figures._replace(stopped_count=figures.stopped_count + 1)
     if known:
         return figures
-    if not figures.stopped_count:
+    if is_first:
         figures = figures._replace(since_count=count - 1, period=period.number)
     elif period.number > figures.period:
         figures = forgive(figures)._replace(period=period.number)
     return figures._replace(
-        stopped_count=figures.stopped_count + 1,
         period_stopped_count=figures.period_stopped_count + 1,
         recent_cards=(code + cards)[:_CARDS_SIZE_BYTES],
     )

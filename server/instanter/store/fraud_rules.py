@@ -30,15 +30,15 @@ class RuleFigures(NamedTuple):
     shadowed_count
         Transactions on which it would have fired, but was shadow, paused or snoozed.
     stopped_count
-        Transactions that it declined or referred, ever; several in a row of one card are one.
+        Transactions that it declined or referred, ever.
     period
         Number of the period in which it last did: time divided by the period's length.
     period_stopped_count
-        The same in that period.
+        The same in that period, of each card once while it is among the last ones.
     since_count
         Assessments there had been, of all, when its history began.
     history_stopped_count
-        The same before that period.
+        The like before that period.
     paused_time_ns
         When it was paused last, nanoseconds since 1970; 0 for never.
     recent_cards

@@ -341,7 +341,8 @@ class FraudRule:
     shadowed_count
         Transactions on which it would have fired, but was in shadow, paused or snoozed.
     stopped_count
-        Transactions that it has referred or declined.
+        Transactions that it has referred or declined: as it says, or because the risk had stayed
+        below the threshold without its points.
     pause_time
         When its guard paused it; None when it is not paused.
     """
