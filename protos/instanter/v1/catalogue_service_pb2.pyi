@@ -229,7 +229,9 @@ class ApplyCatalogueResponse(_message.Message):
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CatalogueChange]:
-        """The differences, in the order attributes, channels, offers, policies, each by name."""
+        """The differences, in the order attributes, channels, events, offers, policies, velocities, fraud
+        rules, terminals, sites, stock keeping units, stock policies, distributors, each by name.
+        """
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -263,7 +265,9 @@ class CatalogueChange(_message.Message):
     """What happened to it."""
     resource: _builtins.str
     """What changed: `attributes/{attribute}`, `channels/{channel}`, `events/{event}`,
-    `offers/{offer}` or `policies/{policy}`.
+    `offers/{offer}`, `policies/{policy}`, `velocities/{velocity}`, `fraudRules/{fraud_rule}`,
+    `terminals/{terminal}`, `sites/{site}`, `stockKeepingUnits/{unit}`, `stockPolicies/{policy}` or
+    `distributors/{distributor}`.
     """
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:

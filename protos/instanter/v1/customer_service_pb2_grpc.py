@@ -101,7 +101,8 @@ class CustomerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCustomer(self, request, context):
-        """Deletes one customer, the whole profile and what is derived from events. Fails with NOT_FOUND
+        """Deletes one customer, the whole profile and what is derived from events and own behaviour. Card
+        transactions that named the customer, and their cases, stay for 120 days. Fails with NOT_FOUND
         when there is none, unless `allow_missing` is set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -561,7 +561,8 @@ class TransactionOutcome(_message.Message):
     @_builtins.property
     def outcome_time(self) -> _timestamp_pb2.Timestamp:
         """When it became known, the chargeback's date for example. Default (unset): when the server
-        records it. Kept with the case; a label always counts at its transaction's time.
+        records it. At most 5 minutes in the future, else the whole call is refused with
+        INVALID_ARGUMENT. A label always counts at its transaction's time, whenever it became known.
         """
 
     def __init__(
@@ -767,7 +768,9 @@ class Case(_message.Message):
     card_token: _builtins.str
     """The token of the card."""
     customer: _builtins.str
-    """The customer, `customers/{customer}`; empty when not known."""
+    """The customer, `customers/{customer}`; empty when not known. It stays when the customer is
+    deleted.
+    """
     terminal: _builtins.str
     """The terminal, `terminals/{terminal}`."""
     merchant: _builtins.str
@@ -794,7 +797,9 @@ class Case(_message.Message):
 
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___CaseFigure]:
-        """The figures that the verdict was given on, as far as they had a value."""
+        """The figures that the verdict was given on, as far as they had a value. Attributes of the profile
+        are not among them: they stay with the customer, and go when the customer is deleted.
+        """
 
     @_builtins.property
     def notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CaseNote]:
@@ -1369,7 +1374,9 @@ class BacktestResult(_message.Message):
 
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___BacktestRule]:
-        """The given rules one by one, those that fired most often first."""
+        """The given rules one by one, those that fired most often first. Those that never fired are left
+        out, and so are those in shadow, which take no part: leave `shadow` away to try one.
+        """
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:

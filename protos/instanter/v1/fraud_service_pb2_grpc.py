@@ -162,7 +162,8 @@ class FraudServiceServicer:
 
     def BacktestFraudRules(self, request, context):
         """Replays the recorded transactions through other rules, with the code that decides live, and
-        compares the two. Streams progress, and the result as the last message. Nothing changes.
+        compares the two. No rule is paused by its guard or snoozed there. Streams progress, and the
+        result as the last message. Nothing changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

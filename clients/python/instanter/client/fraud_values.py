@@ -249,7 +249,8 @@ class Case:
     disposition, risk, source, reasons
         The verdict.
     figures
-        What the verdict was given on: number, flag (0 or 1) or category by name.
+        What the verdict was given on: number, flag (0 or 1) or category by name; attributes of the
+        profile are not among it.
     notes
         What people wrote about it, the oldest first.
     create_time, update_time, revision
@@ -450,7 +451,7 @@ class BacktestReport:
     live, given
         What the live rules did, and what the given ones would have done.
     rules
-        The given rules, those that fired most often first.
+        The given rules that fired, those that did most often first; none of those in shadow.
     newly_stopped_count, newly_caught_count
         Transactions that only the given rules would have stopped; those of them that were fraud.
     released_count, newly_missed_count
