@@ -149,6 +149,59 @@ def test_a_text_that_wants_quotes_is_told_so(shop: Shop, line: str, said: str) -
     assert refusal.violations[0].description.endswith(said)
 
 
+FOLLOWED = """\
+currency: EUR
+channels: {web: []}
+attributes:
+  - {name: spend_7d, kind: number}
+  - {name: spend_30d, kind: number}
+  - {name: basket, kind: number, source: context}
+offers:
+  - name: tea
+    value_minor: 1
+    treatments: [{channel: web}]
+    eligibility: profile.spend_30d > 1
+    applicability: context.basket > 2
+fraud:
+  fields: {gift: {kind: flag}}
+  velocities:
+    count_10m: {per: card, function: count, window: 10m}
+    count_1h: {per: card, function: count, window: 1h}
+  rules:
+    many: {when: velocity.count_10m > 3, disposition: refer, reason: A}
+    gifts: {when: transaction.gift, disposition: refer, reason: B}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fields"),
+    [
+        ("spend_30d, kind: number", "spend_30d, kind: numbr", ["attributes/spend_30d.kind"]),
+        ("source: context", "source: contxt", ["attributes/basket.source"]),
+        ("window: 10m", "window: 1", ["fraud.velocities/count_10m.window"]),
+        ("kind: flag", "kind: flg", ["fraud.fields/gift.kind"]),
+        (
+            "basket, kind: number, source: context}",
+            "bskt, kind: numbr, source: context}",
+            ["attributes/bskt.kind", "offers/tea.applicability"],
+        ),
+        (
+            "profile.spend_30d > 1",
+            "profile.basket > 1 && profile.spend_7 > 1",
+            ["offers/tea.eligibility", "offers/tea.eligibility"],
+        ),
+    ],
+)
+def test_what_only_misses_a_declaration_with_a_mistake_is_none_itself(
+    shop: Shop, old: str, new: str, fields: list[str]
+) -> None:
+    assert old in FOLLOWED
+    files = {"shop.yaml": FOLLOWED.replace(old, new)}
+    refusal = refuse(shop.catalogue.ApplyCatalogue, make_apply(files))
+    assert refusal.fields == fields
+    shop.apply({"shop.yaml": FOLLOWED})
+
+
 def test_a_thousand_mistakes_arrive_as_far_as_they_fit(shop: Shop) -> None:
     offers = "".join(
         f"  - name: offer_{i}\n    treatments: [{{channel: wep}}]\n    value_minor: -1\n"

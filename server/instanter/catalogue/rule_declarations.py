@@ -74,6 +74,12 @@ def compile_rule(
     for mistake in mistakes:
         line = find_line(files[scalar.file], scalar, mistake.position)
         problems.add(
-            scalar.file, line, rule.field, mistake.text, mistake.message, mistake.suggestion
+            scalar.file,
+            line,
+            rule.field,
+            mistake.text,
+            mistake.message,
+            mistake.suggestion,
+            mistake.follows,
         )
     return truth

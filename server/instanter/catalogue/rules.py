@@ -81,14 +81,19 @@ class RuleMistake(Exception):  # noqa: N818 - a mistake of the rule's author, no
         What is wrong, and what would be right.
     suggestion
         The nearest valid name, or empty.
+    follows
+        As in `Problems.add`.
     """
 
-    def __init__(self, position: int, text: str, message: str, suggestion: str = "") -> None:
+    def __init__(
+        self, position: int, text: str, message: str, suggestion: str = "", follows: str = ""
+    ) -> None:
         super().__init__(message)
         self.position = position
         self.text = text
         self.message = message
         self.suggestion = suggestion
+        self.follows = follows
 
 
 _SOURCE_OF: Final = {
@@ -132,6 +137,14 @@ _FOLD: Final[dict[str, Callable[[float, float], float]]] = {
     "_/_": lambda a, b: a / b if b else math.nan,
 }
 
+
+_SECTIONS: Final = {
+    "profile": "attributes",
+    "context": "attributes",
+    "velocity": "fraud.velocities",
+    "transaction": "fraud.fields",
+}
+"""Where what rooms hold is declared."""
 
 Rooms: TypeAlias = Mapping[str, Mapping[str, Attribute]]
 """What rules may name: `room.name`, for each room and each of its attributes."""
@@ -273,7 +286,8 @@ class RuleCompiler:
         near = name if others else suggest(name, attributes)
         near = f"{others[0] if others else room}.{near}" if near else ""
         message = f"is not {_CONTENTS[room]}"
-        raise RuleMistake(start(tree.operand), f"{room}.{name}", message, near)
+        declared = "" if others else f"{_SECTIONS.get(room, room)}/{name}"
+        raise RuleMistake(start(tree.operand), f"{room}.{name}", message, near, declared)
 
     def _bare_name(self, tree: Ident, name: str) -> RuleMistake:
         for room, attributes in self._rooms.items():
