@@ -149,6 +149,23 @@ def test_a_text_that_wants_quotes_is_told_so(shop: Shop, line: str, said: str) -
     assert refusal.violations[0].description.endswith(said)
 
 
+@pytest.mark.parametrize("text", ["- a\n", "tea", "[]"])
+def test_a_file_that_is_no_mapping_is_told_what_it_may_have(shop: Shop, text: str) -> None:
+    refusal = refuse(shop.catalogue.ApplyCatalogue, make_apply({**SHOP, "more.yaml": text}))
+    assert refusal.fields == ["content"]
+    assert refusal.violations[0].description.endswith(
+        "must be a mapping with any of attributes, events, offers, channels, contact_policy, "
+        "holdout, arms, outcomes, learning, currency, fraud, stock"
+    )
+
+
+def test_a_currency_in_small_letters_is_told_the_right_one(shop: Shop) -> None:
+    text = TILL.format(**GIVEN).replace("transaction.amount > 1.0", "transaction.currency == 'eur'")
+    refusal = refuse(shop.catalogue.ApplyCatalogue, make_apply({"shop.yaml": text}))
+    assert refusal.fields == ["fraud.rules/a.when"]
+    assert refusal.violations[0].description.endswith("did you mean 'EUR'?")
+
+
 FOLLOWED = """\
 currency: EUR
 channels: {web: []}

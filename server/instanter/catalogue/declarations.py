@@ -125,6 +125,9 @@ def _read_sections(files: Mapping[str, str], reader: Reader) -> dict[str, list[N
                 message = f"holds nothing; expected any of {', '.join(_SECTIONS)}"
                 reader.problems.add(path, 0, "content", "", message)
             continue
+        if not isinstance(tree, YamlMapping):
+            reader.refuse(tree, "content", f"must be a mapping with any of {', '.join(_SECTIONS)}")
+            continue
         for key, node in (reader.read_mapping(tree, "", _SECTIONS) or {}).items():
             sections[key].append(node)
     return sections

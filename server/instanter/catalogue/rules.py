@@ -390,7 +390,8 @@ class RuleCompiler:
             message = f"is not a value of {attribute.name}; its values are {_few(codes)}"
             if text in attribute.values:
                 message = f"is a withdrawn value of {attribute.name}; declare it again to use it"
-            raise RuleMistake(tree.position, text, message, suggest(text, codes))
+            near = text.upper() if text.upper() in codes else suggest(text, codes)
+            raise RuleMistake(tree.position, text, message, near)
         return codes[text]
 
     def _membership(self, tree: Call) -> Truth:
