@@ -103,6 +103,16 @@ def test_what_the_server_refuses_is_named_with_its_line(
         (EVENT | {"fields": {"a": "x\udfff"}}, r"""fields["a"]: 'x\udfff' is not right"""),
         (EVENT | {"event_time": 3}, "event_time: '3' is not right"),
         ("x" * (1 << 21), "the line has more than 1,048,576 bytes"),
+        (
+            '{"event_id": "e1", "customer": "a", "kind": "k", "customer": "b"}',
+            "'customer' stands there twice, with 'a' and 'b'; expected it once",
+        ),
+        (
+            '{"event_id": "e1", "customer": "a", "kind": "k", "fields": {"n": 1, "n": 2}}',
+            "'n' stands there twice, with '1' and '2'",
+        ),
+        (EVENT | {"fields": {"n": float("nan")}}, "'NaN' is no number of JSON"),
+        ('{"fields": {"n": 1_000}}', "is no JSON"),
     ],
 )
 def test_a_line_that_is_no_event_is_named(

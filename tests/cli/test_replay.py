@@ -199,6 +199,35 @@ def test_a_wrong_mapping_is_named(asked: Command, change: tuple[str, str], words
     assert words in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("column", "what", "wrong", "told"),
+    [
+        ("AMOUNT", "amount", "1_0.50", "'1_0.50' 'EUR' is no amount"),
+        ("AMOUNT", "amount_minor", "1_000", "amount_minor: '1_000' is not right"),
+        ("AMOUNT", "amount_minor", "12.5", "amount_minor: '12.5' is not right"),
+        ("AMOUNT", "amount_minor", None, "amount_minor: 'None' is not right"),
+        ("MCC", "mcc", "5_999", "mcc: '5_999' is not right; expected a whole number"),
+        ("PLACE", "latitude", "5_2.5", "latitude: '5_2.5' is not right; expected a number"),
+    ],
+)
+def test_a_number_that_is_none_is_named_with_its_row(
+    asked: Command, column: str, what: str, wrong: str | None, told: str
+) -> None:
+    rows = [row | {"AMOUNT": "12", "MCC": "5999", "PLACE": "52.5"} for row in make_rows()[:5]]
+    rows[3] = rows[3] | {column: wrong}
+    mapping = MAPPING.replace(", mcc: 5999", "").replace("  amount: AMOUNT\n", "")
+    columns = {"amount": "AMOUNT", "mcc": "MCC"} | {what: column}
+    if what == "amount_minor":
+        del columns["amount"]
+    for name, each in columns.items():
+        mapping = mapping.replace("columns:\n", f"columns:\n  {name}: {each}\n")
+    file, mapped = write(rows, mapping)
+    outcome = asked("fraud", "replay", file, "-m", mapped)
+    assert outcome.code == 1
+    # They are written in reverse.
+    assert f"week.parquet: row 2: {told}" in outcome.err
+
+
 def test_a_file_that_is_none_is_named(asked: Command) -> None:
     _, mapping = write(make_rows())
     Path("cut.parquet").write_bytes(Path("week.parquet").read_bytes()[:500])

@@ -75,6 +75,10 @@ def test_a_movement_is_recorded_once(asked: Command) -> None:
         (("sael", "berlin-1", "SKU1", 1), 2, "did you mean 'sale'"),
         (("sale", "berlin-1", "SKU1"), 2, "KIND SITE UNIT UNITS"),
         (("sale", "berlin-1", "SKU1", "one"), 2, "no whole number"),
+        (("sale", "berlin-1", "SKU1", "1_000"), 2, "UNITS: '1_000' is no whole number"),
+        (("sale", "berlin-1", "SKU1", "٥"), 2, "UNITS: '٥' is no whole number"),
+        (("sale", "berlin-1", "SKU1", "9" * 5_000), 2, "5,000 characters"),
+        (("price-change", "berlin-1", "SKU1", "--price-minor", "1_0"), 2, "--price-minor.*'1_0'"),
         (("price-change", "berlin-1", "SKU1", 5), 2, "price-change SITE UNIT"),
         ((), 2, "expected a movement"),
         (("sale", "berlin-1", "SKU1", 1, "--time", "now"), 2, "--time 'now'"),
@@ -152,6 +156,17 @@ def test_a_wrong_line_is_named(asked: Command, line: dict[str, object], told: st
     # One mistake, and nothing of its batch is recorded.
     found = json.loads(asked("stock", "get", "berlin-1", "SKU2", "--json").out)
     assert found["on_hand_units"] == 2
+
+
+def test_a_line_that_says_something_twice_is_refused(asked: Command) -> None:
+    Path("twice.jsonl").write_text(
+        '{"movement_id": "m", "site": "berlin-1", "stock_keeping_unit": "SKU2", "kind": "receipt",'
+        ' "units": 2, "units": 200}'
+    )
+    outcome = asked("stock", "record", "--file", "twice.jsonl")
+    assert outcome.code == 1
+    told = "twice.jsonl:1: 'units' stands there twice, with '2' and '200'; expected it once"
+    assert told in outcome.err
 
 
 def test_positions_are_shown(asked: Command) -> None:

@@ -83,6 +83,21 @@ def test_what_is_no_movement_is_told_with_its_reason(tmp_path: Path) -> None:
     assert made[3:6] == ["UNITS_INVALID"] * 3
 
 
+def test_numbers_are_digits_and_nothing_else(tmp_path: Path) -> None:
+    texts = ["1_000", " 7 ", "٥", "12.0", "1e2", "inf", "0x10"]
+    rows = [(f"2011-12-01 10:00:0{n}", "a", text, "5") for n, text in enumerate(texts)]
+    rows += [(f"2011-12-01 10:01:0{n}", "a", "1", text) for n, text in enumerate(["1_0", "9", ""])]
+    mapping = MAPPING.replace("QUANTITY", "QUANTITY, price_minor: KIND")
+    made = [
+        (each.units, each.price_minor) if isinstance(each, StockMovement) else each
+        for each in make_all(load(tmp_path, rows, mapping))
+    ]
+    assert made == [
+        "UNITS_INVALID", (7, 5), "UNITS_INVALID", (12, 5), (100, 5), "UNITS_INVALID",
+        "UNITS_INVALID", "PRICE_INVALID", (1, 9), (1, 0),
+    ]  # fmt: skip
+
+
 def test_kinds_are_the_files_own_words(tmp_path: Path) -> None:
     rows = [
         ("2011-12-01T10:00:00Z", "a", 5, "Z", ""),
@@ -126,6 +141,9 @@ def test_the_first_so_many_by_time_are_taken(tmp_path: Path) -> None:
         (MAPPING + "opening_units: -5", "opening_units"),
         (MAPPING + "columns: [", "mapping.yaml"),
         (MAPPING.replace("time: WHEN, ", "") + "more: 1", "more"),
+        (MAPPING + "shift: 0\nshift: 5", "line 5: 'shift' stands there twice"),
+        (MAPPING.replace("site: uk", "site: uk, site: de"), "'site' stands there twice"),
+        (MAPPING + "opening_units: 1_000", "line 4: '1_000' is not right; expected digits"),
     ],
 )
 def test_a_mapping_with_a_mistake_is_refused(tmp_path: Path, mapping: str, told: str) -> None:

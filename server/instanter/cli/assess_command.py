@@ -11,6 +11,7 @@ from instanter.cli.options import (
     ServerOption,
     TimeoutOption,
 )
+from instanter.cli.plain_numbers import parse_whole
 
 if TYPE_CHECKING:
     from instanter.client import Assessment
@@ -22,14 +23,24 @@ def assess(
     ],
     *,
     amount: Annotated[
-        int, typer.Option("--amount", "-a", metavar="MINOR", help="In minor units, 1999 for 19.99.")
+        int,
+        typer.Option(
+            "--amount",
+            "-a",
+            metavar="MINOR",
+            parser=parse_whole,
+            help="In minor units, 1999 for 19.99.",
+        ),
     ],
     currency: Annotated[
         str, typer.Option("--currency", "-c", metavar="CODE", help="ISO 4217, EUR for example.")
     ],
     terminal: Annotated[str, typer.Option("--terminal", "-t", metavar="ID")],
     merchant: Annotated[str, typer.Option("--merchant", "-m", metavar="ID")],
-    mcc: Annotated[int, typer.Option("--mcc", metavar="CODE", help="Category (ISO 18245).")],
+    mcc: Annotated[
+        int,
+        typer.Option("--mcc", metavar="CODE", parser=parse_whole, help="Category (ISO 18245)."),
+    ],
     not_present: Annotated[
         bool, typer.Option("--not-present", help="The card was not there: a web checkout.")
     ] = False,

@@ -4,24 +4,22 @@ The command does not know the schema, so the value's own look decides: a number,
 `false`, an RFC 3339 instant, and everything else a category. `name:kind=value` says it.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
 from instanter.cli.failures import EXIT_USAGE, CommandError
+from instanter.cli.plain_numbers import find_number
 from instanter.errors import nearest, show
 
 Value = float | bool | str | datetime
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _read_number(text: str) -> Value | None:
-    number = float(text) if _NUMBER.fullmatch(text) else math.nan
-    return number if math.isfinite(number) else None
+    return None if text != text.strip() else find_number(text)
 
 
 def _read_flag(text: str) -> Value | None:

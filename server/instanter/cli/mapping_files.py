@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 import yaml
 
 from instanter.cli.failures import CommandError
-from instanter.errors import nearest
+from instanter.errors import nearest, show
 
 T = TypeVar("T")
+
+_NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class Mapped(Protocol):
@@ -52,9 +54,53 @@ def read_mapping_file(
         It is no such file; the message names what is wrong.
     """
     try:
-        return msgspec.convert(prepare(yaml.safe_load(path.read_text("utf-8"))), kind)
+        return msgspec.convert(prepare(_load_yaml(path.read_text("utf-8"))), kind)
     except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise CommandError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def _load_yaml(text: str) -> Any:
+    """Return the plain values of a text of YAML.
+
+    Raises
+    ------
+    yaml.YAMLError
+        It is none, says a key twice, or has an underscore in a number, which YAML 1.1 reads over.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        waiting = [] if root is None else [root]
+        seen: set[int] = set()
+        while waiting:
+            node = waiting.pop()
+            # An anchor may stand in itself.
+            if id(node) not in seen:
+                seen.add(id(node))
+                waiting += _check_node(node)
+        return None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _check_node(node: yaml.Node) -> list[yaml.Node]:
+    """Return the nodes in a node, or raise for what it says twice, or in digits with gaps."""
+    if isinstance(node, yaml.MappingNode):
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in keys:
+                raise _refuse(key, f"{show(key.value)} stands there twice; expected it once")
+            keys.add(str(key.value))
+        return [each for pair in node.value for each in pair]
+    if isinstance(node, yaml.SequenceNode):
+        return list(node.value)
+    if node.tag in _NUMBERS and "_" in node.value:
+        raise _refuse(node, f"{show(node.value)} is not right; expected digits from 0 to 9")
+    return []
+
+
+def _refuse(node: yaml.Node, problem: str) -> yaml.YAMLError:
+    return yaml.YAMLError(f"line {node.start_mark.line + 1}: {problem}")
 
 
 def check_mapped_names(

@@ -1,6 +1,5 @@
 """Sends events of a file of JSON lines to the server."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import IO, Any, Final
 
 from instanter.cli.context_values import KINDS
 from instanter.cli.failures import CommandError
+from instanter.cli.json_objects import read_object
 from instanter.cli.progress import show_progress
 from instanter.cli.standard_streams import open_input
 from instanter.client import (
@@ -21,7 +21,7 @@ from instanter.client import (
     InvalidRequestError,
 )
 from instanter.clock import SystemClock
-from instanter.errors import nearest, show
+from instanter.errors import show
 from instanter.limits import EVENTS_BATCH_MAX
 
 _KEYS: Final = ("event_id", "customer", "kind", "event_time", "fields")
@@ -121,17 +121,7 @@ def check_text(text: str, place: str) -> str:
 
 def _read_event(line: bytes, place: str) -> Event:
     """Return the event of one line."""
-    try:
-        given = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"{place}: {show(_text(line))} is no JSON: {error}") from None
-    if not isinstance(given, dict):
-        raise CommandError(f"{place}: {show(_text(line))} is no event; expected a JSON object")
-    for key in given:
-        if key not in _KEYS:
-            near = nearest(key, _KEYS)
-            hint = f"did you mean '{near}'?" if near else f"expected {', '.join(_KEYS)}"
-            raise CommandError(f"{place}: {show(key)} is nothing that an event has; {hint}")
+    given = read_object(line, place, "event", _KEYS)
     for key in _REQUIRED:
         if not isinstance(given.get(key), str) or not given[key]:
             raise CommandError(
@@ -200,7 +190,3 @@ def _at_line(
         hint=f"{recorded_count:,} events before it are recorded; mend the line and run it again: "
         "they count once",
     )
-
-
-def _text(line: bytes) -> str:
-    return line.decode("utf-8", "backslashreplace").strip()

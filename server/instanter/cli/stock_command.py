@@ -13,6 +13,7 @@ from instanter.cli.options import (
     ServerOption,
     TimeoutOption,
 )
+from instanter.cli.plain_numbers import parse_whole
 
 stock_app = typer.Typer(
     help="Stock: movements, positions, alerts, replays of recorded movements.",
@@ -55,7 +56,12 @@ def record(
     ] = "",
     price_minor: Annotated[
         int | None,
-        typer.Option("--price-minor", help="New price of a price-change, in minor units."),
+        typer.Option(
+            "--price-minor",
+            metavar="MINOR",
+            parser=parse_whole,
+            help="New price of a price-change, in minor units.",
+        ),
     ] = None,
     relaxed: Annotated[
         bool,
@@ -162,7 +168,8 @@ def show(
         list[str] | None, typer.Option("--unit", help="This unit; may be repeated.")
     ] = None,
     below: Annotated[
-        int | None, typer.Option("--below", metavar="UNITS", help="Fewer are available.")
+        int | None,
+        typer.Option("--below", metavar="UNITS", parser=parse_whole, help="Fewer are available."),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="All of them; with --json one object a line.")

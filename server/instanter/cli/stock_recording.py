@@ -1,14 +1,17 @@
 """Stock movements of the command line and of files of JSON lines on their way to the server."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 from uuid import uuid4
 
+import typer
+
 from instanter.cli.card_transactions import read_time
 from instanter.cli.failures import EXIT_REFUSED, EXIT_USAGE, CommandError
+from instanter.cli.json_objects import read_object
+from instanter.cli.plain_numbers import parse_whole
 from instanter.cli.progress import show_progress
 from instanter.cli.recording import check_text, read_line_time, read_lines
 from instanter.client import (
@@ -193,17 +196,7 @@ def _split(lines: IO[bytes], name: str) -> Iterator[tuple[list[int], list[StockM
 
 def _read_movement(line: bytes, place: str) -> StockMovement:
     """Return the movement of one line."""
-    try:
-        given = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"{place}: it is no JSON: {error}") from None
-    if not isinstance(given, dict):
-        raise CommandError(f"{place}: it is no movement; expected a JSON object")
-    for key in given:
-        if key not in _KEYS:
-            near = nearest(key, _KEYS)
-            hint = f"did you mean '{near}'?" if near else f"expected {', '.join(_KEYS)}"
-            raise CommandError(f"{place}: {show(key)} is nothing that a movement has; {hint}")
+    given = read_object(line, place, "movement", _KEYS)
     for key in _TEXTS:
         if not isinstance(given.get(key), str) or not given[key]:
             told = show(given.get(key, "nothing"))
@@ -229,11 +222,9 @@ def _read_movement(line: bytes, place: str) -> StockMovement:
 
 def _read_units(text: str) -> int:
     try:
-        return _read_whole(int(text), "UNITS")
-    except ValueError:
-        raise CommandError(
-            f"UNITS: {show(text)} is no whole number", exit_code=EXIT_USAGE
-        ) from None
+        return parse_whole(text)
+    except typer.BadParameter as error:
+        raise CommandError(f"UNITS: {error.message}", exit_code=EXIT_USAGE) from None
 
 
 def _read_whole(value: Any, place: str) -> int:

@@ -1,7 +1,7 @@
 """Recorded transactions: read from a file by a mapping, in the order of their times."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from instanter.catalogue.currencies import find_minor_digits
 from instanter.catalogue.instants import INSTANT_EXPECTED, find_instant_s
 from instanter.cli.failures import CommandError
+from instanter.cli.plain_numbers import find_number, find_whole
 from instanter.cli.replay.mapping import ReplayMapping
 from instanter.client import CardTransaction
 from instanter.errors import show
@@ -73,7 +74,7 @@ class RecordedTransactions:
             card_token=self._id("card", row),
             terminal=self._id("terminal", row),
             merchant=self._id("merchant", row),
-            mcc=int(self.values["mcc"][row]),
+            mcc=self.values["mcc"][row],
             amount_minor=self.values["amount_minor"][row],
             currency=str(self.values["currency"][row]),
             card_present=self._is_present(row),
@@ -122,7 +123,7 @@ class RecordedTransactions:
         )
         if latitude is None or longitude is None:
             return None, None
-        return float(latitude), float(longitude)
+        return latitude, longitude
 
 
 def load_recorded(
@@ -163,7 +164,12 @@ def load_recorded(
         if name != "time":
             values[name] = ordered[column].to_pylist()
     values.setdefault("transaction_id", [str(row) for row in order.tolist()])
-    values["amount_minor"] = _read_amounts(values, file)
+    rows = (order + 1).tolist()
+    values["amount_minor"] = _read_amounts(values, rows, file)
+    values["mcc"] = _read_numbers("mcc", values["mcc"], rows, file, find_whole)
+    for name in {"latitude", "longitude"} & values.keys():
+        given = [None if value == "" else value for value in values[name]]
+        values[name] = _read_numbers(name, given, rows, file, find_number, has_gaps=True)
     frauds = None
     if "fraud" in values:
         frauds = np.fromiter((_is_true(value) for value in values["fraud"]), np.bool_, count)
@@ -279,22 +285,43 @@ def _read_text_us(text: str, file: Path, row: int) -> int:
     return round(seconds * _S_US)
 
 
-def _read_amounts(values: dict[str, list[Any]], file: Path) -> list[int]:
+def _read_numbers(
+    name: str,
+    given: Sequence[Any],
+    rows: Sequence[int],
+    file: Path,
+    find: Callable[[object], float | None],
+    *,
+    has_gaps: bool = False,
+) -> list[Any]:
+    """Return a number a row, as `find` reads it, None only where there may be gaps."""
+    found: list[Any] = []
+    for row, value in zip(rows, given, strict=True):
+        number = find(value)
+        if number is None and not (has_gaps and value is None):
+            expected = "a whole number" if find is find_whole else "a number"
+            raise CommandError(
+                f"{file}: row {row}: {name}: {show(str(value))} is not right; expected {expected} "
+                "in digits from 0 to 9"
+            )
+        found.append(number)
+    return found
+
+
+def _read_amounts(values: dict[str, list[Any]], rows: Sequence[int], file: Path) -> list[int]:
     """Return amounts in minor units."""
     if "amount_minor" in values:
-        return [int(amount) for amount in values["amount_minor"]]
+        return _read_numbers("amount_minor", values["amount_minor"], rows, file, find_whole)
     currencies = values["currency"]
     factors = {code: find_minor_digits(str(code)) for code in set(currencies)}
     amounts: list[int] = []
-    for row, (amount, code) in enumerate(zip(values["amount"], currencies, strict=True), 1):
-        digits = factors[code]
-        try:
-            assert digits is not None
-            amounts.append(round(float(amount) * 10**digits))
-        except (AssertionError, TypeError, ValueError, OverflowError):
+    for row, amount, code in zip(rows, values["amount"], currencies, strict=True):
+        digits, number = factors[code], find_number(amount)
+        if digits is None or number is None:
             raise CommandError(
                 f"{file}: row {row}: {show(str(amount))} {show(str(code))} is no amount"
-            ) from None
+            )
+        amounts.append(round(number * 10**digits))
     return amounts
 
 
@@ -308,9 +335,10 @@ def _read_places(mapping: ReplayMapping) -> Iterator[tuple[str, tuple[float, flo
     if places is None:
         return
     table = read_table(places.file, {places.terminal, places.latitude, places.longitude})
-    columns = (
-        table.column(name).to_pylist()
-        for name in (places.terminal, places.latitude, places.longitude)
+    rows = range(1, table.num_rows + 1)
+    latitudes, longitudes = (
+        _read_numbers(name, table.column(name).to_pylist(), rows, places.file, find_number)
+        for name in (places.latitude, places.longitude)
     )
-    for terminal, latitude, longitude in zip(*columns, strict=True):
-        yield str(terminal), (float(latitude), float(longitude))
+    terminals = map(str, table.column(places.terminal).to_pylist())
+    yield from zip(terminals, zip(latitudes, longitudes, strict=True), strict=True)

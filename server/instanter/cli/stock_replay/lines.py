@@ -1,7 +1,6 @@
 """Recorded movements: read from a file by a mapping, in the order of their times."""
 
 import itertools
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from instanter.cli.failures import CommandError
+from instanter.cli.plain_numbers import find_whole
 from instanter.cli.replay.recorded import read_table, read_times_us
 from instanter.cli.stock_replay.mapping import MovementMapping
 from instanter.client import StockMovement, StockMovementKind
@@ -111,9 +111,7 @@ class RecordedLines:
             movement_id=self._make_id(row),
             movement_time=self.make_time(int(self.times_us[row])),
             destination_site=self._text("destination", row),
-            price_minor=int(self.values["price_minor"][row] or 0)
-            if "price_minor" in self.values
-            else 0,
+            price_minor=self._read_price(row),
         )
 
     def make_time(self, time_us: int) -> datetime:
@@ -150,13 +148,20 @@ class RecordedLines:
 
     def _read_units(self, row: int) -> int:
         value = self.values["units"][row]
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not number.is_integer():
+        units = find_whole(value)
+        if units is None:
             raise LineRejectedError("UNITS_INVALID", f"units {show(str(value))} is no whole number")
-        return int(value) if isinstance(value, int) else int(number)
+        return units
+
+    def _read_price(self, row: int) -> int:
+        values = self.values.get("price_minor")
+        value = None if values is None else values[row]
+        price_minor = 0 if value is None or value == "" else find_whole(value)
+        if price_minor is None:
+            raise LineRejectedError(
+                "PRICE_INVALID", f"price_minor {show(str(value))} is no whole number"
+            )
+        return price_minor
 
     def _text(self, name: str, row: int) -> str:
         values = self.values.get(name)

@@ -1,0 +1,61 @@
+"""Numbers as files and command lines spell them: with digits from 0 to 9, and nothing between.
+
+Python reads more as a number: `1_000`, and digits of every script. In what people give us these
+are slips, and a figure that is taken for another one is found by nobody.
+"""
+
+import math
+import re
+from decimal import Decimal
+from typing import Final
+
+import typer
+
+from instanter.errors import show
+
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,19}")
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_INT64_END: Final = 1 << 63
+
+
+def find_number(value: object) -> float | None:
+    """Return the finite number that a value of a file is or spells; None when it is none."""
+    if isinstance(value, str):
+        text = value.strip()
+        number = float(text) if _NUMBER.fullmatch(text) else math.nan
+    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            return None
+    else:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def find_whole(value: object) -> int | None:
+    """Return the whole number of 64 bits that a value is or spells; None when it is none."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) < _INT64_END else None
+    number = find_number(value)
+    if number is None or not number.is_integer() or abs(number) >= _INT64_END:
+        return None
+    return int(number)
+
+
+def parse_whole(text: str | int) -> int:
+    """Return the whole number of an option; a default comes as one already.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is none.
+    """
+    found = find_whole(text) if isinstance(text, int) or _WHOLE.fullmatch(text) else None
+    if found is None:
+        raise typer.BadParameter(
+            f"{show(str(text))} is no whole number of 64 bits; expected digits from 0 to 9"
+        )
+    return found
