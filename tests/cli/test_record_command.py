@@ -10,7 +10,7 @@ import pytest
 
 from instanter.cli import recording
 from tests.cli.outcomes import Command
-from tests.client.toy_server import ToyServer
+from tests.client.toy_server import ToyServer, refuse
 
 EVENT = {"event_id": "e1", "customer": "c-1", "kind": "purchase"}
 
@@ -70,9 +70,43 @@ def test_what_the_server_refuses_is_named_with_its_line(
     outcome = asked("record", "events", write(*events[:3], "", events[3] | {"kind": "visit"}))
     assert outcome.code == 1
     assert "events.jsonl:5: kind: it is not right; expected 'purchase'" in outcome.err
-    assert "2 events before it are recorded" in outcome.err
+    assert "2 events before its batch are recorded" in outcome.err
     conflict = asked("record", "events", write(events[4], events[0] | {"customer": "other"}))
     assert "events.jsonl:2: event_id: taken" in conflict.err
+
+
+def test_an_end_in_the_middle_says_what_is_recorded(
+    asked: Command, toy: ToyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "EVENTS_BATCH_MAX", 2)
+    events = [EVENT | {"event_id": f"e{n}"} for n in range(4)]
+    outcome = asked("record", "events", write(*events, "{"))
+    assert outcome.err == (
+        "error: events.jsonl:5: '{' is no JSON: Expecting property name enclosed in double quotes:"
+        " line 2 column 1 (char 2)\n"
+        "  hint: 4 events before its batch are recorded; mend the line and run it again: they count"
+        " once\n"
+    )
+    # What had been recorded before is recorded, too.
+    assert "4 events before its batch" in asked("record", "events", write(*events, "{")).err
+
+
+def test_a_server_that_goes_in_the_middle_says_what_is_recorded(
+    asked: Command, toy: ToyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "EVENTS_BATCH_MAX", 2)
+
+    def interrupt(request: Any, context: Any) -> None:
+        if len(toy.seen) > 1:
+            refuse(context, "RESOURCE_EXHAUSTED", "the disk is full", "DISK_FULL")
+
+    toy.interrupt = interrupt
+    outcome = asked("record", "events", write(*(EVENT | {"event_id": f"e{n}"} for n in range(4))))
+    assert outcome.code == 1
+    assert outcome.err == (
+        "error: the disk is full\n"
+        "  hint: 2 events before its batch are recorded; run it again: they count once\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from instanter.cli.standard_streams import open_input
 from instanter.client import (
     AttributeValue,
     Client,
+    ClientError,
     ConflictError,
     Event,
     EventCounts,
@@ -62,15 +63,46 @@ def record_lines(client: Client, lines: IO[bytes], name: str, *, relaxed: bool) 
     """
     recorded_count = duplicate_count = 0
     with show_progress("recording", "events", SystemClock()) as tell:
-        for numbers, events in _split(lines, name):
-            try:
-                counts = client.record_events(events, relaxed=relaxed)
-            except (InvalidRequestError, ConflictError) as error:
-                raise _at_line(error, numbers, name, recorded_count) from error
-            recorded_count += counts.recorded_count
-            duplicate_count += counts.duplicate_count
-            tell(recorded_count + duplicate_count, 0)
+        try:
+            for numbers, events in _split(lines, name):
+                counts = _record(client, numbers, events, name, relaxed=relaxed)
+                recorded_count += counts.recorded_count
+                duplicate_count += counts.duplicate_count
+                tell(recorded_count + duplicate_count, 0)
+        except (CommandError, ClientError) as error:
+            raise tell_recorded(error, recorded_count + duplicate_count, "events") from error
     return EventCounts(recorded_count, duplicate_count)
+
+
+def tell_recorded(error: Exception, sent_count: int, what: str) -> Exception:
+    """Return the error that ended a file, with what of the file is recorded all the same.
+
+    Parameters
+    ----------
+    error
+        A mistake in the file, or of the server.
+    sent_count
+        How many batches before it brought.
+    what
+        What they are: "events".
+    """
+    recorded = f"{sent_count:,} {what} before its batch are recorded"
+    if isinstance(error, CommandError):
+        hint = f"{recorded}; mend the line and run it again: they count once"
+        return CommandError(error.message, hint=hint)
+    # What people read of it is made where the server's name is known.
+    error.add_note(f"{recorded}; run it again: they count once")
+    return error
+
+
+def _record(
+    client: Client, numbers: list[int], events: list[Event], name: str, *, relaxed: bool
+) -> EventCounts:
+    """Record a batch; what the server refuses is told with the number of its line."""
+    try:
+        return client.record_events(events, relaxed=relaxed)
+    except (InvalidRequestError, ConflictError) as error:
+        raise _at_line(error, numbers, name) from error
 
 
 def _split(lines: IO[bytes], name: str) -> Iterator[tuple[list[int], list[Event]]]:
@@ -176,7 +208,7 @@ def read_line_time(value: Any, place: str) -> datetime | None:
 
 
 def _at_line(
-    error: InvalidRequestError | ConflictError, numbers: list[int], name: str, recorded_count: int
+    error: InvalidRequestError | ConflictError, numbers: list[int], name: str
 ) -> CommandError:
     """Return the server's error with the line instead of the index of the event."""
     place, message = name, error.message
@@ -185,8 +217,4 @@ def _at_line(
         if found is not None and int(found[1]) < len(numbers):
             place = f"{name}:{numbers[int(found[1])]}"
             message = message.removeprefix(f"events[{found[1]}].")
-    return CommandError(
-        f"{place}: {message}",
-        hint=f"{recorded_count:,} events before it are recorded; mend the line and run it again: "
-        "they count once",
-    )
+    return CommandError(f"{place}: {message}")

@@ -44,19 +44,30 @@ def translate_failures(configuration: Configuration) -> Iterator[None]:
         yield
     except ServerUnavailableError as error:
         if error.reason:
-            raise CommandError(f"{configuration.server}: {error.message}") from error
-        raise CommandError(
+            raise _make(error, f"{configuration.server}: {error.message}") from error
+        raise _make(
+            error,
             f"no Instanter server answers at {configuration.server}",
-            hint="start one with `instanter serve`, or name another with --server HOST:PORT",
+            "start one with `instanter serve`, or name another with --server HOST:PORT",
         ) from error
     except DeadlineExceededError as error:
-        raise CommandError(
+        raise _make(
+            error,
             f"{configuration.server} did not answer within {timeout_s:g} s",
-            hint="give it longer with --timeout SECONDS",
+            "give it longer with --timeout SECONDS",
         ) from error
     except ClientError as error:
         found = f" (correlation id {error.correlation_id})" if error.correlation_id else ""
-        raise CommandError(f"{error.message}{found}") from error
+        raise _make(error, f"{error.message}{found}") from error
+
+
+def _make(error: ClientError, message: str, hint: str = "") -> CommandError:
+    """Return the error, with what was noted on it on its way as a hint."""
+    return CommandError(message, hint="; ".join(filter(None, (*_get_notes(error), hint))))
+
+
+def _get_notes(error: ClientError) -> tuple[str, ...]:
+    return tuple(getattr(error, "__notes__", ()))
 
 
 def make_tls(configuration: Configuration) -> Tls | None:

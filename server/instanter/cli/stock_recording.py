@@ -13,9 +13,10 @@ from instanter.cli.failures import EXIT_REFUSED, EXIT_USAGE, CommandError
 from instanter.cli.json_objects import read_object
 from instanter.cli.plain_numbers import parse_whole
 from instanter.cli.progress import show_progress
-from instanter.cli.recording import check_text, read_line_time, read_lines
+from instanter.cli.recording import check_text, read_line_time, read_lines, tell_recorded
 from instanter.client import (
     Client,
+    ClientError,
     ConflictError,
     InvalidRequestError,
     PreconditionError,
@@ -138,13 +139,8 @@ def record_movement_lines(
                 recorded_count += counts.recorded_count
                 duplicate_count += counts.duplicate_count
                 tell(recorded_count + duplicate_count, 0)
-        except CommandError as error:
-            sent_count = recorded_count + duplicate_count
-            raise CommandError(
-                error.message,
-                hint=f"{sent_count:,} movements before its batch are recorded; mend the line and "
-                "run it again: they count once",
-            ) from error
+        except (CommandError, ClientError) as error:
+            raise tell_recorded(error, recorded_count + duplicate_count, "movements") from error
     return StockMovementCounts(recorded_count, duplicate_count)
 
 
