@@ -124,6 +124,21 @@ def test_a_load_that_cannot_begin_says_why(
     assert not Path("stroe").exists()
 
 
+@pytest.mark.parametrize("count", [1, 5_000])
+@pytest.mark.parametrize("name", ["full.csv", "full.jsonl"])
+def test_rejects_that_find_no_room_are_told(
+    command: Command, store: Path, name: str, count: int
+) -> None:
+    Path(name).symlink_to("/dev/full")
+    file = write("id,age\n" + "".join(f"{n},{n % 2 and 300}\n" for n in range(2 * count)))
+    outcome = command("load", "customers", file, "-k", "id", "--data", store, "--rejects", name)
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1] == (
+        f"error: --rejects: '{name}' is not right; expected a file that can be written (No space "
+        "left on device); what was loaded before stays"
+    )
+
+
 def test_a_schema_is_inferred_and_can_be_published(command: Command) -> None:
     file = write("id,age,plan,accepted\n" + "".join(f"{n},{n},gold,1\n" for n in range(30)))
     shown = command("schema", "infer", file, "-k", "id", "-x", "accepted")

@@ -64,30 +64,48 @@ class RejectionLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.close()
+        except OSError as end:
+            # Whatever ended the load before is what should be told.
+            if error is None:
+                raise self._refuse(end) from end
 
     def add(self, row: int, column: str, value: str, reason: str) -> None:
-        """Record one rejected value."""
+        """Record one rejected value.
+
+        Raises
+        ------
+        InvalidFieldError
+            The file takes no more.
+        """
         self.count += 1
         rejected = RejectedValue(row, column, value, reason)
         if len(self.kept) < limits.LOAD_REJECTIONS_KEPT:
             self.kept.append(rejected)
-        if self._csv is not None:
-            self._csv.writerow((row, column, value, reason))
-        elif self._file is not None:
-            self._file.write(json.dumps(asdict(rejected), ensure_ascii=False) + "\n")
+        try:
+            if self._csv is not None:
+                self._csv.writerow((row, column, value, reason))
+            elif self._file is not None:
+                self._file.write(json.dumps(asdict(rejected), ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise self._refuse(error) from error
 
     def _open(self, path: Path) -> None:
         try:
             self._file = path.open("w", encoding="utf-8", newline="")
         except OSError as error:
-            raise InvalidFieldError(
-                "rejects", str(path), f"a file that can be written ({error.strerror})"
-            ) from error
+            raise _refuse(path, f"a file that can be written ({error.strerror})") from error
         if path.suffix.lower() not in {".jsonl", ".ndjson"}:
             self._csv = csv.writer(self._file)
             self._csv.writerow(("row", "column", "value", "reason"))
+
+    def _refuse(self, error: OSError) -> InvalidFieldError:
+        assert self._file is not None, "something was written"
+        expected = f"a file that can be written ({error.strerror}); what was loaded before stays"
+        return _refuse(Path(self._file.name), expected)
 
 
 def check_apart(path: Path, rejects: Path | None) -> None:
@@ -106,6 +124,8 @@ def check_apart(path: Path, rejects: Path | None) -> None:
         Both are one file, by whatever names.
     """
     if rejects is not None and rejects.exists() and rejects.samefile(path):
-        raise InvalidFieldError(
-            "rejects", str(rejects), "another file than the one that is loaded: it is replaced"
-        )
+        raise _refuse(rejects, "another file than the one that is loaded: it is replaced")
+
+
+def _refuse(path: Path, expected: str) -> InvalidFieldError:
+    return InvalidFieldError("--rejects", str(path), expected)
