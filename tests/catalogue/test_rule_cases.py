@@ -47,6 +47,39 @@ def test_a_wrong_rule_is_refused_with_what_would_be_right(mistake):
     assert problem.suggestion == mistake.get("meant", "")
 
 
+@pytest.mark.parametrize(
+    ("rule", "part", "says"),
+    [
+        ("profile.age > " + "9" * 10_000, "(10,000 characters)", "to 9223372036854775807; write"),
+        ("profile.age > -" + "9" * 10_000, "(10,001 characters)", "from -9223372036854775808 to"),
+        ("profile.age > 9223372036854775808", "9223372036854775808'", "its number is too large"),
+        ("profile.age > 0x" + "9" * 10_000, "(10,002 characters)", "to 9223372036854775807; write"),
+        ("profile.age > 1e" + "9" * 10_000, "inf", "no finite value; numbers go up to 1.79e308"),
+        ("profile." + "9" * 10_000 + " > 1", "characters)", "characters) cannot stand here"),
+    ],
+    ids=str.__len__,
+)
+def test_a_long_number_is_refused_in_short_with_its_bound(rule, part, says):
+    files = offers_with_rules([rule])
+    files["attributes.yaml"] = yaml.safe_dump({"attributes": COMPARISONS["attributes"]})
+    (problem,) = problems_of(files)
+    told = str(problem)
+    assert part in told
+    assert says in told
+    assert len(told) < 300
+
+
+def test_the_hint_of_a_long_number_is_not_about_zeros():
+    files = dict(offers_with_rules(["true"]))
+    long = "9" * 10_000
+    files["offers.yaml"] = files["offers.yaml"].replace("value_minor:", f"value_minor: {long} #")
+    (problem,) = problems_of(files)
+    assert (problem.text, problem.message) == (
+        f"{long[:50]}… (10,000 characters)",
+        "must be a whole number, at least 0 and at most 1e+15",
+    )
+
+
 @pytest.mark.parametrize("mistake", DECLARED, ids=lambda mistake: mistake["declared"])
 def test_a_wrong_declaration_is_refused_with_its_place_and_what_would_be_right(mistake):
     files = {path: text for path, text in EVENT_FILES.items() if path != mistake.get("instead_of")}

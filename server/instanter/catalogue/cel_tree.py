@@ -20,6 +20,7 @@ from cel_expr_python import cel
 from instanter import limits
 
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
+_TOLD_SIZE_MAX = 200
 _INFIX = re.compile(r"_(&&|\|\||==|!=|<=|>=|<|>|\+|-|\*|/|%)_|@(in)")
 _STRANGER = re.compile(r"(?:mismatched|extraneous) input ('.*') expecting ", re.DOTALL)
 _SYNTAX_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
@@ -189,8 +190,20 @@ def _syntax_error(text: str, message: str) -> CelSyntaxError:
     elif "token recognition error at: '= '" in told:
         told = "a single = is no comparison; write == for equality"
     elif stranger := _STRANGER.match(told):
-        told = f"{stranger[1]} cannot stand here"
-    return CelSyntaxError(min(max(position, 0), len(text)), told)
+        told = f"{_cut(stranger[1])} cannot stand here"
+    elif "int literal" in told:
+        told = (
+            f"its number is too large: a whole one lies from {-(1 << 63)} to {(1 << 63) - 1}; "
+            "write a larger one as 1e19"
+        )
+    return CelSyntaxError(min(max(position, 0), len(text)), _cut(told))
+
+
+def _cut(told: str) -> str:
+    """Return what the library says without most of a very long text that it quotes."""
+    if len(told) <= _TOLD_SIZE_MAX:
+        return told
+    return f"{told[: _TOLD_SIZE_MAX // 2]}… ({len(told):,} characters)"
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, Any]]:

@@ -6,6 +6,8 @@ from instanter import limits
 from instanter.errors import CatalogueInvalidError, Problem, nearest
 
 _TEXT_SIZE_MAX = 200
+_LONG_TEXT_SIZE = 50
+"""Characters of a longer text that are shown: with its length it fits into what errors show."""
 
 
 class Problems:
@@ -41,8 +43,7 @@ class Problems:
             which is why it is not there, nothing else is wrong.
         """
         if len(self._found) < limits.CATALOGUE_PROBLEMS_MAX:
-            shown = text if len(text) <= _TEXT_SIZE_MAX else f"{text[:_TEXT_SIZE_MAX]}…"
-            self._found.append(Problem(file, line, field, shown, message, suggestion))
+            self._found.append(Problem(file, line, field, _cut(text), message, suggestion))
             self._follows.append(follows)
 
     def check(self) -> None:
@@ -60,6 +61,12 @@ class Problems:
 
 def _find_dots(field: str) -> list[int]:
     return [at for at, character in enumerate(field) if character == "."]
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _TEXT_SIZE_MAX:
+        return text
+    return f"{text[:_LONG_TEXT_SIZE]}… ({len(text):,} characters)"
 
 
 def suggest(name: str, names: Iterable[str]) -> str:

@@ -266,7 +266,7 @@ class RuleCompiler:
 
     def _constant(self, tree: Tree, kind: Kind, number: float) -> Operand:
         if not math.isfinite(number):
-            raise _mistake(tree, "has no finite value")
+            raise _mistake(tree, "has no finite value; numbers go up to 1.79e308")
         return Operand(kind, self._builder.constant(number))
 
     def _attribute(self, attribute: Attribute, *, tests_presence: bool) -> Operand:

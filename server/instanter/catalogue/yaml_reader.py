@@ -246,6 +246,6 @@ class Reader:
                 hint = "; it must be finite"
             elif not node.is_plain and _NUMBER.fullmatch(node.text):
                 hint = "; write it without quotes"
-            elif re.fullmatch(r"[+-]?[\d_]+", node.text, re.ASCII):
+            elif re.fullmatch(r"[+-]?(0\d+|\d*_[\d_]*)", node.text, re.ASCII):
                 hint = "; write it without leading zeros and underscores"
         self.refuse(node, field, f"{expected}{hint}")
