@@ -164,6 +164,14 @@ BAD_ATTRIBUTES: dict[str, tuple[str, AttributeValue, str, str]] = {
         "segment", AttributeValue(category_value="Worker"), "ATTRIBUTE_VALUE_UNKNOWN",
         "did you mean 'worker'",
     ),
+    "too many nanos": (
+        "last_visit", AttributeValue(instant_value=Timestamp(seconds=5, nanos=10**9)),
+        "ATTRIBUTE_OUT_OF_RANGE", "5 s 1000000000 ns",
+    ),
+    "negative nanos": (
+        "last_visit", AttributeValue(instant_value=Timestamp(seconds=5, nanos=-1)),
+        "ATTRIBUTE_OUT_OF_RANGE", "with 0 to 999999999 ns",
+    ),
 }  # fmt: skip
 
 

@@ -192,6 +192,10 @@ BAD_REQUESTS: dict[str, tuple[pb.DecideOffersRequest, str, str, str]] = {
         ask(context={"opened": AttributeValue(instant_value=Timestamp(seconds=1 << 60))}),
         'context["opened"]', "ATTRIBUTE_OUT_OF_RANGE", "2106",
     ),
+    "instant with odd nanos": (
+        ask(context={"opened": AttributeValue(instant_value=Timestamp(seconds=5, nanos=-1))}),
+        'context["opened"]', "ATTRIBUTE_OUT_OF_RANGE", "0 to 999999999 ns",
+    ),
     "too much context": (
         ask(context={f"a{i}": number(1) for i in range(101)}), "context", "CONTEXT_TOO_LONG",
         "at most 100",

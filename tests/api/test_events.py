@@ -255,6 +255,9 @@ WRONG = {
     "far instant": (bad(fields=fields(promised=AttributeValue(
                         instant_value=Timestamp(seconds=2**60)))),
                     'fields["promised"]', "ATTRIBUTE_OUT_OF_RANGE"),
+    "instant with odd nanos": (bad(fields=fields(promised=AttributeValue(
+                        instant_value=Timestamp(seconds=5, nanos=10**9)))),
+                    'fields["promised"]', "ATTRIBUTE_OUT_OF_RANGE"),
     "many fields": (bad(fields={f"f{n}": number(1) for n in range(51)}),
                     "fields", "EVENT_FIELDS_TOO_MANY"),
     "tomorrow": (bad(event_time=ago(-86_400)), "event_time", "EVENT_TIME_OUT_OF_RANGE"),

@@ -209,6 +209,7 @@ UNUSUAL = {
     "an instant before 1970": make_event(promised=("instant_value", (-1, 0))),
     "an instant too late": make_event(promised=("instant_value", (2**32 - 1, 0))),
     "an instant without its nanoseconds": make_event(promised=("instant_value", (5, -1))),
+    "an instant of two seconds": make_event(promised=("instant_value", (5, S_NS))),
     "a field that is missing": make_event(kind="visit"),
     "a time too long ago": make_event(time=(NOW_NS // S_NS - 90 * 86_400, 123_456_788)),
     "a time too far ahead": make_event(time=(NOW_NS // S_NS + 300, 123_456_790)),

@@ -95,8 +95,9 @@ def _encode(value, field):
         return codes[value.category_value]
     if kind == "flag_value":
         return int(value.flag_value)
-    _demand(0 <= value.instant_value.seconds < MISSING and value.instant_value.nanos >= 0)
-    return value.instant_value.seconds
+    instant = value.instant_value
+    _demand(0 <= instant.seconds < MISSING and 0 <= instant.nanos < 10**9)
+    return instant.seconds
 
 
 def _is_plain(text):

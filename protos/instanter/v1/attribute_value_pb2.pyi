@@ -42,7 +42,7 @@ class AttributeValue(_message.Message):
     @_builtins.property
     def instant_value(self) -> _timestamp_pb2.Timestamp:
         """An instant, whole seconds, from 1970-01-01T00:00:00Z to 2106-02-07T06:28:14Z. Fractions of
-        a second are cut off.
+        a second are cut off; nanoseconds below 0 or above 999,999,999 are refused.
         """
 
     def __init__(

@@ -204,8 +204,8 @@ def encode_field(data, at, end, tables, text, row, patterns):
     if part_end != end or data[at] & 7 != 2:
         return -1
     if member == INSTANT_MEMBER:
-        seconds, _ = read_timestamp(data, part, part_end)
-        return seconds if seconds <= _INSTANT_S_MAX else -1
+        seconds, nanos = read_timestamp(data, part, part_end)
+        return seconds if seconds <= _INSTANT_S_MAX and nanos < _S_NS else -1
     values_end = tables[row + FIELD_VALUES_END]
     for value in range(tables[row + FIELD_VALUES], values_end, VALUE_COLUMNS):
         name, name_end = tables[value + VALUE_NAME], tables[value + VALUE_NAME_END]

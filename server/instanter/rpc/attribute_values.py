@@ -18,6 +18,7 @@ PlainValue = float | str | bool | datetime
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_MIN: Final = -62_135_596_800
 _SECONDS_MAX: Final = 253_402_300_799
+_S_NS: Final = 1_000_000_000
 
 
 def read_value(message: AttributeValue, field: str) -> PlainValue | None:
@@ -33,7 +34,8 @@ def read_value(message: AttributeValue, field: str) -> PlainValue | None:
     Raises
     ------
     InvalidFieldError
-        An instant is outside of the years 1 to 9999; reason `ATTRIBUTE_OUT_OF_RANGE`.
+        An instant is outside of the years 1 to 9999, or its nanoseconds are none; reason
+        `ATTRIBUTE_OUT_OF_RANGE`.
     """
     kind = message.WhichOneof("kind")
     if kind == "number_value":
@@ -44,12 +46,12 @@ def read_value(message: AttributeValue, field: str) -> PlainValue | None:
         return message.flag_value
     if kind is None:
         return None
-    seconds = message.instant_value.seconds
-    if not _SECONDS_MIN <= seconds <= _SECONDS_MAX:
+    seconds, nanos = message.instant_value.seconds, message.instant_value.nanos
+    if not _SECONDS_MIN <= seconds <= _SECONDS_MAX or not 0 <= nanos < _S_NS:
         raise InvalidFieldError(
             field,
-            f"{seconds} seconds since 1970",
-            "an instant from 1970-01-01T00:00:00Z to 2106-02-07T06:28:14Z",
+            f"{seconds} s {nanos} ns since 1970",
+            "an instant from 1970-01-01T00:00:00Z to 2106-02-07T06:28:14Z, with 0 to 999999999 ns",
             reason="ATTRIBUTE_OUT_OF_RANGE",
         )
     return _EPOCH + timedelta(seconds=seconds)
