@@ -42,13 +42,17 @@ WRITTEN = [
     (" " * 40).join(VISA),
     "3782     822463 -- 10005", "6304    0000    0000    0000    000",
     "12.50 EUR     4539     5787 6362     1486     2026-11-22",
+    *(unseen.join(("45395", "78763", "621486")) for unseen in
+      ("\u00ad", "\u200b" * 5, "\u200c\u200d\u2060\ufeff", "\u3164", "\ufe0f" * 40)),
+    ("\u200b" * 4).join(VISA), f"\u200b{VISA}", f"12\u200b{VISA}\ufeff34", f"a\u2060{VISA}",
+    "45\u200b39 -- 57\u200b87 -- 63\u200b62 -- 14\u200b86", "4539\u200b - \u200b5787 63621486",
     "00000000-0000-0000-4539-578763621486", f"{'a' * 8}{VISA}{'b' * 8}",
 ]  # fmt: skip
 
 HARMLESS = [
     "", "c-17", "4539578763621487", "453957876362", "t-000123", "2026-11-22T12:34:56Z",
     "550e8400-e29b-41d4-a716-446655440000", "４５３９    5787    6362    1487",
-    "tel. +44 20 7946 0958", "１２３",
+    "tel. +44 20 7946 0958", "１２３", "\u200b" * 50, "45395\u200b78763\u200b621487", "❤\ufe0f 12",
 ]  # fmt: skip
 
 
@@ -136,7 +140,8 @@ def test_ids_made_at_random_are_hardly_ever_refused(size: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("cvv", "123"), ("CVV2", "1234"), ("card_cvc", 123.0), ("cid", "0123"), ("cvn", 7),
+    [("c\u200bvv", "123"), ("\ufeffcvv", 123), ("my\u200bcvv", "1\u00ad23"),
+     ("cvv", "123"), ("CVV2", "1234"), ("card_cvc", 123.0), ("cid", "0123"), ("cvn", 7),
      ("security_code", "999"), ("card.verification-value", "123"), ("cvv_code", " 123 ")],
 )  # fmt: skip
 def test_a_field_of_that_name_with_such_a_value_is_a_verification_code(
@@ -162,6 +167,8 @@ def test_other_fields_are_none(name: str, value: str | float) -> None:
         "cvv is      123",
         "security        code =         999", "cvv no" + ". " * 50 + "123",
         "cvv: \u00a0\u2003 \u3000\u2007  123",
+        "cvv\u200b123", "cvv: \u200b123", "cvv \u2060\ufeff123", "c\u00advv 123", "\u200bcvv 123",
+        "cvv 1\u200d23", "x\u200bcvv 123", "security\u200b code 123", "cvv" + "\u200c" * 40 + "123",
     ],
 )  # fmt: skip
 def test_a_verification_code_in_a_text_is_found(text: str) -> None:
@@ -194,12 +201,14 @@ IN_CATALOGUES = [
     f"fraud: {{}}  # card {VISA}", f"'{VISA}': {{latitude: 1, longitude: 2}}", f"title: x{VISA}y",
     "# 4539 5787 6362 1486", "title: 4539-5787-6362-1486",
     "[5411, 4539    5787    6362    1486, 7]", "④⑤③⑨ 5787 6362 1486",
+    "title: 45395\u200b78763\u200b621486", f"title: \u2060{VISA}\u00ad", "# cvv \u200b123",
     "note: 3782 822463 10005", f"when: transaction.amount > {VISA}.0", "# cvv: 123",
 ]  # fmt: skip
 NOT_IN_CATALOGUES = [
     "values: [5411, 5812, 5999, 6012]", "when: transaction.mcc in [4539, 5787, 6362, 1486]",
     "{valid_from: 2026-01-01, valid_until: 2026-12-31}",
     "# 2026-01-01 12:34:56 - 2026-12-31 12:34:56",
+    "\u200b", "title: caf\u00ad\u00e9 \u200d 12\ufe0f34",
     "salt: 550e8400-e29b-41d4-a716-446655440000", "0.4539578763621486",
     "range: [0.0, 999999999999999.9]",
     f"00{VISA}: coffee", "cvv: {kind: category, values: [present, absent]}",

@@ -4,10 +4,11 @@ It imports nothing of either, and stands with the client because that imports no
 
 What counts as a card number: 13 to 19 digits whose last one is right by the Luhn algorithm
 (ISO/IEC 7812-1, annex B), the digits of any script, raised, lowered and in circles too, with what
-is neither letter nor digit between them. Digits that belong together without such characters are
-one group, and a card number is made of whole groups: a date before it hides it no more than a text
-around it. One number of that length in ten is right by chance; a server that lets none in has to
-refuse those too, and ids of that form are better made with letters.
+is neither letter nor digit between them, or with characters that nobody sees. Digits that belong
+together without such characters are one group, and a card number is made of whole groups: a date
+before it hides it no more than a text around it. One number of that length in ten is right by
+chance; a server that lets none in has to refuse those too, and ids of that form are better made
+with letters.
 
 Groups may stand as far apart as they like, but more than three characters apart only when they are
 a card's: fours (or 4-6-5 and 4-6-4), or single digits. Without that rule, of two telephone numbers
@@ -84,29 +85,38 @@ _CODE_TEXT: Final = re.compile(
     r"[\s:=#\"']*+(?:(?:is|was|code|no)[\s:=#.]++)?\d{3,4}(?!\d)",
     re.IGNORECASE,
 )
+_UNSEEN: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]+"
+)
+"""Characters that have no width (Unicode, Default_Ignorable_Code_Point): soft hyphens, joiners."""
+
 _CODE_VALUE: Final = re.compile(r"\D*\d{3,4}\D*", re.DOTALL)
 _CODE_MAX: Final = 9_999
 
 
 def holds_card_number(text: str) -> bool:
     """Return whether a text holds what may be a card number."""
-    plain = _make_plain(text)
-    if _SUSPECT.search(plain) is None or _is_made_of_hex(plain):
-        return False
-    return any(_holds_number(found[0]) for found in _STRETCH.finditer(plain))
+    return any(
+        _holds_number(found[0])
+        for plain in _list_readings(text)
+        if _SUSPECT.search(plain) is not None and not _is_made_of_hex(plain)
+        for found in _STRETCH.finditer(plain)
+    )
 
 
 def holds_verification_code(text: str) -> bool:
     """Return whether a text holds a verification code beside the word for it."""
-    return _CODE_TEXT.search(_make_plain(text)) is not None
+    return any(_CODE_TEXT.search(plain) is not None for plain in _list_readings(text))
 
 
 def is_verification_code(name: str, value: str | float) -> bool:
     """Return whether a named value is a verification code: so called, and of 3 or 4 digits."""
-    if _CODE_NAME.fullmatch(name) is None:
+    if all(_CODE_NAME.fullmatch(plain) is None for plain in _list_readings(name)):
         return False
     if isinstance(value, str):
-        return _CODE_VALUE.fullmatch(_make_plain(value)) is not None
+        return any(_CODE_VALUE.fullmatch(plain) is not None for plain in _list_readings(value))
     # As a number a code has lost its zeros in front.
     return 0 <= value <= _CODE_MAX and value == int(value)
 
@@ -144,7 +154,8 @@ def find_card_data(value: object, name: str = "") -> str | None:
 def list_card_lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield the lines of a catalogue's file that hold card data, from 1, with what each holds."""
     for number, line in enumerate(_make_plain(text).splitlines(), 1):
-        if _SUSPECT.search(line) is not None and _holds_lone_number(line):
+        readings = _list_readings(line)
+        if any(_SUSPECT.search(each) is not None and _holds_lone_number(each) for each in readings):
             yield number, _NUMBER
         elif holds_verification_code(line):
             yield number, _CODE
@@ -168,6 +179,18 @@ def _make_plain(text: str) -> str:
     if text.isascii():
         return text
     return "".join(str(unicodedata.digit(character, character)) for character in text)
+
+
+def _list_readings(text: str) -> tuple[str, ...]:
+    """Return a text as it is looked at, see `_make_plain`.
+
+    What nobody sees may hide a number as well as the end of one: such a text is looked at without
+    those characters, and with a blank in the place of each run of them.
+    """
+    plain = _make_plain(text)
+    if plain.isascii() or _UNSEEN.search(plain) is None:
+        return (plain,)
+    return _UNSEEN.sub("", plain), _UNSEEN.sub(" ", plain)
 
 
 def _is_made_of_hex(text: str) -> bool:
