@@ -329,6 +329,31 @@ def test_streams_go_on_under_the_next_catalogue_and_end_with_their_grant(shop: S
     assert [each.sequence for each in theirs.transitions] == [1], "and nothing after that"
 
 
+@pytest.mark.parametrize(
+    ("gone", "distributor"),
+    [
+        ("    koeln: {region: west}\n", "west"),
+        ("FILTERS: coffee, ", "roaster"),
+    ],
+)
+def test_a_distributor_hears_of_the_end_of_what_is_declared_no_more(
+    shop: Shop, gone: str, distributor: str
+) -> None:
+    with watch(shop.stock, distributor=f"distributors/{distributor}") as theirs:
+        assert theirs.read().HasField("progress")
+        fall(shop, "FILTERS", "koeln")
+        shop.apply({"stock.yaml": WAREHOUSE["stock.yaml"].replace(gone, "")})
+        told = theirs.read_transitions(2)
+    assert [each.change for each in told] == [RAISED, CLEARED]
+    assert told[1].alert.name == told[0].alert.name
+    with watch(
+        shop.stock,
+        distributor=f"distributors/{distributor}",
+        resume_token=shop.tokens.format(told[0].sequence),
+    ) as again:
+        assert [each.sequence for each in again.read_transitions(1)] == [told[1].sequence]
+
+
 # --- What people do -----------------------------------------------------------------------------
 
 

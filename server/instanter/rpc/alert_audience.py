@@ -8,7 +8,7 @@ from instanter.errors import InstanterError
 from instanter.keeper.stock_alert_book import StockAlert
 from instanter.rpc.front import Sink, SinkGroup
 from instanter.rpc.response_stream import ONE_BY_ONE
-from instanter.rpc.stock_filters import StockFilter, is_covered
+from instanter.rpc.stock_filters import StockFilter, was_covered
 
 _GROUPED_A_PASS: Final = 64
 _ALONE_A_PASS: Final = 10
@@ -44,7 +44,9 @@ class AlertFilter:
         if plan is None:
             return False
         grant = plan.grants.get(positions.distributor)
-        return grant is not None and is_covered(plan, grant, site, unit)
+        if grant is None:
+            return False
+        return was_covered(plan, grant, site, unit, region, category)
 
 
 class Subscriber:

@@ -120,6 +120,26 @@ def is_covered(plan: StockPlan, grant: Grant, site: str, unit: str) -> bool:
     return grant.covers(site_index, unit_index)
 
 
+def was_covered(
+    plan: StockPlan, grant: Grant, site: str, unit: str, region: str, category: str
+) -> bool:
+    """Return whether a grant covers the position of an alert, by the names that it has or had.
+
+    Of a site or unit that is declared no more, an alert keeps the region or category: whoever was
+    told of it by these is to hear of its end. What was granted by name is granted no more.
+    """
+    site_index, unit_index = plan.site_index.get(site), plan.unit_index.get(unit)
+    if site_index is None:
+        is_seen = region in grant.regions or not (grant.sites or grant.regions)
+    else:
+        is_seen = bool(grant.site_covered[site_index])
+    if not is_seen:
+        return False
+    if unit_index is None:
+        return category in grant.categories or not (grant.units or grant.categories)
+    return bool(grant.unit_covered[unit_index])
+
+
 def check_covered(plan: StockPlan, distributor: str, site: str, unit: str, what: str) -> None:
     """Raise unless a distributor may see a position.
 
