@@ -1,5 +1,7 @@
 """How subscribers are told of alerts: in order, without a gap, never ahead of the disk."""
 
+import asyncio
+
 import pytest
 
 from instanter import wire_limits
@@ -325,6 +327,32 @@ async def test_who_stalls_in_a_snapshot_begins_anew(world: AlertWorld) -> None:
     world.clock.now += SUBSCRIBER_STALL_NS_MAX
     await until(lambda: reader.stream.ended)
     assert expect(reader, ExhaustedError, "SUBSCRIBER_TOO_SLOW") == {}
+
+
+async def test_the_heartbeat_of_whoever_comes_does_not_wait_for_those_who_have_gone(
+    world: AlertWorld,
+) -> None:
+    world.published.plan = make_plan(heartbeat_s=1.0)
+    gone = [world.watch() for _ in range(15)]
+    fresh = world.watch()
+    for reader in gone:
+        reader.stream.close()
+    start_s = asyncio.get_running_loop().time()
+    fresh.take()
+    await until(lambda: fresh.take() != [])
+    assert fresh.read[-1].HasField("progress")
+    # Those who had gone kept it waiting for 3 s.
+    assert asyncio.get_running_loop().time() - start_s < 2
+
+
+async def test_those_who_come_together_are_told_one_after_the_other(world: AlertWorld) -> None:
+    world.published.plan = make_plan(heartbeat_s=3.0)
+    readers = [world.watch() for _ in range(60)]
+    for reader in readers:
+        reader.take()
+    await until(lambda: any(reader.take() for reader in readers))
+    assert sum(len(reader.read) == 2 for reader in readers) < 30
+    await until(lambda: all(len(reader.read) > 1 or reader.take() for reader in readers))
 
 
 async def test_silence_is_broken_by_heartbeats(

@@ -30,6 +30,7 @@ from instanter.events_log import EventsLog
 from instanter.rpc.alert_audience import AlertFilter, Audience, Pass, Subscriber
 from instanter.rpc.alert_source import AlertSource, ToldTransition
 from instanter.rpc.front import Sink
+from instanter.rpc.heartbeats import Heartbeats
 from instanter.rpc.resume_tokens import ResumeTokens
 from instanter.rpc.stock_filters import check_plan, find_grant
 from instanter.rpc.stock_messages import encode_open_alert
@@ -90,8 +91,7 @@ class AlertHub:
         self._queue: deque[Subscriber] = deque()
         self._catching_up = False
         self._late: dict[Subscriber, int] = {}
-        self._ring: deque[Subscriber] = deque()
-        self._beats_due = 0.0
+        self._heartbeats = Heartbeats()
         self._ticker: asyncio.TimerHandle | None = None
         self._tick_count = 0
 
@@ -99,6 +99,10 @@ class AlertHub:
     def subscriber_count(self) -> int:
         """How many are being told."""
         return len(self._subscribers)
+
+    @property
+    def _heartbeat_s(self) -> float:
+        return _HEARTBEAT_S if self._plan is None else float(self._plan.heartbeat_s)
 
     def attach(self) -> None:
         """Serve on the running event loop from now on."""
@@ -167,7 +171,7 @@ class AlertHub:
         if open_first:
             subscriber.snapshot_after = 0
         self._subscribers.add(subscriber)
-        self._ring.append(subscriber)
+        self._heartbeats.note_told(subscriber, self._loop.time())
         sink.call_when_ended(partial(self._drop, subscriber))
         self._go_on(subscriber)
         if self._ticker is None:
@@ -281,6 +285,8 @@ class AlertHub:
             # It says from where to resume; one that finds no room is of no use later.
             subscriber.sink.offer_encoded(self._source.encode_progress(self._head))
             self._audience.add(subscriber)
+            if self._loop is not None:
+                self._heartbeats.note_told(subscriber, self._loop.time())
         elif subscriber.snapshot_after is None and subscriber.position > self._head:
             # It was told by a process that has heard sooner of what is on disk.
             self._early.append(subscriber)
@@ -394,8 +400,7 @@ class AlertHub:
         for subscriber, until_ns in tuple(self._late.items()):
             if now_ns >= until_ns:
                 self._end(subscriber, self._make_slow(subscriber))
-        heartbeat_s = _HEARTBEAT_S if self._plan is None else float(self._plan.heartbeat_s)
-        self._beats_due += len(self._ring) * _TICK_S / heartbeat_s
+        self._heartbeats.note_tick(_TICK_S, self._heartbeat_s)
         if self._following is None:
             self._beat()
         self._tick_count += 1
@@ -406,14 +411,11 @@ class AlertHub:
 
     def _beat(self) -> None:
         """Tell those whose turn it is how far they are; only between two transitions."""
-        count = min(int(self._beats_due), len(self._ring))
-        self._beats_due -= int(self._beats_due)
-        for _ in range(count):
-            subscriber = self._ring.popleft()
-            if subscriber in self._subscribers:
-                self._ring.append(subscriber)
-                if subscriber.follows:
-                    subscriber.sink.offer_encoded(self._source.encode_progress(self._head))
+        if self._loop is None:
+            return
+        for subscriber in self._heartbeats.take(self._loop.time(), _TICK_S, self._heartbeat_s):
+            if subscriber.follows:
+                subscriber.sink.offer_encoded(self._source.encode_progress(self._head))
 
     def _learn_catalogue(self) -> None:
         """Decode a catalogue that was published, apart from the loop; then go on."""
@@ -489,5 +491,4 @@ class AlertHub:
         self._subscribers.discard(subscriber)
         self._audience.discard(subscriber)
         self._late.pop(subscriber, None)
-        if len(self._ring) > 2 * len(self._subscribers) + 16:
-            self._ring = deque(each for each in self._ring if each in self._subscribers)
+        self._heartbeats.discard(subscriber)
