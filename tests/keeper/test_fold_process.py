@@ -1,10 +1,12 @@
 """The process that folds: the base it writes, what it asks first, and who goes on without it."""
 
 import os
+import resource
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -189,6 +191,21 @@ def test_one_that_says_nothing_is_given_up(
     with pytest.raises(FoldProcessError, match="does not answer"):
         process.fold(lambda _: None)
     assert find_processes(state.folder) == []
+
+
+def test_a_keeper_with_thousands_of_descriptors_folds(state: State, process: FoldProcess) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    put_all(state, b"before..", 7)
+    with ExitStack() as undo:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(2_000, hard), hard))
+        undo.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        last = 0
+        while last < 1_100:
+            last = os.dup(0)
+            undo.callback(os.close, last)
+        process.start()
+        process.fold(lambda _: None)
+    assert read_base(state) == dict.fromkeys(KEYS, b"before..")
 
 
 def test_no_other_keeper_begins_while_it_may_be_writing(folder: Path) -> None:

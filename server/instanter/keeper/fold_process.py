@@ -159,9 +159,11 @@ def _read_messages(descriptor: int) -> Iterator[Any]:
         It has said nothing for too long.
     """
     frames = Frames(_MESSAGE_SIZE_BYTES_MAX)
+    # `select` takes no descriptor above 1,023: a keeper with a thousand connections has such.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
     while True:
-        ready, _, _ = select.select([descriptor], [], [], FOLD_PROCESS_WAIT_NS_MAX / 1e9)
-        if not ready:
+        if not poll.poll(FOLD_PROCESS_WAIT_NS_MAX / 1e6):
             raise FoldProcessError("it does not answer")
         piece = os.read(descriptor, _PIECE_SIZE_BYTES)
         if not piece:
