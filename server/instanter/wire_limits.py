@@ -61,7 +61,8 @@ STREAMS_PER_CONNECTION_MAX: Final = 256
 """Calls at the same time on one connection."""
 
 CONNECTIONS_MAX: Final = 10_000
-"""Connections of a process; each costs about 30 kB. The process needs as many file descriptors."""
+"""Connections of a process; each costs about 30 kB. Where it may have fewer file descriptors, it
+takes fewer connections (`descriptors`)."""
 
 STREAM_WINDOW_SIZE_BYTES: Final = 1 << 20
 """Bytes of one request that may be on the way: 10 ms of a 1 Gbit/s line."""

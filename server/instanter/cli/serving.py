@@ -17,6 +17,7 @@ from instanter.cli.addresses import read_address
 from instanter.cli.configuration import Configuration
 from instanter.cli.failures import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
 from instanter.cli.output import print_event
+from instanter.descriptors import raise_descriptors_limit
 from instanter.rpc.listening import Listening
 from instanter.rpc.tls import TlsFiles
 from instanter.supervisor.spawning import Spawned, spawn
@@ -47,6 +48,7 @@ def serve(configuration: Configuration, *, as_json: bool) -> None:
 
         # Here, and not only where they are used: a start that is refused leaves no store behind.
         make_tls_context(listening.tls)
+    raise_descriptors_limit()
     with _spawning(1 + configuration.workers) as spawned:
         from instanter.clock import SystemClock
         from instanter.store.log.retention import Retention

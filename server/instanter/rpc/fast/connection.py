@@ -29,6 +29,7 @@ from ngh2 import (
 )
 
 from instanter import wire_limits
+from instanter.descriptors import count_connections_max
 from instanter.errors import InstanterError, UnavailableError
 from instanter.rpc.fast.calls import Call, EndlessWork
 from instanter.rpc.fast.exchange import Exchange
@@ -114,7 +115,7 @@ class FastConnection(asyncio.Protocol):
         exchange = self._exchange
         self.group: SinkGroup = StreamGroup(self._http2, self._outbox, self.note_sent, exchange)
         tls = transport.get_extra_info("ssl_object")
-        if len(exchange.connections) >= wire_limits.CONNECTIONS_MAX:
+        if len(exchange.connections) >= count_connections_max():
             self.abort("too_many_connections")
             return
         if tls is not None and tls.selected_alpn_protocol() != "h2":

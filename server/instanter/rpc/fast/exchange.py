@@ -7,6 +7,7 @@ from ngh2 import ErrorCode
 
 from instanter import wire_limits
 from instanter.clock import Clock
+from instanter.descriptors import count_connections_max
 from instanter.events_log import EventsLog
 from instanter.rpc.dispatch import Dispatcher
 from instanter.rpc.fast.calls import Route, Turn
@@ -95,7 +96,7 @@ class Exchange:
     @property
     def is_full(self) -> bool:
         """Whether there are as many connections as there may be."""
-        return len(self.connections) + self.handshakes_count >= wire_limits.CONNECTIONS_MAX
+        return len(self.connections) + self.handshakes_count >= count_connections_max()
 
     def count_closed(self, reason: str) -> None:
         """Count a connection that ends before its time, and why."""
