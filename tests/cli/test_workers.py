@@ -1,6 +1,7 @@
 """`instanter serve --workers`: whatever process answers, it is one server."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -178,3 +179,28 @@ def test_the_settings_count_for_workers_too(
     monkeypatch.setenv("INSTANTER_WORKERS", "5")
     shown = json.loads(command("config", "show", "--json").out)
     assert shown["workers"] == 5
+
+
+def test_who_follows_a_keeper_begins_no_new_store_where_the_folder_was_moved(
+    tmp_path: Path,
+) -> None:
+    folder, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    log = Path(f"{folder}.log")
+    with serving(folder, "--workers", "1", module=LONE) as running, connect(running) as client:
+        client.apply_catalogue({"shop.yaml": SHOP})
+        client.update_customer("c-1", {"age": 40})
+        folder.rename(elsewhere)
+        pids = running.ready["pids"]
+        assert isinstance(pids, dict)
+        os.kill(pids["keeper"], signal.SIGKILL)
+        end = time.monotonic() + 60.0
+        while '"STORE_FOLDER_MOVED"' not in log.read_text():
+            assert time.monotonic() < end, log.read_text()
+            assert not folder.exists()
+            time.sleep(0.05)
+        assert client.decide_offers("c-1", "web").catalogue_revision == 1, "workers go on"
+        assert not folder.exists()
+        elsewhere.rename(folder)
+        assert client.update_customer("c-1", {"plan": "gold"}).attributes["age"] == 40
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 0

@@ -75,7 +75,14 @@ def test_an_assignment_travels_whole() -> None:
     tls = TlsFiles(certificate=b"c", key=b"k", client_authority=None)
     listening = Listening("[::1]", 7, tls=tls, transport="grpcio", reuse_port=True)
     for assignment in (
-        Assignment(Role.KEEPER, Path("a"), None, fresh_overlay=True, retention=Retention(5, 6)),
-        Assignment(Role.WORKER, Path("/b c"), listening),
+        Assignment(
+            Role.KEEPER,
+            Path("a"),
+            (5, 1 << 40),
+            None,
+            fresh_overlay=True,
+            retention=Retention(5, 6),
+        ),
+        Assignment(Role.WORKER, Path("/b c"), (0, 1), listening),
     ):
         assert travel(assignment) == assignment

@@ -37,6 +37,12 @@ class ServerLock:
         """
         return cls(_acquire(folder, SERVER_LOCK_FILE_NAME, "server", 0))
 
+    @property
+    def file_id(self) -> tuple[int, int]:
+        """Device and inode of the locked file, by which `check_folder_stays` knows the folder."""
+        found = os.fstat(self._descriptor)
+        return found.st_dev, found.st_ino
+
     def release(self) -> None:
         """Give the lock back. A second call does nothing."""
         self._descriptor = _release(self._descriptor)
@@ -81,6 +87,31 @@ class KeeperLock:
     def release(self) -> None:
         """Give the lock back. A second call does nothing."""
         self._descriptor = _release(self._descriptor)
+
+
+def check_folder_stays(folder: Path, file_id: tuple[int, int]) -> None:
+    """Refuse a folder that is not the one whose `ServerLock` has this file.
+
+    Whoever takes the place of a process that has died opens the folder by its name: where that was
+    moved meanwhile it would make a new, empty store, and write into that.
+
+    Raises
+    ------
+    PreconditionError
+        The lock's file is another one, or there is none.
+    """
+    try:
+        found = (folder / SERVER_LOCK_FILE_NAME).stat()
+    except OSError:
+        stays = False
+    else:
+        stays = (found.st_dev, found.st_ino) == file_id
+    if not stays:
+        raise PreconditionError(
+            f"{folder} is no longer the folder that this server was started with: it was moved, "
+            "removed or replaced; move it back, or stop the server and start it with the right one",
+            reason="STORE_FOLDER_MOVED",
+        )
 
 
 def _acquire(folder: Path, file_name: str, holder: str, wait_ns: int) -> int:

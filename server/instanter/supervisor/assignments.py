@@ -31,6 +31,8 @@ class Assignment:
         Its role.
     folder
         The data folder.
+    lock_file_id
+        Device and inode of the file that the supervisor has locked in it.
     listening
         Where it serves; None for a keeper that has workers.
     fresh_overlay
@@ -41,6 +43,7 @@ class Assignment:
 
     role: Role
     folder: Path
+    lock_file_id: tuple[int, int]
     listening: Listening | None
     fresh_overlay: bool = False
     retention: Retention = field(default_factory=Retention)
@@ -60,6 +63,7 @@ class Assignment:
             "do": "serve",
             "role": str(self.role),
             "folder": str(self.folder),
+            "lock_file_id": list(self.lock_file_id),
             "listening": listening,
             "fresh_overlay": self.fresh_overlay,
             "retention": [self.retention.age_ns_max, self.retention.size_bytes_max],
@@ -70,6 +74,7 @@ class Assignment:
         """Return the assignment in a message."""
         listening = None
         told = message["listening"]
+        device, inode = message["lock_file_id"]
         if told is not None:
             tls = None
             if told["tls"] is not None:
@@ -85,6 +90,7 @@ class Assignment:
         return cls(
             role=Role(message["role"]),
             folder=Path(message["folder"]),
+            lock_file_id=(device, inode),
             listening=listening,
             fresh_overlay=message["fresh_overlay"],
             retention=Retention(*message["retention"]),

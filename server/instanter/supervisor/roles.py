@@ -8,6 +8,7 @@ from instanter.errors import InstanterError, UnavailableError
 from instanter.metrics import Metrics
 from instanter.node import Node
 from instanter.rpc.listening import Listening
+from instanter.store.server_lock import check_folder_stays
 from instanter.supervisor.assignments import Assignment, Role
 from instanter.worker_node import WorkerNode
 
@@ -37,8 +38,9 @@ def open_role(assignment: Assignment) -> RoleNode:
     Raises
     ------
     InstanterError
-        The folder cannot be used.
+        The folder cannot be used, or is not the server's any more.
     """
+    check_folder_stays(assignment.folder, assignment.lock_file_id)
     if assignment.role is Role.KEEPER:
         return KeeperRole(assignment)
     return WorkerRole(assignment)

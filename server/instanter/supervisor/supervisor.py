@@ -277,6 +277,7 @@ class Supervisor:
             Assignment(
                 role=place.role,
                 folder=self._plan.folder,
+                lock_file_id=self._lock.file_id,
                 listening=self._plan.listening if serves_port else None,
                 fresh_overlay=not self._keeper_served,
                 retention=self._plan.retention,
