@@ -10,6 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from instanter.cli.addresses import read_address
 from instanter.cli.configuration import Configuration
@@ -174,6 +175,25 @@ def test_a_key_that_cannot_be_used_leaves_no_store_behind(command: Command, tran
     outcome = command("serve", "--data", "new", "--listen", "127.0.0.1:0", *tls)
     assert outcome.code == 1
     assert "error: the certificate, its key or the client authority cannot be used" in outcome.err
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize("transport", ["fast", "grpcio"])
+def test_a_key_that_wants_a_passphrase_is_refused(command: Command, transport: str) -> None:
+    certificate = trustme.CA().issue_cert("localhost")
+    certificate.cert_chain_pems[0].write_to_path("chain.pem")
+    plain = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    Path("key.pem").write_bytes(
+        plain.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    tls = ("--tls-certificate", "chain.pem", "--tls-key", "key.pem", "--transport", transport)
+    outcome = command("serve", "--data", "new", "--listen", "127.0.0.1:0", *tls)
+    assert outcome.code == 1
+    assert "the key wants a passphrase; expected one without" in outcome.err
     assert not Path("new").exists()
 
 

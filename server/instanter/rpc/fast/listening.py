@@ -91,13 +91,24 @@ def _make_tls_context(files: TlsFiles) -> ssl.SSLContext:
     try:
         with os.fdopen(os.dup(descriptor), "wb") as pem:
             pem.write(files.key.rstrip() + b"\n" + files.certificate)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=_refuse_passphrase)
     finally:
         os.close(descriptor)
     if files.client_authority is not None:
         context.load_verify_locations(cadata=files.client_authority.decode("ascii"))
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def _refuse_passphrase() -> str:
+    """Say what is wrong with a key that wants a passphrase; OpenSSL would ask the terminal for it.
+
+    Nobody sits there when a process is replaced, and gRPC's own front takes no such key.
+    """
+    raise ValueError(
+        "the key wants a passphrase; expected one without, readable by the server's user alone "
+        "(`openssl pkey` writes it)"
+    )
 
 
 def format_peer(address: object) -> str:
