@@ -224,6 +224,43 @@ def test_a_signal_ends_it_cleanly_and_encryption_works(
         assert json.loads(rest) == {"event": "stopped"}
 
 
+def test_what_is_wrong_with_encryption_is_told(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    issued, stranger = authority.issue_cert("localhost"), other.issue_cert("someone")
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    other.cert_pem.write_to_path(tmp_path / "other.pem")
+    for name, certificate in (("server", issued), ("stranger", stranger)):
+        certificate.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        certificate.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+    tls = ("--tls-certificate", f"{tmp_path}/server.pem", "--tls-key", f"{tmp_path}/server.key")
+    callers = ("--tls-client-authority", f"{tmp_path}/authority.pem")
+
+    def ask(server: str, **settings: str) -> str:
+        for name in ("authority", "certificate", "key"):
+            which = "INSTANTER_SERVER_" if name == "authority" else "INSTANTER_CLIENT_"
+            file = settings.get(name)
+            monkeypatch.setenv(f"{which}{name.upper()}", f"{tmp_path}/{file}" if file else "")
+        outcome = command("get", "catalogue", "--server", server)
+        assert outcome.code == (2 if "key" in settings and len(settings) < 3 else 1)
+        return outcome.err
+
+    pair = {"certificate": "stranger.pem", "key": "stranger.key"}
+    with serving(tmp_path / "store", *tls, *callers, module=LONE) as running:
+        assert "CERTIFICATE_VERIFY_FAILED" in ask(running.address, authority="other.pem")
+        closed = (
+            f"error: {running.address} takes connections, and closes them\n  hint: does it want"
+        )
+        assert closed in ask(running.address)
+        assert closed in ask(running.address, authority="authority.pem", **pair)
+        assert "without encryption" in ask(running.address, **pair)
+        half = ask(running.address, authority="authority.pem", key="stranger.key")
+        assert (
+            f"client_certificate '' and client_key '{tmp_path}/stranger.key' are not right" in half
+        )
+
+
 def test_the_end_of_a_terminal_does_not_end_what_was_begun_with_nohup(
     tmp_path: Path, command: Command
 ) -> None:
