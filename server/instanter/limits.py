@@ -205,6 +205,9 @@ LOG_AHEAD_NS_TOLD: Final = 10_000_000_000
 LOG_AHEAD_TOLD_EVERY_NS: Final = 60_000_000_000
 """How often that is told."""
 
+DISK_FULL_TOLD_EVERY_NS: Final = 60_000_000_000
+"""How often it is told that writes are refused for want of disk."""
+
 TICK_ENTRIES_MAX: Final = 1_000
 """Presentations of one tick: bounds how long other writes wait."""
 

@@ -132,6 +132,10 @@ def test_a_full_disk_refuses_writes_and_heals_without_a_restart(tmp_path: Path, 
         finally:
             if server.process is not None and server.process.poll() is None:
                 server.kill()
+    told = [json.loads(line) for line in (tmp_path / "server.log").read_text().splitlines()]
+    refused = [event for event in told if event["event"] == "writes_refused"]
+    assert 1 <= len(refused) <= 3, "the operator hears of it, once a minute at most"
+    assert {event["reason"] for event in refused} <= set(reasons)
     print(json.dumps({"kind": kind, "reasons": reasons}))
     wanted = "LOG_DISK_FULL" if kind == "log alone" else "STORE_DISK_FULL"
     assert wanted in reasons

@@ -9,6 +9,7 @@ from instanter.clock import Clock
 from instanter.errors import ExhaustedError, ExpiredError, InstanterError, UnavailableError
 from instanter.keeper.applying import TOGETHER, apply_record
 from instanter.keeper.commands import Answered, ApplyContext, Command
+from instanter.keeper.disk_watch import DiskWatch
 from instanter.keeper.folding import Folder
 from instanter.keeper.records import HEAVY_KINDS, RecordKind
 from instanter.keeper.replay import estimate_replay_ns, replay_tail
@@ -45,6 +46,8 @@ class Carrier:
         Applies heavy records.
     syncer
         Answers once records are on disk.
+    disk_watch
+        Is told of what is refused.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Carrier:
         metrics: Metrics,
         folder: Folder,
         syncer: Syncer,
+        disk_watch: DiskWatch,
         on_written: OnWritten | None,
     ) -> None:
         self._state = state
@@ -66,6 +70,7 @@ class Carrier:
         self._metrics = metrics
         self._folder = folder
         self._syncer = syncer
+        self._disk_watch = disk_watch
         self._on_written = on_written
         self._last_time_ns = 0
 
@@ -130,8 +135,7 @@ class Carrier:
         except InstanterError as error:
             # The store itself refused: nothing of the group has happened.
             writing.begin_again()
-            for waiting in group:
-                waiting.future.set_exception(error)
+            self._refuse(group, error)
             return None
         except Exception:  # noqa: BLE001 - the one whose command raises it gets it
             writing.begin_again()
@@ -154,13 +158,14 @@ class Carrier:
             outcomes = self._apply((waiting.command,), writing)
         except Exception as error:
             if writing.written is not None:
+                self._disk_watch.note(error, 1)
                 self._take_back(waiting, writing.written, error)
                 return
             if writing.has_failed:
                 raise
             # Nothing has happened.
             writing.forget()
-            waiting.future.set_exception(error)
+            self._refuse((waiting,), error)
             return
         self._finish((waiting,), writing.records, outcomes)
 
@@ -270,8 +275,13 @@ class Carrier:
                 lambda: replay_tail(self._state, self._log, self._folder.fold, self._context)
             )
         finally:
-            for waiting in group:
-                waiting.future.set_exception(error)
+            self._refuse(group, error)
+
+    def _refuse(self, group: Sequence[Waiting[Any]], error: Exception) -> None:
+        """Tell the callers of a group that nothing of it has happened."""
+        self._disk_watch.note(error, len(group))
+        for waiting in group:
+            waiting.future.set_exception(error)
 
     def _answer(self, group: Sequence[Waiting[Any]], outcomes: list[Any], sequence: int) -> None:
         """Answer the relaxed callers of a group now, the others once its frames are on disk.
@@ -302,12 +312,13 @@ class Carrier:
             record = self._log.append(waiting.command.kind, now_ns, body)
             self._write_and_wait(record)
         except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
-            future.set_exception(error)
+            self._refuse((waiting,), error)
             return
         try:
             result = self._folder.fold(record)
         except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
             # It is in the log, and must not come to life at the next start.
+            self._disk_watch.note(error, 1)
             self._take_back(waiting, record, error)
             return
         self._hand_over([record])

@@ -29,6 +29,7 @@ from instanter.errors import ExhaustedError, InstanterError, UnavailableError
 from instanter.events_log import EventsLog
 from instanter.keeper.carrying import Carrier, OnWritten, Undoing
 from instanter.keeper.commands import ApplyContext, Command
+from instanter.keeper.disk_watch import DiskWatch
 from instanter.keeper.fold_process import FoldProcess
 from instanter.keeper.folding import Collect, Folder
 from instanter.keeper.records import HEAVY_KINDS, PATIENT_KINDS
@@ -132,6 +133,7 @@ class Keeper:
             metrics=metrics,
             folder=self._folder,
             syncer=self._syncer,
+            disk_watch=DiskWatch(clock=clock, events_log=events_log),
             on_written=on_written,
         )
         self.log_time_ns = self._carrier.log_time_ns
@@ -304,9 +306,7 @@ class Keeper:
         """Carry out a group on the loop, unless it is the apply thread's."""
         with self._wake:
             self._turn_comes = False
-            if self._loop is None or self._carrying or not self._queue:
-                return
-            if self._syncer.is_busy:
+            if self._loop is None or self._carrying or not self._queue or self._syncer.is_busy:
                 return
             if self._is_long(self._queue[0]):
                 self._wake.notify()

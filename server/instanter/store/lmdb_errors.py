@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import Final
 
 import lmdb
 
@@ -15,6 +16,9 @@ from instanter.errors import (
     UnavailableError,
 )
 from instanter.store.databases import DATA_FILE_NAME
+
+STORE_DISK_FULL: Final = "STORE_DISK_FULL"
+"""Reason of what the disk of the store has no room for."""
 
 _DISK_CODES = frozenset({errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG})
 
@@ -70,6 +74,6 @@ def _disk_error(error: Exception, folder: Path) -> ExhaustedError:
     return ExhaustedError(
         f"the disk of the store in {folder} is full or fails ({error}; {room:,} bytes free); "
         "nothing was changed; make room, then retry",
-        reason="STORE_DISK_FULL",
+        reason=STORE_DISK_FULL,
         metadata={"free_size_bytes": str(room)},
     )
