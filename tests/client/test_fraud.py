@@ -1,7 +1,10 @@
 """The client's fraud calls against a real server, and a terminal's stand-in for a silent one."""
 
 import asyncio
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -284,10 +287,29 @@ def test_a_file_that_was_cut_in_a_line_loses_that_line_only(tmp_path: Path) -> N
         TerminalStandIn(file=file)
 
 
+def test_another_process_does_not_get_a_file_whose_lines_it_would_drop(tmp_path: Path) -> None:
+    file = tmp_path / "waiting.jsonl"
+    stand_in = TerminalStandIn({"EUR": 5_000}, file=file)
+    assert answer(stand_in) is Disposition.APPROVE
+    program = "import sys; from instanter.client import TerminalStandIn as S; S(file=sys.argv[1])"
+    command = [sys.executable, "-c", program, str(file)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "another process has it, and each needs one of its own" in ended.stderr
+    again = TerminalStandIn({"EUR": 5_000}, file=file)
+    assert again.waiting_count == 1
+    del stand_in, again
+    subprocess.run(command, check=True)
+
+
 def test_nothing_is_approved_that_cannot_be_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in = TerminalStandIn({"EUR": 5_000}, file=tmp_path / "gone" / "waiting.jsonl")
+    folder = tmp_path / "gone"
+    with pytest.raises(FileNotFoundError):
+        TerminalStandIn({"EUR": 5_000}, file=folder / "waiting.jsonl")
+    folder.mkdir()
+    stand_in = TerminalStandIn({"EUR": 5_000}, file=folder / "waiting.jsonl")
+    shutil.rmtree(folder)
     assert answer(stand_in) is Disposition.DECLINE
     monkeypatch.setattr("instanter.client.stand_in.REMEMBERED_MAX", 1)
     full = TerminalStandIn({"EUR": 5_000})

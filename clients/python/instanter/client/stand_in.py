@@ -6,15 +6,17 @@ hotlist is declined whatever the amount. What was answered so is remembered, on 
 given, and sent to the server when it answers again: it counts there as of its own time.
 """
 
+import fcntl
 import json
 import os
 import threading
+import weakref
 from collections.abc import Container, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, Final
+from typing import IO, Any, ClassVar, Final
 
 from instanter.card_data import EXPECTED, find_card_data
 from instanter.client.errors import (
@@ -55,12 +57,13 @@ class TerminalStandIn:
         Tokens of cards that are declined, as `list_hotlist("cards")` gives them.
     file
         Where to remember, so that a restart of the terminal forgets nothing; None for memory only.
+        It belongs to one process for as long as that has it: each needs a file of its own.
 
     Raises
     ------
     ValueError
-        `otherwise` is no REFER or DECLINE, a floor limit is negative, or the file is not one of
-        ours.
+        `otherwise` is no REFER or DECLINE, a floor limit is negative, the file is not one of ours,
+        or another process has it.
     OSError
         The file cannot be read or written.
     """
@@ -189,6 +192,7 @@ class _Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._hold = _Hold.take(path)
         self._line_count = 0
 
     def load(self) -> dict[str, CardTransaction]:
@@ -243,6 +247,35 @@ class _Journal:
             raise ValueError(
                 f"{self._path}:{number}: it is no transaction of a stand-in: {error}"
             ) from None
+
+
+class _Hold:
+    """Keeps other processes from a file: each would write its own waiting ones over the others'.
+
+    What is locked is a file beside it, because the file itself is replaced.
+    """
+
+    _held: ClassVar["weakref.WeakValueDictionary[Path, _Hold]"] = weakref.WeakValueDictionary()
+    _taking: ClassVar = threading.Lock()
+
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        weakref.finalize(self, os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"file '{path}' is not right; another process has it, and each needs one of its own"
+            ) from None
+
+    @classmethod
+    def take(cls, path: Path) -> "_Hold":
+        """Return the hold of a file, which this process may have already."""
+        with cls._taking:
+            found = cls._held.get(path.resolve())
+            if found is None:
+                cls._held[path.resolve()] = found = cls(path)
+            return found
 
 
 def _make_line(transaction: CardTransaction) -> str:
