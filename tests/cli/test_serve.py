@@ -1,6 +1,7 @@
 """`instanter serve` as a process, and the other commands against it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -276,6 +277,18 @@ def test_the_end_of_a_terminal_does_not_end_what_was_begun_with_nohup(
             assert json.loads(rest) == {"event": "stopped"}
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_store_that_was_cut_is_told(tmp_path: Path, command: Command) -> None:
+    with serving(tmp_path / "store", module=LONE) as running:
+        with Client(f"localhost:{running.ready['port']}") as client:
+            client.apply_catalogue({"shop.yaml": SHOP})
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 0
+    os.truncate(tmp_path / "store" / "data.mdb", 8_192)
+    outcome = command("serve", "--data", f"{tmp_path}/store", "--listen", "127.0.0.1:0")
+    assert outcome.code == 1
+    assert "a file of the store is shorter than it has to be, data.mdb as a rule" in outcome.err
 
 
 @pytest.mark.parametrize(

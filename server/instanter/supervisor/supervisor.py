@@ -7,6 +7,7 @@ for a frozen process is worse than a dead one.
 """
 
 import asyncio
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -350,6 +351,13 @@ def _name_role(child: ChildProcess) -> str:
 def _make_error(child: ChildProcess) -> InstanterError:
     """Return the error that a process ended with, or one that says how it ended."""
     said = child.failure
+    if child.exit_code == -signal.SIGBUS:
+        # LMDB reads through a map, and what lies behind the end of a file ends the process.
+        return UnavailableError(
+            f"the {_name_role(child)} process could not start: a file of the store is shorter than "
+            "it has to be, data.mdb as a rule; restore the folder from a backup",
+            reason="PROCESS_FAILED",
+        )
     if said is None:
         how = f"signal {-child.exit_code}" if child.exit_code < 0 else f"code {child.exit_code}"
         return UnavailableError(
