@@ -188,7 +188,8 @@ def test_a_retry_is_not_in_its_own_way_when_its_offer_was_presented_or_rejected(
 
 
 def test_a_retry_that_offers_others_counts_what_was_presented(store):
-    one, two = make_engine(store, ONCE), make_engine(store, TWICE)
+    clock = StoppedClock()
+    one, two = make_engine(store, ONCE), make_engine(store, TWICE, clock=clock)
     (first,) = one.decide([ask("anna", request_id="r1")])
     present(store, "anna", first.decision_id, *offers_of(first))
     (both,) = two.decide([ask("bert", request_id="r1", count=2)])
@@ -207,9 +208,59 @@ def test_a_retry_that_offers_others_counts_what_was_presented(store):
     install(two, TWICE, fewer)
     questions = [ask(name, request_id="r1", count=2) for name in ("bert", "carl", "dora")]
     found = [offers_of(decision) for decision in two.decide(questions)]
-    assert [len(offers) for offers in found] == [1, 2, 2]
+    assert [len(offers) for offers in found] == [1, 1, 2]
     assert found[0] == offers_of(both)[:1], "what was seen may be seen again, and nothing else"
-    assert found[1][0] == offers_of(half)[0]
+    assert found[1] == offers_of(half)[:1], "what may be seen counts as well"
+    clock.time_ns += RESERVATION_NS
+    (later,) = two.decide([ask("carl", request_id="r1", count=2)])
+    assert len(later.offers) == 2, "what was not presented in time was not seen"
+    assert later.offers[0].offer == offers_of(half)[0]
+
+
+def without(name):
+    return "".join(line for line in OFFERS.splitlines(True) if f"name: {name}" not in line)
+
+
+def worth_most(name):
+    """Return the offers with one that now ranks first."""
+    return OFFERS.replace(f"name: {name}, value_minor: ", f"name: {name}, value_minor: 99")
+
+
+@pytest.mark.parametrize("cap", [1, 2])
+def test_a_retry_lists_no_others_beside_what_the_first_try_may_have_shown(store, cap):
+    policy = ONCE if cap == 1 else TWICE
+    engine = make_engine(store, policy)
+    (first,) = engine.decide([ask("anna", count=1, request_id="r1")])
+    install(engine, policy, without(*offers_of(first)))
+    (again,) = engine.decide([ask("anna", count=1, request_id="r1")])
+    assert len(again.offers) == cap - 1
+    assert offers_of(again) != offers_of(first)
+    # Either list may be shown, so both are held.
+    assert engine.decide([ask("anna", count=1)])[0].offers == []
+    assert offers_of(engine.decide([ask("anna", count=1, request_id="r1")])[0]) == offers_of(again)
+
+
+def test_a_retry_after_others_have_come_to_rank_first_lists_what_the_first_try_listed(store):
+    engine = make_engine(store, ONCE)
+    (first,) = engine.decide([ask("anna", count=1, request_id="r1")])
+    other = next(name for name in ("card", "gift", "loan") if name != first.offers[0].offer)
+    install(engine, ONCE, worth_most(other))
+    assert offers_of(engine.decide([ask("bert", count=1)])[0]) == [other]
+    (again,) = engine.decide([ask("anna", count=1, request_id="r1")])
+    assert offers_of(again) == offers_of(first)
+    present(store, "anna", first.decision_id, first.offers[0].offer)
+    (again,) = engine.decide([ask("anna", count=1, request_id="r1")])
+    assert offers_of(again) == offers_of(first)
+
+
+def test_a_retry_may_list_others_where_the_caps_leave_room_for_both(store):
+    engine = make_engine(store, TWICE)
+    (first,) = engine.decide([ask("anna", count=1, request_id="r1")])
+    other = next(name for name in ("card", "gift", "loan") if name != first.offers[0].offer)
+    install(engine, TWICE, worth_most(other))
+    (again,) = engine.decide([ask("anna", count=1, request_id="r1")])
+    assert offers_of(again) == [other]
+    assert engine.decide([ask("anna", count=1)])[0].offers == []
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -16,14 +16,18 @@ from instanter.decision.contacts import (
     code_of,
     group_code_of,
     is_whole,
-    leave_out,
     make_contact,
+    mark_own,
     read_contacts,
     record_contact,
     tag_of,
 )
 from instanter.errors import DamagedError
-from instanter.kernels.contact_policy import HEAD_ANSWERS_LOST_S, HEAD_CONTACTS_LOST_S
+from instanter.kernels.packed_policy import (
+    HEAD_ANSWERS_LOST_S,
+    HEAD_CONTACTS_LOST_S,
+    HEAD_OWN_TAG,
+)
 from instanter.limits import CONTACTS_KEPT
 
 DECISION = bytes(range(16))
@@ -104,20 +108,21 @@ def test_answers_have_a_bound_of_their_own():
 
 
 @given(st.lists(CONTACTS.map(lambda c: c._replace(tag=c.tag % 3)), max_size=20))
-def test_what_became_of_one_decision_can_be_left_out(contacts):
+def test_a_retry_sees_which_contacts_are_its_own_and_no_answer_to_them(contacts):
     whole = record(contacts) or EMPTY
-    left = leave_out(whole, 1)
-    assert is_whole(left)
-    assert read_contacts(left) == [c for c in read_contacts(whole) if c.tag != 1]
-    assert leave_out(left, 1) == left
-    assert leave_out(IN_DOUBT, 0xFFFF_FFFF) == IN_DOUBT
+    seen = mark_own(whole, 1)
+    assert is_whole(seen)
+    assert read_contacts(seen) == [c for c in read_contacts(whole) if c.tag != 1 or not c.kind]
+    assert lost_s(seen, HEAD_OWN_TAG) == 1
+    assert mark_own(seen, 1) == seen
+    assert read_contacts(mark_own(IN_DOUBT, 0xFFFF_FFFF)) == []
 
 
-def test_what_is_left_out_does_not_make_a_list_whole_again():
+def test_what_is_left_out_for_a_retry_does_not_make_a_list_whole_again():
     answers = [Contact(1_000 + n, n, 1, 1, 1, 0) for n in range(CONTACTS_KEPT + 5)]
-    section = leave_out(record([*answers, Contact(1, 1, 1, 1, 0, 7)]), 7)
-    assert len(read_contacts(section)) == CONTACTS_KEPT
-    assert lost_s(section, HEAD_ANSWERS_LOST_S) == 1_004
+    section = mark_own(record([*answers, Contact(9_999, 1, 1, 1, 2, 7)]), 7)
+    assert len(read_contacts(section)) == CONTACTS_KEPT - 1
+    assert lost_s(section, HEAD_ANSWERS_LOST_S) == 1_005
 
 
 def test_a_late_answer_does_not_bring_an_older_state_back():

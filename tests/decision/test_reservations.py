@@ -25,7 +25,7 @@ def reserve(reservations, key, tag, contacts, now_ns=NOW_NS, seen=None):
     return reservations.reserve(seen or reservations.view(key), entry, now_ns)
 
 
-def live(reservations, key, now_ns=NOW_NS, own_tag=-1):
+def live(reservations, key, now_ns=NOW_NS, own_tag=None):
     rows = reservations.view(key).pack_live(now_ns, own_tag)
     return [Contact(*row) for row in struct.iter_unpack("<6I", rows)]
 
@@ -60,11 +60,26 @@ def test_an_end_that_cannot_be_is_none(reservations):
     assert len(reservations.view(b"a").entries) == 1
 
 
-def test_a_decision_does_not_see_its_own_and_a_retry_takes_their_place(reservations):
+def test_a_decision_that_is_made_again_does_not_see_its_own_and_takes_their_place(reservations):
     for offers in ([1, 2], [2], []):
         assert live(reservations, b"a", own_tag=7) == []
         assert reserve(reservations, b"a", 7, [contact(7, offer) for offer in offers])
         assert live(reservations, b"a") == [contact(7, offer) for offer in offers]
+
+
+def test_a_retry_holds_what_earlier_tries_listed_too_as_long_as_there_is_room(reservations):
+    codes = {n: struct.pack("<II", n, 9) for n in range(300)}
+    assert reserve(reservations, b"a", 7, [contact(7, 1), contact(7, 2)])
+    assert reserve(reservations, b"a", 8, [contact(8, 3)])
+    held = reservations.view(b"a")
+    assert held.add_earlier(7, codes[2] + codes[4], NOW_NS) == codes[2] + codes[4] + codes[1]
+    assert held.add_earlier(9, codes[2], NOW_NS) == codes[2]
+    assert held.add_earlier(7, b"", NOW_NS + RESERVATION_NS) == b""
+    many = b"".join(codes[n] for n in range(10, 260))
+    assert held.add_earlier(7, many, NOW_NS) == many, "as many as a bucket takes"
+    entry = Entry(NOW_NS + RESERVATION_NS, 1_790_000_000, 5, 7, many)
+    assert reservations.reserve(held, entry, NOW_NS)
+    assert len(live(reservations, b"a")) == 250
 
 
 def test_who_was_overtaken_must_decide_again(reservations):

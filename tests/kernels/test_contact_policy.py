@@ -27,10 +27,12 @@ from instanter.decision.contacts import (
     record_contact,
 )
 from instanter.decision.policy_tables import NO_POLICY, pack_policy
-from instanter.kernels import contact_policy
+from instanter.kernels import contact_policy, packed_policy
+from instanter.kernels.packed_policy import HEAD_OWN_TAG, measure_room
 from instanter.limits import CONTACTS_KEPT
 from tests.decision.worlds import make_catalogue
 from tests.oracles import contact_policy as oracle
+from tests.oracles import packed_policy as packed_oracle
 
 NOW_S = 1_790_000_000.25
 HOUR = 3_600
@@ -96,12 +98,24 @@ def section_of(contacts):
     return section or EMPTY
 
 
-def run(policy, section, *, reserved=(), now_s=NOW_S, surface=0, slots=None, module=contact_policy):
+def run(
+    policy,
+    section,
+    *,
+    reserved=(),
+    now_s=NOW_S,
+    surface=0,
+    slots=None,
+    own_tag=0,
+    module=contact_policy,
+):
+    at = 4 * HEAD_OWN_TAG
+    section = section[:at] + own_tag.to_bytes(4, "little") + section[at + 4 :]
     held = np.frombuffer(EMPTY + section + b"".join(map(pack_row, reserved)), np.uint32)
     slots = np.full(3, 0xFFFF_FFFF, np.uint32) if slots is None else np.array(slots, np.uint32)
     slots.setflags(write=False)
     reason = np.zeros(5, np.uint8)
-    room = np.full(contact_policy.measure_room(policy), 99, np.int32)
+    room = np.full(measure_room(policy), 99, np.int32)
     kept = module.apply_policy(
         now_s, slots, surface, held, len(EMPTY) // 4, len(reserved), policy, reason, room
     )
@@ -170,7 +184,8 @@ def test_what_the_policy_stops_is_what_the_oracle_stops(catalogue, seed):
     ]
     slots = draw.choice([0xFFFF_FFFF, 0, 1, 2, 7], 3)
     surface = int(draw.integers(len(catalogue.surfaces)))
-    options = {"reserved": reserved, "slots": slots, "surface": surface}
+    own_tag = int(draw.integers(8))
+    options = {"reserved": reserved, "slots": slots, "surface": surface, "own_tag": own_tag}
     found = run(policy, section, **options)
     assert found == run(policy, section, **options, module=oracle)
     _compare_lists(policy, found, surface, draw)
@@ -189,9 +204,24 @@ def _compare_lists(policy, found, surface, draw):
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+def test_what_counts_for_what_is_what_the_oracle_says(catalogue, scope):
+    policy = pack(catalogue, caps=(Cap("a", scope, 1, DAY), Cap("b", scope, 2, DAY)))
+    assert measure_room(policy) == packed_oracle.measure_room(policy)
+    for o, offer in enumerate(catalogue.offers):
+        codes = code_of(offer.name), group_code_of(offer.name, offer.group)
+        key = packed_policy.key_of_offer(policy, int(scope), o)
+        assert key == packed_oracle.key_of_offer(policy, scope, o)
+        assert key == packed_policy.find_key(policy, int(scope), *codes)
+        assert key == packed_oracle.find_key(policy, scope, *codes)
+    for module in (packed_policy, packed_oracle):
+        unknown = module.find_key(policy, int(scope), 1, 1)
+        assert unknown == (0 if scope == ContactScope.CUSTOMER else -1)
+
+
 def test_a_catalogue_without_a_policy_has_none(catalogue):
     assert pack(catalogue) is NO_POLICY
-    assert contact_policy.measure_room(NO_POLICY) == 0
+    assert measure_room(NO_POLICY) == 0
 
 
 @pytest.mark.parametrize(
@@ -242,6 +272,32 @@ def test_a_reservation_counts_until_its_contact_is_recorded_and_then_once(catalo
     assert run(policy, recorded, reserved=reserved)[2][0] == 1
     other = section_of([contact(catalogue, NOW_S + 1, "a", tag=8)])
     assert run(policy, other, reserved=reserved)[2][0] == 0
+
+
+def test_what_an_earlier_try_listed_may_be_listed_again_and_counts_against_all_else(catalogue):
+    """Tag 7 is the decision's own: it listed a and presented d, an hour and a day ago."""
+    caps = (Cap("c", ContactScope.CUSTOMER, 2, DAY), Cap("h", ContactScope.CUSTOMER, 1, HOUR))
+    policy = pack(catalogue, caps=caps)
+    presented = section_of([contact(catalogue, NOW_S - DAY + 1, "d", tag=7)])
+    reserved = [contact(catalogue, NOW_S - HOUR + 1, "a", tag=7)]
+    options = {"reserved": reserved, "own_tag": 7}
+    for module in (contact_policy, oracle):
+        _, reason, room = run(policy, presented, **options, module=module)
+        assert reason == [0, 10, 10, 10, 10]
+        _, late, _ = run(policy, presented, **options, now_s=NOW_S + 1, module=module)
+        assert late == [0] * 5
+        other = run(policy, presented, reserved=reserved, own_tag=8, module=module)
+        assert other[1] == [10] * 5
+    one = pack(catalogue, caps=caps[:1])
+    _, reason, room = run(one, presented, **options)
+    assert reason == [0, 10, 10, 0, 10]
+    results = []
+    for module in (contact_policy, oracle):
+        reasons, best = np.array(reason, np.uint8), np.zeros(5, np.int32)
+        score, rooms = np.array([1.0, 2.0, 9.0, 0.5, 0.7]), np.array(room, np.int32)
+        count = module.list_within_caps(one, 0, 5, rooms, score, reasons, best)
+        results.append((best[:count].tolist(), reasons.tolist()))
+    assert results == [([0, 3], [0, 10, 10, 0, 10])] * 2
 
 
 @pytest.mark.parametrize("cause", CAUSES)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from instanter.kernels.contact_policy import PACKED_POLICY
+from instanter.kernels.packed_policy import PACKED_POLICY
 
 CUSTOMER, OFFER, GROUP = 1, 2, 3
 NO_CONSENT, QUIET_HOURS, CAPPED, COOLING_OFF = 8, 9, 10, 11
@@ -20,7 +20,9 @@ def unpack(policy):
 
 def read_held(held, head, reserved_count):
     """Take one customer's words apart: contacts, answers, reservations, and what was dropped."""
-    _, contact_count, answer_count, contacts_lost_s, answers_lost_s = held[head : head + 5].tolist()
+    _, contact_count, answer_count, contacts_lost_s, answers_lost_s, own_tag = held[
+        head : head + 6
+    ].tolist()
     rows = held[head + 8 :][: (contact_count + answer_count + reserved_count) * 6]
     rows = [
         SimpleNamespace(time_s=t, offer=o, group=g, channel=c, kind=k, tag=d)
@@ -32,6 +34,7 @@ def read_held(held, head, reserved_count):
         reserved=rows[contact_count + answer_count :],
         contacts_lost_s=contacts_lost_s,
         answers_lost_s=answers_lost_s,
+        own_tag=own_tag,
     )
 
 
@@ -101,6 +104,19 @@ def _room(p, c, h, channel, now_s, o):
     return p.cap_count_max[c] - len(counted)
 
 
+def _ages_of_own(p, h, now_s):
+    """How long ago earlier tries of the decision listed or presented each offer; None for never."""
+    ages = {}
+    for o in range(len(p.group_of_offer)):
+        times = [
+            row.time_s
+            for row in h.contacts + h.reserved
+            if h.own_tag and row.tag == h.own_tag and _same(p, OFFER, row, o)
+        ]
+        ages[o] = max(int(now_s // 1) - max(times), 0) if times else None
+    return ages
+
+
 def _caps(p, channel):
     return [c for c in range(len(p.cap_scope)) if p.cap_channel[c] in (-1, channel)]
 
@@ -128,6 +144,10 @@ def apply_policy(now_s, slots, surface, held, head, reserved_count, policy, reas
     for c in _caps(p, channel):
         for o in range(len(reason)):
             room[p.cap_start[c] + _key(p, p.cap_scope[c], o)] = _room(p, c, h, channel, now_s, o)
+    ages, own = _ages_of_own(p, h, now_s), p.cap_start[-1]
+    room[own] = h.own_tag != 0
+    if h.own_tag:
+        room[own + 1 :] = [-1 if age is None else age for age in ages.values()]
     for o in range(len(reason)):
         if reason[o]:
             continue
@@ -135,7 +155,11 @@ def apply_policy(now_s, slots, surface, held, head, reserved_count, policy, reas
             reason[o] = NO_CONSENT
         elif _is_quiet(p, policy, slots, channel, now_s):
             reason[o] = QUIET_HOURS
-        elif any(_room(p, c, h, channel, now_s, o) <= 0 for c in _caps(p, channel)):
+        elif any(
+            _room(p, c, h, channel, now_s, o) <= 0
+            and not (ages[o] is not None and ages[o] < p.cap_window_s[c])
+            for c in _caps(p, channel)
+        ):
             reason[o] = CAPPED
         elif _rests(p, h, now_s, o):
             reason[o] = COOLING_OFF
@@ -147,19 +171,28 @@ def list_within_caps(policy, surface, wanted, room, score, reason, best):
     p = unpack(policy)
     channel = p.surface_channel[surface]
     order = sorted((o for o in range(len(reason)) if reason[o] == 0), key=lambda o: (-score[o], o))
+    own = p.cap_start[-1]
+
+    def find_counters(o):
+        """The counters that listing an offer takes from: not those that count it already."""
+        age_s = room[own + 1 + o] if room[own] else -1
+        return [
+            p.cap_start[c] + _key(p, p.cap_scope[c], o)
+            for c in _caps(p, channel)
+            if not 0 <= age_s < p.cap_window_s[c]
+        ]
+
     listed = []
     for o in order:
         if len(listed) == wanted:
             break
-        counters = [p.cap_start[c] + _key(p, p.cap_scope[c], o) for c in _caps(p, channel)]
+        counters = find_counters(o)
         if all(room[n] > 0 for n in counters):
             listed.append(o)
             for n in counters:
                 room[n] -= 1
     for o in order:
-        used_up = any(
-            room[p.cap_start[c] + _key(p, p.cap_scope[c], o)] <= 0 for c in _caps(p, channel)
-        )
+        used_up = any(room[n] <= 0 for n in find_counters(o))
         if o in listed:
             score[o] = -1.0
         elif used_up:

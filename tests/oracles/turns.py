@@ -46,7 +46,8 @@ def decide_batch(
         values = np.zeros(len(t.constants) + len(t.input_slot) + len(t.term_op))
         truths = np.zeros(2 * (len(t.predicate_value) + len(t.node_start) - 1), np.uint8)
         reason, chance = np.zeros(offers, np.uint8), np.zeros(offers)
-        room = np.zeros(contact_policy.unpack(policy).cap_start[-1] if len(policy) else 0, np.int32)
+        cells = contact_policy.unpack(policy).cap_start[-1] + 1 + offers if len(policy) else 0
+        room = np.zeros(cells, np.int32)
         staying = check_offers(
             now_s, slots[i], context[i], surface, f64, f64_cut, i32, i32_cut, u8, u8_cut,
             treatment_index, values, truths, reason,

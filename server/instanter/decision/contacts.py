@@ -2,7 +2,7 @@
 
 The bytes of section 1 of an activity record, all words uint32, little-endian: a head of 8 words,
 then rows of 6 words, those of contacts before those of answers, each in the order of their times
-(`kernels/contact_policy` names the words). At most `CONTACTS_KEPT` contacts and as many answers
+(`kernels/packed_policy` names the words). At most `CONTACTS_KEPT` contacts and as many answers
 are kept, the latest ones; the head says up to which time others have been dropped, so that nobody
 takes a list that is not whole for one that is. Of several answers of one kind to one offer only
 the latest matters, so only that is kept.
@@ -18,7 +18,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from instanter.errors import DamagedError
-from instanter.kernels.contact_policy import HEAD_WORDS, ROW_KIND, ROW_TAG, ROW_WORDS
+from instanter.kernels.packed_policy import HEAD_WORDS, ROW_TAG, ROW_WORDS
 from instanter.limits import CONTACTS_KEPT
 
 HEAD_SIZE_BYTES: Final = 4 * HEAD_WORDS
@@ -146,8 +146,11 @@ def record_contact(section: bytes, contact: Contact) -> bytes:
     return _join(contacts, answers, contacts_lost_s, answers_lost_s)
 
 
-def leave_out(section: bytes, tag: int, kept: frozenset[int] = frozenset()) -> bytes:
-    """Return a section without what became of one decision.
+def mark_own(section: bytes, tag: int) -> bytes:
+    """Return a section as a retry of a decision must see it.
+
+    The tag in its head tells the kernel which contacts are the decision's own; the answers to
+    these are left out, as if they had not been given yet.
 
     Parameters
     ----------
@@ -156,36 +159,12 @@ def leave_out(section: bytes, tag: int, kept: frozenset[int] = frozenset()) -> b
     tag
         Names the decision, see `tag_of`. Two decisions of a customer with the same tag, one in
         four thousand million, are taken for one.
-    kept
-        Codes of offers whose contacts stay all the same.
     """
-    if tag.to_bytes(4, "little") not in section:
-        return section
-    contacts, answers, *lost_s = _cut(section)
-    contacts, answers = (
-        b"".join(
-            _ROW.pack(*row)
-            for row in _ROW.iter_unpack(rows)
-            if row[ROW_TAG] != tag or (row[ROW_KIND] == ContactKind.PRESENTED and row[1] in kept)
-        )
-        for rows in (contacts, answers)
-    )
-    return _join(contacts, answers, *lost_s)
-
-
-def find_presented(section: bytes, tag: int) -> frozenset[int]:
-    """Return the codes of the offers that one decision has led to be presented.
-
-    Parameters
-    ----------
-    section
-        A whole section.
-    tag
-        Names the decision, see `tag_of`.
-    """
-    contacts, *_ = _cut(section)
-    rows = _ROW.iter_unpack(contacts)
-    return frozenset(offer for _, offer, _, _, _, own in rows if own == tag)
+    contacts, answers, contacts_lost_s, answers_lost_s = _cut(section)
+    if tag.to_bytes(4, "little") in answers:
+        rows = _ROW.iter_unpack(answers)
+        answers = b"".join(_ROW.pack(*row) for row in rows if row[ROW_TAG] != tag)
+    return _join(contacts, answers, contacts_lost_s, answers_lost_s, tag)
 
 
 def read_contacts(section: bytes) -> list[Contact]:
@@ -248,7 +227,13 @@ def _cut(section: bytes) -> tuple[bytes, bytes, int, int]:
     return section[HEAD_SIZE_BYTES:end], section[end:], contacts_lost_s, answers_lost_s
 
 
-def _join(contacts: bytes, answers: bytes, contacts_lost_s: int, answers_lost_s: int) -> bytes:
+def _join(
+    contacts: bytes,
+    answers: bytes,
+    contacts_lost_s: int,
+    answers_lost_s: int,
+    own_tag: int = 0,
+) -> bytes:
     """Return the section of which `_cut` makes these parts."""
     head = _HEAD.pack(
         _FORMAT,
@@ -256,7 +241,7 @@ def _join(contacts: bytes, answers: bytes, contacts_lost_s: int, answers_lost_s:
         len(answers) // ROW_SIZE_BYTES,
         contacts_lost_s,
         answers_lost_s,
-        0,
+        own_tag,
         0,
         0,
     )

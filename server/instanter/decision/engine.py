@@ -279,12 +279,10 @@ def _run_kernel(
     if tables.draws_choices:
         rows.seed[: len(asked)] = [seed_of(decision_id) for decision_id in decision_ids]
     contacts = rows.contacts
-    if contacts is not None:
-        contacts.leave_out_own(asked, decision_ids)
     while True:
         held = NO_CONTACTS
         if contacts is not None:
-            held = contacts.fill(rows.asked, decision_ids, now_ns)
+            held = contacts.fill(rows.asked, asked, decision_ids, now_ns)
         if rows.stock is not None:
             held = rows.stock.add_to(held)
         decide_batch(

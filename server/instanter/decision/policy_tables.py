@@ -1,4 +1,4 @@
-"""The contact policy of a catalogue, laid out for `kernels/contact_policy`: one array of int64."""
+"""The contact policy of a catalogue, laid out for `kernels/packed_policy`: one array of int64."""
 
 from bisect import bisect_left
 from typing import Final
@@ -10,7 +10,7 @@ from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.contact_policy import ContactPolicy, ContactScope
 from instanter.catalogue.zones import find_offsets
 from instanter.decision.contacts import code_of, group_code_of
-from instanter.kernels.contact_policy import PACKED_POLICY
+from instanter.kernels.packed_policy import PACKED_POLICY
 
 NO_POLICY: Final = np.zeros(0, np.int64)
 """The array of a catalogue without a contact policy."""

@@ -21,7 +21,7 @@ from instanter.decision.recording import ARM_HOLDOUT, RecordedDecision
 from instanter.decision.tables import DecisionTables
 from instanter.kernels.arbitration import REASON_CAPPED, REASON_COOLING_OFF
 from instanter.kernels.binning import select_rows
-from instanter.kernels.contact_policy import apply_policy, measure_room
+from instanter.kernels.contact_policy import apply_policy
 from instanter.kernels.decision import (
     LISTED_COUNT,
     check_offers,
@@ -29,6 +29,7 @@ from instanter.kernels.decision import (
     score_offers,
 )
 from instanter.kernels.holdout import ARM_DECIDED
+from instanter.kernels.packed_policy import measure_room
 from instanter.kernels.stocked_offers import withhold_offers
 from instanter.store.profiles import ProfileState
 

@@ -49,13 +49,14 @@ _VERSION_STEP: Final = 2
 """Versions of one reservation: half-way it is odd."""
 
 _PAIR: Final = struct.Struct("<II")
+_OFFERS_SIZE_MAX: Final = (_SIZE_MAX - _ENTRY.size) // _PAIR.size * _PAIR.size
 _AHEAD_NS_MAX: Final = 2 * RESERVATION_NS
 """An entry that ends later than this is none. Others have decided at a later moment than a turn
 that is still at work: without room for that it would take no notice of what they reserved."""
 
 _PRESENTED: Final = int(ContactKind.PRESENTED)
 
-assert _ENTRY.size + _PAIR.size * OFFER_COUNT_MAX <= _SIZE_MAX, "the longest list fits"
+assert _PAIR.size * OFFER_COUNT_MAX * 2 <= _OFFERS_SIZE_MAX, "the longest lists of two tries fit"
 
 
 class Entry(NamedTuple):
@@ -103,7 +104,7 @@ class Held(NamedTuple):
     version: int
     entries: tuple[Entry, ...]
 
-    def pack_live(self, now_ns: int, own_tag: int) -> bytes:
+    def pack_live(self, now_ns: int, own_tag: int | None = None) -> bytes:
         """Return what is held now as rows for the kernel.
 
         Parameters
@@ -111,7 +112,8 @@ class Held(NamedTuple):
         now_ns
             Nanoseconds since 1970.
         own_tag
-            Tag of the decision that asks: a retry must find what the first try found.
+            Tag of a decision that is just being made, which does not see what it has reserved
+            itself; None for a retry, which does.
         """
         last_ns = now_ns + _AHEAD_NS_MAX
         return b"".join(
@@ -119,6 +121,29 @@ class Held(NamedTuple):
             for entry in self.entries
             if now_ns < entry.end_ns <= last_ns and entry.tag != own_tag
         )
+
+    def add_earlier(self, tag: int, offers: bytes, now_ns: int) -> bytes:
+        """Return what a retry has to hold: what it lists, and what earlier tries have listed.
+
+        Either may be the list that is shown. When they are more than a bucket takes, the earliest
+        are left out.
+
+        Parameters
+        ----------
+        tag
+            Names the decision.
+        offers
+            Codes of offer and group of what it lists, as in `Entry`.
+        now_ns
+            Nanoseconds since 1970.
+        """
+        listed = set(_PAIR.iter_unpack(offers))
+        last_ns = now_ns + _AHEAD_NS_MAX
+        for entry in self.entries:
+            if entry.tag == tag and now_ns < entry.end_ns <= last_ns:
+                pairs = _PAIR.iter_unpack(entry.offers[: len(entry.offers) & ~7])
+                offers += b"".join(_PAIR.pack(*pair) for pair in pairs if pair not in listed)
+        return offers[:_OFFERS_SIZE_MAX]
 
     def has_tag(self, tag: int) -> bool:
         """Return whether a decision has reserved something, ended or not."""
@@ -185,7 +210,8 @@ class Reservations:
         seen
             What `view` returned before the decision.
         entry
-            What to hold; takes the place of what the same decision has reserved before.
+            What to hold; takes the place of what the same decision has reserved before, see
+            `Held.add_earlier`.
         now_ns
             The moment of the decision, nanoseconds since 1970.
 

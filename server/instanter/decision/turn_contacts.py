@@ -11,10 +11,9 @@ from instanter.decision.contacts import (
     IN_DOUBT,
     ROW_SIZE_BYTES,
     code_of,
-    find_presented,
     group_code_of,
     is_whole,
-    leave_out,
+    mark_own,
     tag_of,
 )
 from instanter.decision.questions import Question
@@ -51,7 +50,7 @@ class TurnContacts:
     __slots__ = (
         "_codes",
         "_keys",
-        "_left_out",
+        "_own",
         "_reservations",
         "_sections",
         "_seen",
@@ -77,14 +76,12 @@ class TurnContacts:
         self._sections: list[bytes] = []
         self._seen: list[Held] = []
         self._tags: list[int] = []
-        # By row of a retry: the whole list, and of which offers the contacts are left out.
-        self._left_out: dict[int, tuple[bytes, frozenset[int]]] = {}
+        self._own: set[int] = set()
 
     def clear(self) -> None:
         """Begin another turn."""
         self._keys.clear()
         self._sections.clear()
-        self._left_out.clear()
 
     def has(self, key: bytes) -> bool:
         """Return whether a customer is in this turn: nobody may be in it twice under caps."""
@@ -112,35 +109,25 @@ class TurnContacts:
         self._sections.append(section if good else IN_DOUBT)
         return good
 
-    def leave_out_own(self, questions: Sequence[Question], decision_ids: Sequence[bytes]) -> None:
-        """Leave out what became of the decisions themselves, as if they had not been made yet.
-
-        A retry must find what the first try found; only who has a request id can be one.
-
-        Parameters
-        ----------
-        questions
-            What was asked, a row each.
-        decision_ids
-            16 bytes for each row.
-        """
-        for row, question in enumerate(questions):
-            if question.request_id:
-                section, tag = self._sections[row], tag_of(decision_ids[row])
-                rest = leave_out(section, tag)
-                if rest is not section:
-                    self._sections[row] = rest
-                    self._left_out[row] = section, find_presented(section, tag)
-
     def fill(
-        self, asked: NDArray[np.int32], decision_ids: Sequence[bytes], now_ns: int
+        self,
+        asked: NDArray[np.int32],
+        questions: Sequence[Question],
+        decision_ids: Sequence[bytes],
+        now_ns: int,
     ) -> NDArray[np.uint32]:
         """Lay out contacts and reservations of all rows for the kernel.
+
+        A retry may list again what an earlier try has listed, which counts already, and with it
+        only what the caps leave beside that: whichever list is shown, or both, no cap is exceeded.
+        Only who has a request id can be one.
 
         Parameters
         ----------
         asked
             As in `decide_batch`; the columns HEAD and RESERVED are written.
+        questions
+            What was asked, a row each.
         decision_ids
             16 bytes for each row.
         now_ns
@@ -153,10 +140,18 @@ class TurnContacts:
         """
         self._seen = [self._reservations.view(key) for key in self._keys]
         self._tags = [tag_of(decision_id) for decision_id in decision_ids]
+        self._own.clear()
         parts: list[bytes] = []
         at = 0
         for row, section in enumerate(self._sections):
-            live = self._seen[row].pack_live(now_ns, self._tags[row])
+            seen, tag = self._seen[row], self._tags[row]
+            if not questions[row].request_id:
+                live = seen.pack_live(now_ns, tag)
+            else:
+                live = seen.pack_live(now_ns)
+                if seen.has_tag(tag) or tag.to_bytes(4, "little") in section:
+                    section = mark_own(section, tag)
+                    self._own.add(row)
             asked[row, ASKED_HEAD] = at // _WORD_SIZE_BYTES
             asked[row, ASKED_RESERVED] = len(live) // ROW_SIZE_BYTES
             parts += (section, live)
@@ -182,12 +177,9 @@ class TurnContacts:
         Returns
         -------
         bool
-            False when another decision has reserved for one of the customers since `fill`, or a
-            retry lists others than what was presented already: then the turn must be filled and
-            decided again.
+            False when another decision has reserved for one of the customers since `fill`: then
+            the turn must be filled and decided again.
         """
-        if self._left_out and self._takes_back(asked, told, listed):
-            return False
         time_s = -(-now_ns // _SECOND_NS)
         alone = True
         # Two customers of a turn may have one bucket: the second must know what the first has done
@@ -201,6 +193,8 @@ class TurnContacts:
                 continue
             listed_offers = listed[row, :count, LISTED_OFFER].tolist()
             offers = b"".join([self._codes[int(o)] for o in listed_offers])
+            if row in self._own:
+                offers = seen.add_earlier(tag, offers, now_ns)
             entry = Entry(now_ns + RESERVATION_NS, time_s, channel, tag, offers)
             own_count = own_counts.get(seen.place, 0)
             if own_count:
@@ -210,33 +204,6 @@ class TurnContacts:
             else:
                 alone = False
         return alone
-
-    def _takes_back(
-        self, asked: NDArray[np.int32], told: NDArray[np.int32], listed: NDArray[np.float64]
-    ) -> bool:
-        """Let contacts count that were left out of a retry whose list does not have them again.
-
-        With other inputs than the first try's, a profile that was changed for example, it would
-        offer others beside those that the customer has seen, and more than a cap allows.
-
-        Returns
-        -------
-        bool
-            Whether there are any; each time fewer are left.
-        """
-        found = False
-        for row, (section, left_out) in self._left_out.items():
-            if not left_out or self.capped[asked[row, ASKED_SURFACE]] is None:
-                continue
-            places = listed[row, : told[row, TOLD_KEPT], LISTED_OFFER].tolist()
-            codes = {int.from_bytes(self._codes[int(o)][:4], "little") for o in places}
-            if left_out <= codes:
-                continue
-            found = True
-            tag, again = self._tags[row], left_out & codes
-            self._left_out[row] = section, again
-            self._sections[row] = leave_out(section, tag, find_presented(section, tag) - again)
-        return found
 
 
 def make_turn_contacts(tables: DecisionTables, reservations: Reservations) -> TurnContacts | None:

@@ -26,106 +26,51 @@ from instanter.kernels.array_types import (
     WRITE_U8,
 )
 from instanter.kernels.compilation import Kernel, inner_kernel, kernel
-
-SCOPE_CUSTOMER = 1
-SCOPE_OFFER = 2
-SCOPE_GROUP = 3
-
-HEAD_FORMAT, HEAD_CONTACTS, HEAD_ANSWERS, HEAD_CONTACTS_LOST_S, HEAD_ANSWERS_LOST_S = range(5)
-HEAD_WORDS = 8
-"""Words of the head: format; rows of contacts and of answers; times up to which rows of either
-were dropped, seconds since 1970, 0 for never; 3 words of reserve, 0."""
-
-ROW_TIME_S, ROW_OFFER, ROW_GROUP, ROW_CHANNEL, ROW_KIND, ROW_TAG = range(6)
-ROW_WORDS = 6
-"""Words of a row: time in seconds since 1970; codes of offer, group and channel; kind; the tag of
-the decision."""
-
-PACKED_POLICY = (
-    "cap_scope", "cap_count_max", "cap_window_s", "cap_channel", "cap_start",
-    "rest_cause", "rest_scope", "rest_s",
-    "quiet_channels", "quiet_start_minute", "quiet_end_minute",
-    "consent_slot", "consent_channel", "consent_purpose",
-    "surface_channel", "channel_code", "offer_code_sorted", "offer_sorted", "group_code_sorted",
-    "group_of_offer", "purpose_of_offer",
-    "zone_slot", "zone_start", "zone_until_s", "zone_offset_s",
-)  # fmt: skip
-"""What the packed policy holds, in order; `decision/policy_tables.py` explains each. In front of
-them stand the cuts between them, one more than there are arrays."""
+from instanter.kernels.packed_policy import (
+    CAP_CHANNEL,
+    CAP_COUNT_MAX,
+    CAP_SCOPE,
+    CAP_START,
+    CAP_WINDOW_S,
+    CHANNEL_CODE,
+    CONSENT_CHANNEL,
+    CONSENT_PURPOSE,
+    CONSENT_SLOT,
+    HEAD_ANSWERS,
+    HEAD_ANSWERS_LOST_S,
+    HEAD_CONTACTS,
+    HEAD_CONTACTS_LOST_S,
+    HEAD_OWN_TAG,
+    HEAD_WORDS,
+    PURPOSE_OF_OFFER,
+    QUIET_CHANNELS,
+    QUIET_END,
+    QUIET_START,
+    REST_CAUSE,
+    REST_S,
+    REST_SCOPE,
+    ROW_CHANNEL,
+    ROW_GROUP,
+    ROW_KIND,
+    ROW_OFFER,
+    ROW_TAG,
+    ROW_TIME_S,
+    ROW_WORDS,
+    SCOPE_OFFER,
+    SURFACE_CHANNEL,
+    ZONE_OFFSET_S,
+    ZONE_SLOT,
+    ZONE_START,
+    ZONE_UNTIL_S,
+    cut_policy,
+    find_key,
+    find_own,
+    key_of_offer,
+)
 
 _MISSING = np.uint32(0xFFFF_FFFF)
 _DAY_S = 86_400
-
-(
-    _CAP_SCOPE, _CAP_COUNT_MAX, _CAP_WINDOW_S, _CAP_CHANNEL, _CAP_START,
-    _REST_CAUSE, _REST_SCOPE, _REST_S,
-    _QUIET_CHANNELS, _QUIET_START, _QUIET_END,
-    _CONSENT_SLOT, _CONSENT_CHANNEL, _CONSENT_PURPOSE,
-    _SURFACE_CHANNEL, _CHANNEL_CODE, _OFFER_CODE, _OFFER_SORTED, _GROUP_CODE,
-    _GROUP_OF_OFFER, _PURPOSE_OF_OFFER,
-    _ZONE_SLOT, _ZONE_START, _ZONE_UNTIL_S, _ZONE_OFFSET_S,
-) = range(len(PACKED_POLICY))  # fmt: skip
-
-
-@inner_kernel(READ_I64(READ_I64, int64))
-def cut_policy(policy, n):  # type: ignore[no-untyped-def]
-    """Return array `n` of the packed policy."""
-    return policy[policy[n] : policy[n + 1]]
-
-
-@kernel(int64(READ_I64))
-def measure_room(policy):  # type: ignore[no-untyped-def]
-    """Return the length of `room` that a packed policy needs; 0 for none."""
-    if len(policy) == 0:
-        return 0
-    cap_start = cut_policy(policy, _CAP_START)
-    return cap_start[len(cap_start) - 1]
-
-
-@inner_kernel(int64(READ_I64, int64))
-def find_code(sorted_codes, code):  # type: ignore[no-untyped-def]
-    """Return the position of a code among sorted ones, −1 when it is not there."""
-    low, high = 0, len(sorted_codes)
-    while low < high:
-        middle = (low + high) // 2
-        if sorted_codes[middle] < code:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < len(sorted_codes) and sorted_codes[low] == code else -1
-
-
-@inner_kernel(int64(READ_I64, int64, int64, int64))
-def find_key(policy, scope, offer, group):  # type: ignore[no-untyped-def]
-    """Return what a row counts for: 0 for the customer, or its offer's or group's index.
-
-    It is −1 when the catalogue does not have that offer or group.
-
-    Parameters
-    ----------
-    policy
-        int64, read-only, packed.
-    scope
-        1 customer, 2 offer, 3 group.
-    offer, group
-        Codes.
-    """
-    if scope == SCOPE_OFFER:
-        at = find_code(cut_policy(policy, _OFFER_CODE), offer)
-        return cut_policy(policy, _OFFER_SORTED)[at] if at >= 0 else -1
-    if scope == SCOPE_GROUP:
-        return find_code(cut_policy(policy, _GROUP_CODE), group)
-    return 0
-
-
-@inner_kernel(int64(READ_I64, int64, int64))
-def key_of_offer(policy, scope, o):  # type: ignore[no-untyped-def]
-    """Return what offer `o` counts for in a scope, as `find_key`."""
-    if scope == SCOPE_OFFER:
-        return o
-    if scope == SCOPE_GROUP:
-        return cut_policy(policy, _GROUP_OF_OFFER)[o]
-    return 0
+_AGE_MAX_S = np.int64(2**31 - 1)
 
 
 @kernel(int64(READ_I64, READ_U32, float64))
@@ -142,21 +87,21 @@ def find_local_minute(policy, slots, now_s):  # type: ignore[no-untyped-def]
     now_s
         Seconds since 1970.
     """
-    zone_start = cut_policy(policy, _ZONE_START)
+    zone_start = cut_policy(policy, ZONE_START)
     zone = np.int64(0)
-    slot = cut_policy(policy, _ZONE_SLOT)[0]
+    slot = cut_policy(policy, ZONE_SLOT)[0]
     if 0 <= slot < len(slots) and slots[slot] != _MISSING and slots[slot] < len(zone_start) - 2:
         zone = np.int64(slots[slot]) + 1
     second = np.int64(math.floor(now_s))
     low, high = zone_start[zone], zone_start[zone + 1] - 1
-    until_s = cut_policy(policy, _ZONE_UNTIL_S)
+    until_s = cut_policy(policy, ZONE_UNTIL_S)
     while low < high:
         middle = (low + high) // 2
         if second < until_s[middle]:
             high = middle
         else:
             low = middle + 1
-    local = second + cut_policy(policy, _ZONE_OFFSET_S)[low]
+    local = second + cut_policy(policy, ZONE_OFFSET_S)[low]
     return local % _DAY_S // 60
 
 
@@ -171,9 +116,9 @@ def is_quiet(policy, slots, channel, now_s):  # type: ignore[no-untyped-def]
     channel
         Index of the channel.
     """
-    channels = cut_policy(policy, _QUIET_CHANNELS)
-    start = cut_policy(policy, _QUIET_START)
-    end = cut_policy(policy, _QUIET_END)
+    channels = cut_policy(policy, QUIET_CHANNELS)
+    start = cut_policy(policy, QUIET_START)
+    end = cut_policy(policy, QUIET_END)
     minute = -1
     for q in range(len(channels)):
         if (channels[q] >> channel) & 1 == 0:
@@ -203,10 +148,10 @@ def check_consents(policy, slots, channel, reason):  # type: ignore[no-untyped-d
     reason
         uint8[O], read and written: NO_CONSENT where an offer stayed until now.
     """
-    consent_slot = cut_policy(policy, _CONSENT_SLOT)
-    consent_channel = cut_policy(policy, _CONSENT_CHANNEL)
-    consent_purpose = cut_policy(policy, _CONSENT_PURPOSE)
-    purpose = cut_policy(policy, _PURPOSE_OF_OFFER)
+    consent_slot = cut_policy(policy, CONSENT_SLOT)
+    consent_channel = cut_policy(policy, CONSENT_CHANNEL)
+    consent_purpose = cut_policy(policy, CONSENT_PURPOSE)
+    purpose = cut_policy(policy, PURPOSE_OF_OFFER)
     for c in range(len(consent_slot)):
         if consent_channel[c] >= 0 and consent_channel[c] != channel:
             continue
@@ -260,10 +205,10 @@ def count_rows(policy, c, held, start, count, channel, oldest_s, room):  # type:
     room
         int32, read and written: each row that counts takes one.
     """
-    scope = cut_policy(policy, _CAP_SCOPE)[c]
-    base = cut_policy(policy, _CAP_START)[c]
-    own = cut_policy(policy, _CAP_CHANNEL)[c] >= 0
-    code = cut_policy(policy, _CHANNEL_CODE)[channel]
+    scope = cut_policy(policy, CAP_SCOPE)[c]
+    base = cut_policy(policy, CAP_START)[c]
+    own = cut_policy(policy, CAP_CHANNEL)[c] >= 0
+    code = cut_policy(policy, CHANNEL_CODE)[channel]
     # Latest first: contacts stand in the order of their times.
     for n in range(count - 1, -1, -1):
         row = start + n * ROW_WORDS
@@ -299,10 +244,10 @@ def fill_room(policy, channel, now_s, held, head, reserved_count, room):  # type
     room
         int32, written for the caps of this channel: `room[cap_start[c] + key]`.
     """
-    count_max = cut_policy(policy, _CAP_COUNT_MAX)
-    window_s = cut_policy(policy, _CAP_WINDOW_S)
-    cap_channel = cut_policy(policy, _CAP_CHANNEL)
-    cap_start = cut_policy(policy, _CAP_START)
+    count_max = cut_policy(policy, CAP_COUNT_MAX)
+    window_s = cut_policy(policy, CAP_WINDOW_S)
+    cap_channel = cut_policy(policy, CAP_CHANNEL)
+    cap_start = cut_policy(policy, CAP_START)
     contacts = head + HEAD_WORDS
     contact_count = np.int64(held[head + HEAD_CONTACTS])
     reservations = contacts + (contact_count + np.int64(held[head + HEAD_ANSWERS])) * ROW_WORDS
@@ -323,26 +268,78 @@ def fill_room(policy, channel, now_s, held, head, reserved_count, room):  # type
                 count_rows(policy, c, held, row, 1, channel, oldest_s, room)
 
 
+@inner_kernel(void(READ_I64, float64, READ_U32, int64, int64, WRITE_I32))
+def note_own(policy, now_s, held, head, reserved_count, room):  # type: ignore[no-untyped-def]
+    """Write down what earlier tries of the decision have listed or led to.
+
+    Parameters
+    ----------
+    policy, now_s, held, head, reserved_count
+        As in `fill_room`, read-only.
+    room
+        int32, written behind the caps, see `measure_room`; the offers only if there were any tries.
+    """
+    own = find_own(policy)
+    tag = held[head + HEAD_OWN_TAG]
+    room[own] = tag != 0
+    if tag == 0:
+        return
+    room[own + 1 :] = -1
+    second = np.int64(math.floor(now_s))
+    count = np.int64(held[head + HEAD_CONTACTS]) + np.int64(held[head + HEAD_ANSWERS])
+    for n in range(count + reserved_count):
+        row = head + HEAD_WORDS + n * ROW_WORDS
+        if held[row + ROW_TAG] != tag or held[row + ROW_KIND] != 0:
+            continue
+        o = find_key(policy, SCOPE_OFFER, np.int64(held[row + ROW_OFFER]), 0)
+        if o < 0:
+            continue
+        # Cut to what `room` holds: a contact may be told of some minutes ahead of its time.
+        age_s = max(np.int64(0), min(second - np.int64(held[row + ROW_TIME_S]), _AGE_MAX_S))
+        if room[own + 1 + o] < 0 or age_s < room[own + 1 + o]:
+            room[own + 1 + o] = np.int32(age_s)
+
+
+@inner_kernel(boolean(READ_I64, int64, int64, READ_I32))
+def is_counted(policy, c, o, room):  # type: ignore[no-untyped-def]
+    """Return whether cap `c` counts offer `o` for an earlier try: to list it again takes nothing.
+
+    Parameters
+    ----------
+    policy
+        int64, read-only, packed.
+    c, o
+        Cap and offer.
+    room
+        int32, read-only: from `note_own`.
+    """
+    own = find_own(policy)
+    return room[own] != 0 and 0 <= room[own + 1 + o] < cut_policy(policy, CAP_WINDOW_S)[c]
+
+
 @inner_kernel(void(READ_I64, int64, READ_I32, WRITE_U8))
 def cap_offers(policy, channel, room, reason):  # type: ignore[no-untyped-def]
     """Stop the offers that a cap leaves no contact for.
 
+    What earlier tries of the decision have listed has its contact already.
+
     Parameters
     ----------
     policy, channel, room
-        As in `fill_room`, read-only.
+        As in `fill_room` and `note_own`, read-only.
     reason
         uint8[O], read and written: CAPPED where an offer stayed until now.
     """
-    scope = cut_policy(policy, _CAP_SCOPE)
-    cap_channel = cut_policy(policy, _CAP_CHANNEL)
-    cap_start = cut_policy(policy, _CAP_START)
+    scope = cut_policy(policy, CAP_SCOPE)
+    cap_channel = cut_policy(policy, CAP_CHANNEL)
+    cap_start = cut_policy(policy, CAP_START)
     for c in range(len(scope)):
         if cap_channel[c] >= 0 and cap_channel[c] != channel:
             continue
         for o in range(len(reason)):
             key = key_of_offer(policy, scope[c], o)
-            if reason[o] == REASON_NONE and room[cap_start[c] + key] <= 0:
+            open_still = reason[o] == REASON_NONE and room[cap_start[c] + key] <= 0
+            if open_still and not is_counted(policy, c, o, room):
                 reason[o] = REASON_CAPPED
 
 
@@ -359,9 +356,9 @@ def rest_offers(policy, now_s, held, head, reason):  # type: ignore[no-untyped-d
     reason
         uint8[O], read and written: COOLING_OFF where an offer stayed until now.
     """
-    cause = cut_policy(policy, _REST_CAUSE)
-    scope = cut_policy(policy, _REST_SCOPE)
-    rest_s = cut_policy(policy, _REST_S)
+    cause = cut_policy(policy, REST_CAUSE)
+    scope = cut_policy(policy, REST_SCOPE)
+    rest_s = cut_policy(policy, REST_S)
     count = np.int64(held[head + HEAD_ANSWERS])
     start = head + HEAD_WORDS + np.int64(held[head + HEAD_CONTACTS]) * ROW_WORDS
     second = np.int64(math.floor(now_s))
@@ -402,20 +399,21 @@ def apply_policy(now_s, slots, surface, held, head, reserved_count, policy, reas
         uint8[O], read and written: becomes the first reason of the policy where an offer stayed
         until now.
     room
-        int32, written, as in `fill_room`; `list_within_caps` goes on with it.
+        int32, written, as in `fill_room` and `note_own`; `list_within_caps` goes on with it.
 
     Returns
     -------
     int
         How many offers stay.
     """
-    channel = cut_policy(policy, _SURFACE_CHANNEL)[surface]
+    channel = cut_policy(policy, SURFACE_CHANNEL)[surface]
     check_consents(policy, slots, channel, reason)
     if is_quiet(policy, slots, channel, now_s):
         for o in range(len(reason)):
             if reason[o] == REASON_NONE:
                 reason[o] = REASON_QUIET_HOURS
     fill_room(policy, channel, now_s, held, head, reserved_count, room)
+    note_own(policy, now_s, held, head, reserved_count, room)
     cap_offers(policy, channel, room, reason)
     rest_offers(policy, now_s, held, head, reason)
     kept = 0
@@ -435,7 +433,8 @@ def list_within_caps(policy, surface, wanted, room, score, reason, best):  # typ
     surface, wanted
         Index of the request's surface; how many to list at most, ≤ len(best).
     room
-        int32, read and written: from `apply_policy`; each listed offer takes one of every cap.
+        int32, read and written: from `apply_policy`; each listed offer takes one of every cap that
+        does not count it already.
     score
         float64[O], read and written: ranked by, ≥ 0 where the offer stays; −1 once it is listed.
     reason
@@ -448,10 +447,10 @@ def list_within_caps(policy, surface, wanted, room, score, reason, best):  # typ
     int
         How many offers are listed.
     """
-    channel = cut_policy(policy, _SURFACE_CHANNEL)[surface]
-    scope = cut_policy(policy, _CAP_SCOPE)
-    cap_channel = cut_policy(policy, _CAP_CHANNEL)
-    cap_start = cut_policy(policy, _CAP_START)
+    channel = cut_policy(policy, SURFACE_CHANNEL)[surface]
+    scope = cut_policy(policy, CAP_SCOPE)
+    cap_channel = cut_policy(policy, CAP_CHANNEL)
+    cap_start = cut_policy(policy, CAP_START)
     for count in range(wanted):
         top, found = -0.5, -1
         for o in range(len(reason)):
@@ -464,13 +463,16 @@ def list_within_caps(policy, surface, wanted, room, score, reason, best):  # typ
         for c in range(len(scope)):
             if cap_channel[c] >= 0 and cap_channel[c] != channel:
                 continue
+            if is_counted(policy, c, found, room):
+                continue
             key = key_of_offer(policy, scope[c], found)
             room[cap_start[c] + key] -= np.int32(1)
             if room[cap_start[c] + key] > 0:
                 continue
             for o in range(len(reason)):
                 open_still = reason[o] == REASON_NONE and score[o] >= 0.0
-                if open_still and key_of_offer(policy, scope[c], o) == key:
+                same = open_still and key_of_offer(policy, scope[c], o) == key
+                if same and not is_counted(policy, c, o, room):
                     reason[o] = REASON_CAPPED
     return wanted
 

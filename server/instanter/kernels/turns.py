@@ -27,7 +27,7 @@ from instanter.kernels.array_types import (
     WRITE_U8_2D,
 )
 from instanter.kernels.compilation import Kernel, inner_kernel, kernel
-from instanter.kernels.contact_policy import apply_policy, measure_room
+from instanter.kernels.contact_policy import apply_policy
 from instanter.kernels.decision import (
     ASKED_HEAD,
     ASKED_RESERVED,
@@ -52,6 +52,7 @@ from instanter.kernels.eligibility_planes import (
     read_truths,
 )
 from instanter.kernels.holdout import ARM_HOLDOUT, draw_arms
+from instanter.kernels.packed_policy import measure_room
 from instanter.kernels.propensity import score_turn
 from instanter.kernels.stocked_offers import find_shelves, withhold_offers
 
@@ -298,7 +299,7 @@ def decide_batch(
         uint64[n], read-only: what chance is drawn from; read only for the random arm and when
         offers are explored.
     held
-        uint32, read-only: the customers' contacts, see `kernels/contact_policy`; read only when
+        uint32, read-only: the customers' contacts, see `kernels/packed_policy`; read only when
         there is a policy. Behind them, when stock tells on offers, what `find_shelves` finds.
     holdout_seed, holdout_rate, random_seed, random_rate
         As in `draw_arms`.
