@@ -5,7 +5,7 @@ its effect needs no look-up, and what models learn is a function of the log alon
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -88,11 +88,15 @@ class RecordOutcomes:
         Finds the decisions.
     inputs
         Finds what there was to learn from.
+    unsettled
+        Places of those that a decision whose record is on its way may turn into others; filled
+        when the command is prepared.
     """
 
     outcomes: tuple[Outcome, ...]
     archive: DecisionArchive
     inputs: LearningInputs
+    unsettled: set[int] = field(default_factory=set)
 
     @property
     def kind(self) -> RecordKind:
@@ -118,6 +122,12 @@ class RecordOutcomes:
             _check_time(outcome, now_ns, index)
         attribution = _Attribution(transaction, now_ns, catalogue, self.archive, self.inputs)
         states = [attribution.take(outcome) for outcome in self.outcomes]
+        self.unsettled.clear()
+        self.unsettled.update(
+            place
+            for place, outcome in enumerate(self.outcomes)
+            if attribution.may_change(states[place], outcome.decision_id)
+        )
         if not attribution.entries:
             return Answered(tuple(states))
         return pack_body(
@@ -197,6 +207,14 @@ class _Attribution:
             return OutcomeState.DUPLICATE
         self._add(outcome, decision, decision.find_offer(outcome.offer), time_ns, mark)
         return OutcomeState.RECORDED
+
+    def may_change(self, state: OutcomeState, decision_id: bytes) -> bool:
+        """Return whether the record of a decision, or of a later try of it, may change a state."""
+        if state == OutcomeState.DECISION_UNKNOWN:
+            return True
+        if state not in (OutcomeState.OFFER_MISMATCH, OutcomeState.TOO_LATE):
+            return False
+        return bool(self._decisions[decision_id][0].request_id)
 
     def _find_tries(self, decision_id: bytes) -> list[RecordedDecision]:
         found: list[RecordedDecision] = []

@@ -2,13 +2,14 @@
 
 A worker's decision is recorded without anybody waiting for it, so its outcome may arrive first. An
 outcome whose decision is not known waits for it, `limits.OUTCOME_DECISION_NS_MAX` at most: each
-record of decisions that arrives sends those that wait in again, behind it.
+record of decisions that arrives sends those that wait in again, behind it. So does one that does
+not fit what is known of a decision with a request id, for a later try of it may be on its way.
 """
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from instanter.clock import Clock
@@ -31,7 +32,7 @@ class _Late:
 
     outcomes: tuple[Outcome, ...]
     states: list[OutcomeState]
-    unknown: tuple[int, ...]
+    unsettled: tuple[int, ...]
     until_ns: int
     relaxed: bool
     future: Future[States]
@@ -126,37 +127,33 @@ class ResponseDesk:
         future = self._submit(command, deadline_ns, relaxed=relaxed, weight=len(outcomes))
         # From here on it is carried out; to cancel the answer changes nothing.
         answer.set_running_or_notify_cancel()
-        future.add_done_callback(partial(self._take_answer, late))
+        future.add_done_callback(partial(self._take_answer, late, command))
         return answer
 
     def make_tick(self, tell_lost: Callable[[int], None]) -> Tick:
         """Return the command that ends the wait of unanswered presentations; see `Tick`."""
         return Tick(self._read_at, self._inputs, tell_lost)
 
-    def _take_answer(self, late: _Late, done: Future[States]) -> None:
+    def _take_answer(self, late: _Late, command: RecordOutcomes, done: Future[States]) -> None:
         """Answer the caller, or let those outcomes wait that came before their decisions."""
         error = done.exception()
         if error is not None:
             late.future.set_exception(error)
             return
         states = list(late.states)
-        for place, state in zip(late.unknown, done.result(), strict=True):
+        for place, state in zip(late.unsettled, done.result(), strict=True):
             states[place] = state
-        unknown = tuple(
-            place for place, state in enumerate(states) if state == OutcomeState.DECISION_UNKNOWN
-        )
+        unsettled = tuple(late.unsettled[n] for n in sorted(command.unsettled))
         with self._wake:
             waits = (
-                bool(unknown)
+                bool(unsettled)
                 and self._running
                 and self._clock.monotonic_ns() < late.until_ns
-                and self._late_count + len(unknown) <= OUTCOMES_WAITING_MAX
+                and self._late_count + len(unsettled) <= OUTCOMES_WAITING_MAX
             )
             if waits:
-                self._late.append(
-                    _Late(late.outcomes, states, unknown, late.until_ns, late.relaxed, late.future)
-                )
-                self._late_count += len(unknown)
+                self._late.append(replace(late, states=states, unsettled=unsettled))
+                self._late_count += len(unsettled)
                 self._wake.notify()
         if not waits:
             late.future.set_result(tuple(states))
@@ -182,13 +179,13 @@ class ResponseDesk:
         with self._wake:
             ready = [late for late in self._late if everything or late.until_ns <= now_ns]
             self._late = [late for late in self._late if late not in ready]
-            self._late_count = sum(len(late.unknown) for late in self._late)
+            self._late_count = sum(len(late.unsettled) for late in self._late)
         for late in ready:
-            outcomes = tuple(late.outcomes[place] for place in late.unknown)
+            outcomes = tuple(late.outcomes[place] for place in late.unsettled)
             command = RecordOutcomes(outcomes, self._archive, self._inputs)
             try:
                 future = self._submit(command, relaxed=late.relaxed, weight=len(outcomes))
             except InstanterError as error:
                 late.future.set_exception(error)
                 continue
-            future.add_done_callback(partial(self._take_answer, late))
+            future.add_done_callback(partial(self._take_answer, late, command))
