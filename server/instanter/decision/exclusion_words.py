@@ -196,6 +196,11 @@ class ExclusionWords:
                 if self._rests(rest, contact, offer):
                     what, long = _SCOPE_WORDS[rest.scope], format_duration(rest.rest_s)
                     cause = CoolOffCause(rest.cause).name.lower()
+                    if contact.time_s > self._now_s + 1:
+                        return (
+                            f"{what} rests for {long} after {cause}; the latest that is known, at "
+                            f"{_instant(contact)}, is later than the decision"
+                        )
                     words = f"{what} rests for {long} after {cause} at {_instant(contact)}"
                     return words + self._describe_doubt()
         return "rests after an answer that is no longer known"

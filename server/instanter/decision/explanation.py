@@ -14,7 +14,13 @@ from instanter.decision.questions import Arm
 from instanter.decision.recording import ListedOffer, RecordedDecision
 from instanter.decision.replay import Inputs, Replay, gather_inputs, replay_as_recorded
 from instanter.decision.tables import DecisionTables
-from instanter.kernels.arbitration import REASON_CAPPED
+from instanter.kernels.arbitration import (
+    REASON_CAPPED,
+    REASON_COOLING_OFF,
+    REASON_NO_PRIORITY,
+    REASON_OUT_OF_STOCK,
+    REASON_STOCK_UNKNOWN,
+)
 from instanter.kernels.binning import (
     SOURCE_CONTEXT_CODE,
     SOURCE_CONTEXT_NUMBER,
@@ -23,6 +29,14 @@ from instanter.kernels.binning import (
 
 CONTRIBUTIONS_MAX: Final = 10
 """Contributions shown of one offer: the rest moves little."""
+
+_BEHIND_CAPS: Final = (
+    REASON_COOLING_OFF,
+    REASON_OUT_OF_STOCK,
+    REASON_STOCK_UNKNOWN,
+    REASON_NO_PRIORITY,
+)
+"""Reasons that an offer is stopped for only when no cap has stopped it."""
 
 _LOG_ODDS_MAX: Final = 60.0
 _VALUE_NEEDED_MAX: Final = 2**63 - 1
@@ -124,7 +138,16 @@ def explain_decision(
 class _Explainer:
     """Puts one explanation together."""
 
-    __slots__ = ("_capped", "_decision", "_inputs", "_listed", "_replay", "_tables", "_words")
+    __slots__ = (
+        "_capped",
+        "_decision",
+        "_inputs",
+        "_listed",
+        "_partly_capped",
+        "_replay",
+        "_tables",
+        "_words",
+    )
 
     def __init__(
         self, tables: DecisionTables, decision: RecordedDecision, inputs: Inputs, replay: Replay
@@ -136,6 +159,7 @@ class _Explainer:
         self._words = ExclusionWords(tables, decision, inputs, replay)
         self._listed = {offer.place for offer in decision.offers}
         self._capped = self._find_capped_unseen()
+        self._partly_capped = self._find_partly_capped()
 
     def explain(self) -> Explanation:
         """Return the explanation."""
@@ -143,8 +167,8 @@ class _Explainer:
         listed = [self._explain_listed(r, o) for r, o in enumerate(self._decision.offers, 1)]
         priority, reason = self._replay.priority, self._replay.reason
         others = [o for o in range(len(offers)) if o not in self._listed]
-        stayed = sorted((o for o in others if not reason[o]), key=lambda o: (-priority[o], o))
-        stopped = [o for o in others if reason[o]]
+        stopped = [o for o in others if reason[o] or o in self._capped]
+        stayed = sorted(set(others) - set(stopped), key=lambda o: (-priority[o], o))
         return Explanation(
             self._decision,
             (*listed, *(self._explain_other(o) for o in stayed + stopped)),
@@ -176,9 +200,12 @@ class _Explainer:
         if o in self._capped:
             reason = REASON_CAPPED
             detail = (
-                "a cap was reached by the offers listed before it, or by offers that other "
-                "decisions had just listed"
+                "a cap was reached by the offers listed before it, or by others that had just "
+                "been listed"
             )
+        elif reason in self._partly_capped:
+            count, total = self._partly_capped[reason]
+            detail += f"; of the {total} offers of which that holds, a cap stopped {count} first"
         scored = replay.propensity[o] > 0.0
         return OfferExplanation(
             offer.name,
@@ -201,16 +228,50 @@ class _Explainer:
         return 1.0 if place < 0 else max(float(shelf[place]), 0.0)
 
     def _find_capped_unseen(self) -> frozenset[int]:
-        """Find the offers that stay in the replay and must have been stopped by a cap.
+        """Find the offers that a cap must have stopped, although it does not in the replay.
 
         Reservations leave no trace but the counts: more offers were capped than the contacts of
-        that moment explain. Where the list is shorter than was asked for, whatever is not in it was
+        that moment explain. Caps come before rests, stock and priority, so what these stop in the
+        replay and did not stop in the decision was capped, as far as the counts tell which. Of
+        those that stay: where the list is shorter than was asked for, whatever is not in it was
         stopped; else what would have come before the last of it, unless chance had a say.
         """
         decision, replay = self._decision, self._replay
         capped = int((replay.reason == REASON_CAPPED).sum())
         if decision.arm == Arm.HOLDOUT or decision.reason_counts[REASON_CAPPED] <= capped:
             return frozenset()
+        behind = [
+            o
+            for reason in _BEHIND_CAPS
+            if not decision.reason_counts[reason]
+            for o in np.flatnonzero(replay.reason == reason).tolist()
+        ]
+        return frozenset(behind) | self._find_capped_staying()
+
+    def _find_partly_capped(self) -> dict[int, tuple[int, int]]:
+        """Find the reasons that hold for more offers than they stopped: caps had come first.
+
+        For which offers, the counts do not tell.
+
+        Returns
+        -------
+        dict
+            By reason, how many were capped, and of how many it holds.
+        """
+        decision, replay = self._decision, self._replay
+        capped = int((replay.reason == REASON_CAPPED).sum())
+        if decision.arm == Arm.HOLDOUT or decision.reason_counts[REASON_CAPPED] <= capped:
+            return {}
+        totals = {reason: int((replay.reason == reason).sum()) for reason in _BEHIND_CAPS}
+        return {
+            reason: (total - decision.reason_counts[reason], total)
+            for reason, total in totals.items()
+            if total > decision.reason_counts[reason] > 0
+        }
+
+    def _find_capped_staying(self) -> frozenset[int]:
+        """Find those of `_find_capped_unseen` that stay in the replay."""
+        decision, replay = self._decision, self._replay
         stayed = {o for o in np.flatnonzero(replay.reason == 0).tolist() if o not in self._listed}
         if len(decision.offers) < decision.offer_count:
             return frozenset(stayed)

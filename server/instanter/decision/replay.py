@@ -11,6 +11,7 @@ from instanter.decision.contacts import (
     EMPTY,
     IN_DOUBT,
     Contact,
+    ContactKind,
     code_of,
     is_whole,
     read_contacts,
@@ -56,6 +57,10 @@ class Inputs:
     doubtful
         Contacts and answers of the decision's own second that are not in it: they may have come
         before the decision or after it.
+    later
+        Answers to the decision itself, or with later times, in the order of their times: each may
+        have been told before the decision with a time ahead of it, or have taken the place of an
+        earlier one of its kind.
     guessed
         Whether it was a guess which of those are in it by now.
     """
@@ -65,6 +70,7 @@ class Inputs:
     known: bool
     contacts: bytes
     doubtful: tuple[Contact, ...] = ()
+    later: tuple[Contact, ...] = ()
     guessed: bool = False
 
 
@@ -199,6 +205,9 @@ def replay_as_recorded(
     the offers that rank highest are tried first, because those would have been listed if nothing
     had stopped them. In the holdout nothing was recorded to tell by, so that all are taken in.
 
+    Where more offers rested than these explain, later answers are taken in, one by one, as long as
+    each lets one more rest.
+
     Parameters
     ----------
     tables, decision, inputs
@@ -209,6 +218,23 @@ def replay_as_recorded(
     tuple
         The inputs with the contacts that were believed, and what they lead to.
     """
+    believed, replayed = _believe_doubtful(tables, decision, inputs)
+    if decision.arm == ARM_HOLDOUT:
+        return believed, replayed
+    for contact in inputs.later:
+        if _count_resting(replayed) >= decision.reason_counts[REASON_COOLING_OFF]:
+            break
+        more = _take_in(believed, (contact,))
+        found = replay_decision(tables, decision, more)
+        if _agrees(decision, found) and _count_resting(found) > _count_resting(replayed):
+            believed, replayed = more, found
+    return believed, replayed
+
+
+def _believe_doubtful(
+    tables: DecisionTables, decision: RecordedDecision, inputs: Inputs
+) -> tuple[Inputs, Replay]:
+    """Return what `replay_as_recorded` finds without answers that have later times."""
     certain = replay_decision(tables, decision, inputs)
     if not inputs.doubtful:
         return inputs, certain
@@ -246,7 +272,7 @@ def _agrees(decision: RecordedDecision, replay: Replay) -> bool:
         return True
     counted = decision.reason_counts
     capped = int((replay.reason == REASON_CAPPED).sum())
-    resting = int((replay.reason == REASON_COOLING_OFF).sum())
+    resting = _count_resting(replay)
     return (
         capped <= counted[REASON_CAPPED]
         and capped + resting <= counted[REASON_CAPPED] + counted[REASON_COOLING_OFF]
@@ -257,7 +283,13 @@ def _agrees(decision: RecordedDecision, replay: Replay) -> bool:
     )
 
 
-def _cut_off(section: bytes, decision: RecordedDecision) -> tuple[bytes, tuple[Contact, ...]]:
+def _count_resting(replay: Replay) -> int:
+    return int((replay.reason == REASON_COOLING_OFF).sum())
+
+
+def _cut_off(
+    section: bytes, decision: RecordedDecision
+) -> tuple[bytes, tuple[Contact, ...], tuple[Contact, ...]]:
     """Return the contacts as they were before a decision, as far as they are still known.
 
     Rows that later ones have pushed out cannot be brought back; what was recorded late counts as if
@@ -266,20 +298,27 @@ def _cut_off(section: bytes, decision: RecordedDecision) -> tuple[bytes, tuple[C
     Returns
     -------
     tuple
-        The section of those that surely came before it, and those of which that is not known.
+        The section of those that surely came before it, those of which that is not known, and the
+        answers to it or with later times.
     """
     if not section:
-        return EMPTY, ()
+        return EMPTY, (), ()
     if not is_whole(section):
-        return IN_DOUBT, ()
+        return IN_DOUBT, (), ()
     own_tag = tag_of(decision.decision_id)
-    then, doubtful = EMPTY, []
+    then = EMPTY
+    doubtful: list[Contact] = []
+    later: list[Contact] = []
     for contact in read_contacts(section):
         if contact.tag == own_tag:
+            if contact.kind != ContactKind.PRESENTED:
+                later.append(contact)
             continue
         # Times are rounded up to whole seconds.
         if contact.time_s * _SECOND_NS <= decision.time_ns:
             then = record_contact(then, contact)
         elif (contact.time_s - 1) * _SECOND_NS < decision.time_ns:
             doubtful.append(contact)
-    return then, tuple(doubtful)
+        elif contact.kind != ContactKind.PRESENTED:
+            later.append(contact)
+    return then, tuple(doubtful), tuple(later)
