@@ -57,6 +57,13 @@ PROGRAM_EDGES_MAX: Final = 200_000
 PROGRAM_TERMS_MAX: Final = 60_000
 """Distinct arithmetic steps of all rules together: bounds the time of one decision's rules."""
 
+OFFER_VALUE_MINOR_MAX: Final = 10**15
+"""Minor units that a response to an offer may be worth: more than any single sale, and sums of
+their squares stay exact."""
+
+OFFER_FACTOR_MAX: Final = 1e6
+"""Lever, weight of a treatment or of a context: an infinite one would make all priorities equal."""
+
 CONTEXT_WEIGHTS_MAX: Final = 20
 """Context weights of one offer."""
 

@@ -28,8 +28,8 @@ _KEYS = (
 )  # fmt: skip
 _TREATMENT_KEYS = ("channel", "name", "placements", "weight", "content")
 _WEIGHT_KEYS = ("when", "weight")
-_VALUES_MINOR = NumberRange(0, 10**15)
-_FACTORS = NumberRange(0.0, 1e6)
+_VALUES_MINOR = NumberRange(0, limits.OFFER_VALUE_MINOR_MAX)
+_FACTORS = NumberRange(0.0, limits.OFFER_FACTOR_MAX)
 _PROPENSITIES = NumberRange(0.0, 1.0, low_included=False, high_included=False)
 
 

@@ -1,6 +1,6 @@
 """`instanter explain`."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +14,6 @@ from instanter.cli.options import (
 
 if TYPE_CHECKING:
     from instanter.client import Explanation, OfferExplanation, RunnerUp
-
-_VALUE_MAX: Final = 10**15
-_LEVER_MAX: Final = 1e6
-"""The most that an offer may have, see the contract's `RunnerUp`."""
 
 
 def explain(
@@ -96,10 +92,16 @@ def _show(found: "Explanation", stopped_count: int) -> None:
 
 def _tell_needed(needed: "RunnerUp") -> str:
     """Return what would have made the runner-up first, and what could not have, however large."""
+    from instanter.limits import OFFER_FACTOR_MAX, OFFER_VALUE_MINOR_MAX
+
     figures = (
         ("propensity", f"{needed.propensity_needed:.6g}", needed.propensity_needed <= 1.0),
-        ("value", str(needed.value_minor_needed), needed.value_minor_needed <= _VALUE_MAX),
-        ("lever", f"{needed.lever_needed:.6g}", needed.lever_needed <= _LEVER_MAX),
+        (
+            "value",
+            str(needed.value_minor_needed),
+            needed.value_minor_needed <= OFFER_VALUE_MINOR_MAX,
+        ),
+        ("lever", f"{needed.lever_needed:.6g}", needed.lever_needed <= OFFER_FACTOR_MAX),
     )
     ways = [f"{name} {figure}" for name, figure, is_enough in figures if is_enough]
     vain = [f"no {name}" for name, _, is_enough in figures if not is_enough]

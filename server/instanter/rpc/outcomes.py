@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from instanter.errors import InvalidFieldError, place_field
 from instanter.keeper.attribution import OutcomeKind, OutcomeState
 from instanter.keeper.outcomes import Outcome
-from instanter.limits import BATCH_REQUESTS_MAX
+from instanter.limits import BATCH_REQUESTS_MAX, OFFER_VALUE_MINOR_MAX
 from instanter.rpc.batch_counts import check_count
 from instanter.rpc.durability import read_relaxed
 from instanter.rpc.front import CallContext, DeferredMethod
@@ -19,9 +19,6 @@ from instanter.v1 import decision_service_pb2 as messages
 
 _SECONDS_MAX: Final = (1 << 33) - 1
 """In the year 2242; what is too far ahead of the clock the keeper knows."""
-
-_VALUE_MAX: Final = 10**15
-"""Minor units: more than any single sale is worth, and sums of their squares stay exact."""
 
 _KINDS: Final = frozenset(map(int, OutcomeKind))
 _KIND_NAMES: Final = ", ".join(kind.name for kind in OutcomeKind)
@@ -124,9 +121,9 @@ def _read_value(outcome: messages.Outcome, kind: OutcomeKind) -> int | None:
             f"no value: a {kind.name} has none, only CONVERTED and ACCEPTED do",
             reason="OUTCOME_VALUE_INVALID",
         )
-    if not 0 <= value <= _VALUE_MAX:
+    if not 0 <= value <= OFFER_VALUE_MINOR_MAX:
         raise InvalidFieldError(
-            "value_minor", value, f"0 to {_VALUE_MAX:,}", reason="OUTCOME_VALUE_INVALID"
+            "value_minor", value, f"0 to {OFFER_VALUE_MINOR_MAX:,}", reason="OUTCOME_VALUE_INVALID"
         )
     return value
 
