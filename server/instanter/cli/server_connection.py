@@ -110,14 +110,18 @@ def _explain_silence(server: str, message: str) -> tuple[str, str]:
     if "handshake" in what.lower():
         return (
             f"{server}: the connection cannot be encrypted: {what}",
-            "server_authority is the file of whoever signed the server's certificate;"
-            " client_certificate and client_key belong together",
+            (
+                "server_authority is the file of whoever signed the server's certificate;"
+                " client_certificate and client_key belong together"
+            ),
         )
     if any(end in what for end in _CLOSED):
         return (
             f"{server} takes connections, and closes them",
-            "does it want TLS? Then set server_authority or server_tls, and"
-            " client_certificate with client_key where callers must show one",
+            (
+                "does it want TLS? Then set server_authority or server_tls, and"
+                " client_certificate with client_key where callers must show one"
+            ),
         )
     return (
         f"no Instanter server answers at {server}",
