@@ -74,6 +74,8 @@ def test_a_retry_holds_what_earlier_tries_listed_too_as_long_as_there_is_room(re
     held = reservations.view(b"a")
     assert held.add_earlier(7, codes[2] + codes[4], NOW_NS) == codes[2] + codes[4] + codes[1]
     assert held.add_earlier(9, codes[2], NOW_NS) == codes[2]
+    moved = struct.pack("<II", 2, 5)
+    assert held.add_earlier(7, moved, NOW_NS) == moved + codes[1], "by offer, not by group"
     assert held.add_earlier(7, b"", NOW_NS + RESERVATION_NS) == b""
     many = b"".join(codes[n] for n in range(10, 260))
     assert held.add_earlier(7, many, NOW_NS) == many, "as many as a bucket takes"

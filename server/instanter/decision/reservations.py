@@ -137,12 +137,13 @@ class Held(NamedTuple):
         now_ns
             Nanoseconds since 1970.
         """
-        listed = set(_PAIR.iter_unpack(offers))
+        # By offer alone: it may be in another group by now.
+        listed = {offer for offer, _ in _PAIR.iter_unpack(offers)}
         last_ns = now_ns + _AHEAD_NS_MAX
         for entry in self.entries:
             if entry.tag == tag and now_ns < entry.end_ns <= last_ns:
                 pairs = _PAIR.iter_unpack(entry.offers[: len(entry.offers) & ~7])
-                offers += b"".join(_PAIR.pack(*pair) for pair in pairs if pair not in listed)
+                offers += b"".join(_PAIR.pack(*pair) for pair in pairs if pair[0] not in listed)
         return offers[:_OFFERS_SIZE_MAX]
 
     def has_tag(self, tag: int) -> bool:
