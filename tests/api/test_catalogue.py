@@ -184,9 +184,18 @@ fraud:
   velocities:
     count_10m: {per: card, function: count, window: 10m}
     count_1h: {per: card, function: count, window: 1h}
+  thresholds:
+    - {amount_minor_from: 1000, refer: 20, decline: 40}
+    - {refer: 60, decline: 90}
   rules:
     many: {when: velocity.count_10m > 3, disposition: refer, reason: A}
     gifts: {when: transaction.gift, disposition: refer, reason: B}
+stock:
+  sites: {berlin: {region: east}}
+  units: {SKU1: coffee}
+  policies:
+    - {categories: [coffee], minimum: 2}
+    - {minimum: 1}
 """
 
 
@@ -197,6 +206,12 @@ fraud:
         ("source: context", "source: contxt", ["attributes/basket.source"]),
         ("window: 10m", "window: 1", ["fraud.velocities/count_10m.window"]),
         ("kind: flag", "kind: flg", ["fraud.fields/gift.kind"]),
+        ("minor_from: 1000", "minor_from: 1e3", ["fraud.thresholds[0].amount_minor_from"]),
+        ("categories: [coffee]", "categories: [cofee]", ["stock.policies[0].categories"]),
+        ("categories: [coffee]", "category: coffee", ["stock.policies[0].category"]),
+        ("amount_minor_from: 1000", "amount_from: 1000", ["fraud.thresholds[0].amount_from"]),
+        ("categories: [coffee], minimum", "minimum", ["stock.policies[0]"]),
+        ("amount_minor_from: 1000, ", "", ["fraud.thresholds[0]"]),
         (
             "basket, kind: number, source: context}",
             "bskt, kind: numbr, source: context}",

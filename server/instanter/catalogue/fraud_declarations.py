@@ -205,6 +205,7 @@ class FraudReader:
         found: list[Threshold] = []
         for index, item in enumerate(items):
             field = f"fraud.thresholds[{index}]"
+            count = len(reader.problems)
             entries = reader.read_mapping(item, field, _THRESHOLD_KEYS)
             if entries is None:
                 continue
@@ -214,7 +215,8 @@ class FraudReader:
             if index == len(items) - 1 and not is_open:
                 message = "must match everything: the last entry has no merchants and no amount"
                 reader.refuse(item, field, message)
-            elif index < len(items) - 1 and is_open:
+            # One whose merchants or amount are wrong has its mistake already.
+            elif index < len(items) - 1 and is_open and count == len(reader.problems):
                 message = "matches everything, so that the entries below are never reached"
                 reader.refuse(item, field, message)
         return tuple(found)

@@ -72,16 +72,19 @@ class StockPolicyReader:
         found: dict[str, StockPolicy] = {}
         for index, item in enumerate(items):
             field = reader.find_path(item, "stock.policies", index)
+            count = len(reader.problems)
             entries = reader.read_mapping(item, field, _KEYS)
             if entries is None:
                 continue
+            # One that names what is not there, or by an unknown key, has its mistake already.
+            is_open = not entries.keys() & set(PLACE_KEYS) and count == len(reader.problems)
             name = f"policies[{index}]"
             if "name" in entries:
                 name = reader.read_label(entries["name"], f"{field}.name") or name
             if name in found or name == _DEFAULT.name:
                 reader.refuse(entries["name"], f"{field}.name", "is taken already; choose another")
-            policy = found[name] = self._read_policy(name, _Entry(item, field, entries))
-            if _matches_all(policy) and index < len(items) - 1:
+            found[name] = self._read_policy(name, _Entry(item, field, entries))
+            if is_open and index < len(items) - 1:
                 message = "matches everything, so that the entries below are never reached"
                 reader.refuse(item, field, message)
         policies = tuple(found.values())
