@@ -151,6 +151,12 @@ def test_entries_are_added_and_removed(asked: Command, monkeypatch: pytest.Monke
     assert asked("hotlist", "add", "people", "x").code == 1
 
 
+def test_help_says_what_a_back_test_leaves_out(asked: Command) -> None:
+    shown = " ".join(asked("fraud", "backtest", "--help").out.split())
+    assert "Attributes of profiles are missing: their past is not kept." in shown
+    assert "Rules in shadow take no part, and none is paused or snoozed." in shown
+
+
 def test_help_says_how_the_end_of_an_entry_is_written(asked: Command) -> None:
     shown = " ".join(asked("hotlist", "add", "--help").out.split())
     given = re.search(r"date, time and zone as (\S+) \(RFC 3339\)", shown)

@@ -101,7 +101,9 @@ def backtest(
 ) -> None:
     """Replay the server's recorded transactions through other rules, and compare the two.
 
-    Nothing changes on the server. Labels are those that are known by now.
+    Nothing changes on the server. Labels are those that are known by now. Attributes of profiles
+    are missing: their past is not kept. Rules in shadow take no part, and none is paused or
+    snoozed.
 
     For example:
       instanter fraud backtest -f fraud.yaml --since 2026-11-01
