@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -229,6 +230,11 @@ def test_a_token_that_cannot_be_kept_is_told_before_anything_else(
     Path("file").write_text("")
     outcome = asked(*watch, "file/token", "--server", "127.0.0.1:1")
     assert outcome.err == "error: --state file/token: its folder is not there\n"
+    os.mkfifo("pipe")
+    outcome = asked(*watch, "pipe", "--server", "127.0.0.1:1")
+    told = "error: --state pipe: is no plain file; name one for the token\n"
+    assert (outcome.code, outcome.out, outcome.err) == (1, "", told)
+    assert Path("pipe").is_fifo()
 
 
 def test_alerts_are_narrowed_and_put_off(asked: Command) -> None:

@@ -1,6 +1,7 @@
 """Commands that open the store's folder themselves: apply --data, load, schema infer."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,14 @@ def test_an_edited_schema_is_not_overwritten(command: Command) -> None:
     assert Path("a.yaml").read_text() == "edited"
     assert command("schema", "infer", file, "-k", "id", "-o", "a.yaml", "--force").code == 0
     assert "age" in Path("a.yaml").read_text()
+
+
+def test_a_schema_takes_the_place_of_no_pipe(command: Command) -> None:
+    file = write("id,age\n1,30\n")
+    os.mkfifo("pipe")
+    outcome = command("schema", "infer", file, "-k", "id", "-o", "pipe", "--force")
+    assert (outcome.code, outcome.err.splitlines()[0]) == (1, "error: pipe: is no plain file")
+    assert Path("pipe").is_fifo()
 
 
 def test_real_profiles_of_1000_attributes_need_no_typing(

@@ -24,13 +24,18 @@ def infer(
     Raises
     ------
     CommandError
-        When the target exists already and `force` is false.
+        When the target exists already and `force` is false, or is no plain file.
     InstanterError
         When the file cannot be read, or lacks a named column.
     """
     if target is not None and target.exists() and not force:
         raise CommandError(
             f"{target}: exists already", hint="--force overwrites it, with all that was edited"
+        )
+    if target is not None and target.exists() and not target.is_file():
+        # A draft takes the place of the target: never that of a pipe or of /dev/stdout.
+        raise CommandError(
+            f"{target}: is no plain file", hint="without -o it is written to standard output"
         )
     attributes = infer_schema(
         file, key_column, exclude, warn=lambda text: print_note(f"note: {text}")

@@ -60,7 +60,7 @@ class TokenFile:
         Raises
         ------
         CommandError
-            Its folder is not there, or may not be written.
+            Its folder is not there, or may not be written; or it is no plain file.
         """
         if self._path is None:
             return
@@ -69,6 +69,9 @@ class TokenFile:
         if not os.access(folder, os.W_OK | os.X_OK):
             what = "cannot be written" if folder.is_dir() else "is not there"
             raise CommandError(f"--state {self._path}: its folder {what}")
+        if self._path.exists() and not self._path.is_file():
+            # What is new takes the place of what was: never that of a folder or a device.
+            raise CommandError(f"--state {self._path}: is no plain file; name one for the token")
 
     def read(self) -> str:
         """Return the token; empty when there is none yet.
