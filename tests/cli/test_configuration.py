@@ -186,3 +186,10 @@ def test_whatever_a_file_holds_it_is_taken_or_refused_never_a_crash(
     environment = {"XDG_CONFIG_HOME": str(folder / "home")}
     with contextlib.suppress(CommandError):
         load_settings({}, environment=environment, folder=folder)
+
+
+def test_a_file_that_cannot_be_read_is_told_in_words(command: Command) -> None:
+    Path("bytes.toml").write_bytes(b"data\xff")
+    for file, told in ((".", "Is a directory"), ("bytes.toml", "byte 4 is not UTF-8")):
+        outcome = command("config", "show", "--config", file)
+        assert (outcome.code, outcome.err) == (2, f"error: {file}: cannot be read: {told}\n")

@@ -141,6 +141,8 @@ def test_the_first_so_many_by_time_are_taken(tmp_path: Path) -> None:
         (MAPPING + "opening_units: -5", "opening_units"),
         (MAPPING + "columns: [", "mapping.yaml"),
         (MAPPING.replace("time: WHEN, ", "") + "more: 1", "more"),
+        ("", "mapping.yaml: it is no mapping; expected one with `columns`"),
+        ("- a", "it is no mapping"),
         (MAPPING + "shift: 0\nshift: 5", "line 5: 'shift' stands there twice"),
         (MAPPING.replace("site: uk", "site: uk, site: de"), "'site' stands there twice"),
         (MAPPING + "opening_units: 1_000", "line 4: '1_000' is not right; expected digits"),
@@ -258,3 +260,13 @@ def test_a_file_declares_its_sites_and_units(command: Command) -> None:
         "  units:\n    '11': {}\n    '22':\n      category: tea\n"
     )
     assert command(*words).code == 1
+
+
+def test_a_file_of_bytes_is_refused_and_leaves_the_terminal_alone(command: Command) -> None:
+    Path("sales.csv").write_bytes(b"a,b\n\x1b]0;owned\x07\n1,2,3\x00\n")
+    Path("mapping.yaml").write_text(MAPPING)
+    outcome = command("stock", "replay", "sales.csv", "-m", "mapping.yaml")
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: sales.csv: it is neither Parquet nor CSV: ")
+    assert outcome.err.replace("\n", "").isprintable()
+    assert "\\x1b]0;owned\\x07" in outcome.err

@@ -187,8 +187,10 @@ def _read_file(file: Path, *, required: bool) -> dict[str, Any]:
         if not required:
             return {}
         raise _refuse(f"{file}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise _refuse(f"{file}: cannot be read: {error}") from error
+    except OSError as error:
+        raise _refuse(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _refuse(f"{file}: cannot be read: byte {error.start:,} is not UTF-8") from error
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -92,6 +92,16 @@ def report_problems(problems: tuple[Problem, ...]) -> None:
 
 
 def _write(message: str, hint: str = "") -> None:
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {_make_printable(message)}", err=True)
     if hint:
-        typer.echo(f"  hint: {hint}", err=True)
+        typer.echo(f"  hint: {_make_printable(hint)}", err=True)
+
+
+def _make_printable(text: str) -> str:
+    """Return a text that leaves a terminal as it is: libraries quote files as they find them."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
+        for each in text
+    )

@@ -54,7 +54,10 @@ def read_mapping_file(
         It is no such file; the message names what is wrong.
     """
     try:
-        return msgspec.convert(prepare(_load_yaml(path.read_text("utf-8"))), kind)
+        found = _load_yaml(path.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise CommandError(f"{path}: it is no mapping; expected one with `columns`")
+        return msgspec.convert(prepare(found), kind)
     except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise CommandError(f"{path}: {' '.join(str(error).split())}") from None
 
