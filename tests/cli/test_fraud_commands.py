@@ -111,11 +111,17 @@ def test_a_transaction_is_assessed(asked: Command) -> None:
     refused = asked("assess", VISA, "-a", 1, *words)
     assert refused.code == 1
     assert VISA not in refused.err
-    for wrong in (("-a", VISA * 2), ("-a", 1, "--mcc", VISA)):
+    grouped = f"{VISA[:4]}_{VISA[4:]}"
+    for wrong, code, told in (
+        (("-a", VISA * 2), 2, "a text with 32 digits is no whole number"),
+        (("-a", grouped), 2, "a text with 16 digits is no whole number"),
+        (("-a", 1, "--mcc", VISA), 1, "no room for such a number"),
+    ):
         refused = asked("assess", "card", *words, *wrong)
-        assert refused.code == 1
-        assert "no room for such a number" in refused.err
+        assert refused.code == code
+        assert told in refused.err
         assert VISA not in refused.err
+        assert grouped not in refused.err
 
 
 def test_a_repetition_is_the_same_transaction_with_its_time(asked: Command) -> None:

@@ -16,6 +16,7 @@ from instanter.errors import show
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _INT64_END: Final = 1 << 63
+_CARD_DIGITS_MIN: Final = 12
 
 
 def find_number(value: object) -> float | None:
@@ -56,6 +57,12 @@ def parse_whole(text: str | int) -> int:
     found = find_whole(text) if isinstance(text, int) or _WHOLE.fullmatch(text) else None
     if found is None:
         raise typer.BadParameter(
-            f"{show(str(text))} is no whole number of 64 bits; expected digits from 0 to 9"
+            f"{_show(str(text))} is no whole number of 64 bits; expected digits from 0 to 9"
         )
     return found
+
+
+def _show(text: str) -> str:
+    """Return a text as messages show it; not one that may be a card number in the wrong place."""
+    digits = sum(character.isdecimal() for character in text)
+    return show(text) if digits < _CARD_DIGITS_MIN else f"a text with {digits} digits"
