@@ -245,17 +245,16 @@ def test_an_outcome_of_a_first_try_is_not_too_early_for_the_retry(shop: Answers)
     assert then != now, "each teaches the inputs of its own try"
 
 
-@pytest.mark.parametrize(("days", "offer"), [(1, "cake"), (31, "tea")])
 def test_an_outcome_that_comes_before_its_retry_is_not_judged_by_an_earlier_try(
-    shop: Answers, days: int, offer: str
+    shop: Answers,
 ) -> None:
     shop.publish({"shop.yaml": "\n".join(SHOP["shop.yaml"].splitlines()[:-1])})
     shop.decide("anna", request_id="once")
-    shop.clock.move(days * 86_400)
+    shop.clock.move(86_400)
     shop.publish()
     shop.held_back = []
     again = shop.decide("anna", request_id="once")
-    outcome = Outcome(bytes.fromhex(again.decision_id), "anna", offer, ACCEPTED, None, None)
+    outcome = Outcome(bytes.fromhex(again.decision_id), "anna", "cake", ACCEPTED, None, None)
     future = shop.kept.response.record_outcomes((outcome,))
     shop.desk.put("carla").result(20)
     assert not future.done()
@@ -267,6 +266,14 @@ def test_what_no_try_listed_is_told_after_a_second(shop: Answers) -> None:
     decision = shop.decide("anna", request_id="once")
     shop.kept.response._running = False
     assert shop.answer(decision, "anna", "jam", PRESENTED) == (OutcomeState.OFFER_MISMATCH,)
+
+
+def test_what_comes_too_late_for_a_decision_with_a_request_id_is_told_at_once(
+    shop: Answers,
+) -> None:
+    decision = shop.decide("anna", request_id="once")
+    shop.clock.move(31 * 86_400)
+    assert shop.answer(decision, "anna", "tea", PRESENTED) == (OutcomeState.TOO_LATE,)
 
 
 def test_what_a_decision_without_a_request_id_did_not_list_is_told_at_once(shop: Answers) -> None:

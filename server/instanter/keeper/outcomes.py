@@ -209,12 +209,14 @@ class _Attribution:
         return OutcomeState.RECORDED
 
     def may_change(self, state: OutcomeState, decision_id: bytes) -> bool:
-        """Return whether the record of a decision, or of a later try of it, may change a state."""
-        if state == OutcomeState.DECISION_UNKNOWN:
-            return True
-        if state not in (OutcomeState.OFFER_MISMATCH, OutcomeState.TOO_LATE):
-            return False
-        return bool(self._decisions[decision_id][0].request_id)
+        """Return whether the record of a decision, or of a later try of it, may change a state.
+
+        One that is too late is so at once: an id that is used again after weeks, and answered
+        within milliseconds, is no reason to let every call with an old outcome wait.
+        """
+        if state == OutcomeState.OFFER_MISMATCH:
+            return bool(self._decisions[decision_id][0].request_id)
+        return state == OutcomeState.DECISION_UNKNOWN
 
     def _find_tries(self, decision_id: bytes) -> list[RecordedDecision]:
         found: list[RecordedDecision] = []
