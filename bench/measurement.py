@@ -155,6 +155,7 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in ("numba", "numpy", "grpcio", "lmdb")},
         "commit": _find_commit(),
+        "busy_neighbour_ratio": _measure_neighbour(),
     }
 
 
@@ -239,6 +240,41 @@ def _find_processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def _measure_neighbour() -> float | None:
+    """Return how much longer a loop takes on one core while another one is busy; None without.
+
+    Two cores of a virtual machine may be the two threads of one. Then a server is slower beside
+    its generator than it is alone, and a bare write, which is measured alone, is not.
+    """
+    before = os.sched_getaffinity(0)
+    if len(before) < 2:
+        return None
+    own, other, *_ = sorted(before)
+    try:
+        os.sched_setaffinity(0, {own})
+        alone = min(_time_loop() for _ in range(_LOOPS))
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as spinner:
+            os.sched_setaffinity(spinner.pid, {other})
+            time.sleep(_LOOP_PAUSE_S)
+            busy = min(_time_loop() for _ in range(_LOOPS))
+            spinner.kill()
+    finally:
+        os.sched_setaffinity(0, before)
+    return round(busy / alone, 2)
+
+
+_LOOPS = 20
+_LOOP_PAUSE_S = 0.1
+
+
+def _time_loop() -> float:
+    begun = time.perf_counter()
+    total = 0
+    for number in range(100_000):
+        total += number & 7
+    return time.perf_counter() - begun
 
 
 def _find_commit() -> str:

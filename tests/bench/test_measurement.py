@@ -115,3 +115,13 @@ def test_a_tree_with_changes_is_told_with_its_commit(behind: str) -> None:
     }
     section = format_section({"machine": machine, "bounds": {}, "details": {}})
     assert f"commit 0123456789ab{behind}.\n" in section
+
+
+def test_what_a_busy_neighbour_costs_is_measured_and_leaves_no_trace():
+    before = os.sched_getaffinity(0)
+    ratio = measurement.describe_machine()["busy_neighbour_ratio"]
+    assert os.sched_getaffinity(0) == before
+    if len(before) > 1:
+        assert 0.2 < ratio < 10
+    else:
+        assert ratio is None
