@@ -78,7 +78,7 @@ def test_a_movement_is_recorded_once(asked: Command) -> None:
         (("sale", "berlin-1", "SKU1", "one"), 2, "no whole number"),
         (("sale", "berlin-1", "SKU1", "1_000"), 2, "UNITS: '1_000' is no whole number"),
         (("sale", "berlin-1", "SKU1", "٥"), 2, "UNITS: '٥' is no whole number"),
-        (("sale", "berlin-1", "SKU1", "9" * 5_000), 2, "5,000 characters"),
+        (("sale", "berlin-1", "SKU1", "9" * 5_000), 2, "5,000 digits"),
         (("price-change", "berlin-1", "SKU1", "--price-minor", "1_0"), 2, "--price-minor.*'1_0'"),
         (("price-change", "berlin-1", "SKU1", 5), 2, "price-change SITE UNIT"),
         ((), 2, "expected a movement"),

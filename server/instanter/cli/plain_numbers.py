@@ -65,4 +65,4 @@ def parse_whole(text: str | int) -> int:
 def _show(text: str) -> str:
     """Return a text as messages show it; not one that may be a card number in the wrong place."""
     digits = sum(character.isdecimal() for character in text)
-    return show(text) if digits < _CARD_DIGITS_MIN else f"a text with {digits} digits"
+    return show(text) if digits < _CARD_DIGITS_MIN else f"a text with {digits:,} digits"
