@@ -9,6 +9,7 @@ The two sides exchange msgpack: `["fold"]`; back `["read", sequence]`; then `["w
 `["failed", reason, message]`.
 """
 
+import gc
 import os
 import select
 import signal
@@ -35,6 +36,10 @@ up to there; raises when nothing may be written."""
 
 _NICENESS: Final = 10
 """Whoever answers callers comes first; a fold may take ten times as long."""
+
+_OBJECTS_UNTIL_COLLECTED: Final = 500_000
+"""A fold makes a tuple of each row, up to 120,000, none of them in a cycle. Looking for cycles
+after each 700 of them took a third of its processor time: 0.29 s, and 0.20 without."""
 
 _MESSAGE_SIZE_BYTES_MAX: Final = 256 << 20
 """Bytes of a message: what has been learned of all models."""
@@ -222,5 +227,6 @@ if __name__ == "__main__":
     # Whoever stops the keeper stops this process through it, after the last fold.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    gc.set_threshold(_OBJECTS_UNTIL_COLLECTED)
     with State.open_for_folding(Path(sys.argv[2])) as opened:
         _serve(opened)
