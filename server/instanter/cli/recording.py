@@ -1,11 +1,12 @@
 """Sends events of a file of JSON lines to the server."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from instanter.cli.context_values import KINDS
 from instanter.cli.failures import CommandError
@@ -20,10 +21,16 @@ from instanter.client import (
     Event,
     EventCounts,
     InvalidRequestError,
+    StockMovementCounts,
 )
 from instanter.clock import SystemClock
 from instanter.errors import show
 from instanter.limits import EVENTS_BATCH_MAX
+
+T = TypeVar("T")
+
+Counts = EventCounts | StockMovementCounts
+"""What became of a batch."""
 
 _KEYS: Final = ("event_id", "customer", "kind", "event_time", "fields")
 _REQUIRED: Final = _KEYS[:3]
@@ -61,20 +68,46 @@ def record_lines(client: Client, lines: IO[bytes], name: str, *, relaxed: bool) 
         A line is no event, or the server refuses one: the line and the field are named. The
         batches before it are recorded.
     """
+    batches = split_lines(lines, name, _read_event, EVENTS_BATCH_MAX)
+    counts = record_batches(batches, partial(_record, client, name, relaxed=relaxed), "events")
+    return EventCounts(*counts)
+
+
+def record_batches(
+    batches: Iterable[tuple[list[int], list[T]]],
+    record: Callable[[list[int], list[T]], Counts],
+    what: str,
+) -> tuple[int, int]:
+    """Record the batches of a file; return how many are recorded now, and how many were before.
+
+    Parameters
+    ----------
+    batches
+        What is recorded at once, with the numbers of its lines, as `split_lines` yields them.
+    record
+        Records a batch.
+    what
+        What they are: "events".
+
+    Raises
+    ------
+    CommandError, ClientError
+        What `batches` and `record` raise, with how much is recorded all the same.
+    """
     recorded_count = duplicate_count = 0
-    with show_progress("recording", "events", SystemClock()) as tell:
+    with show_progress("recording", what, SystemClock()) as tell:
         try:
-            for numbers, events in _split(lines, name):
-                counts = _record(client, numbers, events, name, relaxed=relaxed)
+            for numbers, batch in batches:
+                counts = record(numbers, batch)
                 recorded_count += counts.recorded_count
                 duplicate_count += counts.duplicate_count
                 tell(recorded_count + duplicate_count, 0)
         except (CommandError, ClientError) as error:
-            raise tell_recorded(error, recorded_count + duplicate_count, "events") from error
-    return EventCounts(recorded_count, duplicate_count)
+            raise _tell_recorded(error, recorded_count + duplicate_count, what) from error
+    return recorded_count, duplicate_count
 
 
-def tell_recorded(error: Exception, sent_count: int, what: str) -> Exception:
+def _tell_recorded(error: Exception, sent_count: int, what: str) -> Exception:
     """Return the error that ended a file, with what of the file is recorded all the same.
 
     Parameters
@@ -96,7 +129,7 @@ def tell_recorded(error: Exception, sent_count: int, what: str) -> Exception:
 
 
 def _record(
-    client: Client, numbers: list[int], events: list[Event], name: str, *, relaxed: bool
+    client: Client, name: str, numbers: list[int], events: list[Event], *, relaxed: bool
 ) -> EventCounts:
     """Record a batch; what the server refuses is told with the number of its line."""
     try:
@@ -105,20 +138,34 @@ def _record(
         raise _at_line(error, numbers, name) from error
 
 
-def _split(lines: IO[bytes], name: str) -> Iterator[tuple[list[int], list[Event]]]:
-    """Yield the events in batches, with the numbers of their lines."""
+def split_lines(
+    lines: IO[bytes], name: str, read: Callable[[bytes, str], T], count_max: int
+) -> Iterator[tuple[list[int], list[T]]]:
+    """Yield what stands on the lines in batches, with the numbers of their lines.
+
+    Parameters
+    ----------
+    lines
+        One JSON object each; empty lines are left out.
+    name
+        What to call the file in errors.
+    read
+        Returns what a line holds, from that and its place.
+    count_max
+        How many are a batch.
+    """
     numbers: list[int] = []
-    events: list[Event] = []
+    batch: list[T] = []
     for number, line in enumerate(read_lines(lines, name), 1):
         if not line.strip():
             continue
         numbers.append(number)
-        events.append(_read_event(line, f"{name}:{number}"))
-        if len(events) == EVENTS_BATCH_MAX:
-            yield numbers, events
-            numbers, events = [], []
-    if events:
-        yield numbers, events
+        batch.append(read(line, f"{name}:{number}"))
+        if len(batch) == count_max:
+            yield numbers, batch
+            numbers, batch = [], []
+    if batch:
+        yield numbers, batch
 
 
 def read_lines(lines: IO[bytes], name: str) -> Iterable[bytes]:

@@ -1,7 +1,8 @@
 """Stock movements of the command line and of files of JSON lines on their way to the server."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 from uuid import uuid4
@@ -12,11 +13,9 @@ from instanter.cli.card_transactions import read_time
 from instanter.cli.failures import EXIT_REFUSED, EXIT_USAGE, CommandError
 from instanter.cli.json_objects import read_object
 from instanter.cli.plain_numbers import parse_whole
-from instanter.cli.progress import show_progress
-from instanter.cli.recording import check_text, read_line_time, read_lines, tell_recorded
+from instanter.cli.recording import check_text, read_line_time, record_batches, split_lines
 from instanter.client import (
     Client,
-    ClientError,
     ConflictError,
     InvalidRequestError,
     PreconditionError,
@@ -24,7 +23,6 @@ from instanter.client import (
     StockMovementCounts,
     StockMovementKind,
 )
-from instanter.clock import SystemClock
 from instanter.errors import nearest, show
 
 KINDS: Final = {kind.name.lower().replace("_", "-"): kind for kind in StockMovementKind}
@@ -131,24 +129,16 @@ def record_movement_lines(
         A line is no movement, or the server refuses one: the line and the field are named. The
         batches before it are recorded.
     """
-    recorded_count = duplicate_count = 0
-    with show_progress("recording", "movements", SystemClock()) as tell:
-        try:
-            for numbers, movements in _split(lines, name):
-                counts = _record(client, numbers, movements, name, relaxed=relaxed)
-                recorded_count += counts.recorded_count
-                duplicate_count += counts.duplicate_count
-                tell(recorded_count + duplicate_count, 0)
-        except (CommandError, ClientError) as error:
-            raise tell_recorded(error, recorded_count + duplicate_count, "movements") from error
-    return StockMovementCounts(recorded_count, duplicate_count)
+    batches = split_lines(lines, name, _read_movement, BATCH)
+    counts = record_batches(batches, partial(_record, client, name, relaxed=relaxed), "movements")
+    return StockMovementCounts(*counts)
 
 
 def _record(
     client: Client,
+    name: str,
     numbers: Sequence[int],
     movements: Sequence[StockMovement],
-    name: str,
     *,
     relaxed: bool,
 ) -> StockMovementCounts:
@@ -172,22 +162,6 @@ def find_index(error: InvalidRequestError | ConflictError | PreconditionError) -
             return int(found[1])
     found = _FIELD.match(error.metadata.get("field", "")) or _FIELD.match(error.message)
     return int(found[1]) if found is not None else None
-
-
-def _split(lines: IO[bytes], name: str) -> Iterator[tuple[list[int], list[StockMovement]]]:
-    """Yield the movements in batches, with the numbers of their lines."""
-    numbers: list[int] = []
-    movements: list[StockMovement] = []
-    for number, line in enumerate(read_lines(lines, name), 1):
-        if not line.strip():
-            continue
-        numbers.append(number)
-        movements.append(_read_movement(line, f"{name}:{number}"))
-        if len(movements) == BATCH:
-            yield numbers, movements
-            numbers, movements = [], []
-    if movements:
-        yield numbers, movements
 
 
 def _read_movement(line: bytes, place: str) -> StockMovement:
