@@ -230,6 +230,8 @@ def damage(document, *path, value):
         (("plan", "channels"), []),
         (("models", "adult", "mean", 2), b""),
         (("models", "adult", "counts", 2), np.full(5, np.nan).tobytes()),
+        (("models", "adult", "counts", 2), np.full(5, -1.0).tobytes()),
+        (("models", "adult", "counts", 1), [7]),
         (("models", "adult"), {}),
         (("models",), [1]),
         (("settings", "unheard_of"), 1.0),

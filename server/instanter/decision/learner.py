@@ -291,7 +291,8 @@ def _anchor_shift(
     found = offset + trust * (float(means.sum()) + float(model.intercept[0]))
     positive, negative = _recent_labels(model)
     # Log-odds that vary have a mean farther from 0 than those of the mean (MacKay 1992).
-    wanted = math.log(positive / negative) * math.sqrt(1.0 + math.pi / 8.0 * trust**2 * variance)
+    spread = trust * trust * variance
+    wanted = math.log(positive / negative) * math.sqrt(1.0 + math.pi / 8.0 * spread)
     slack = _ANCHOR_SLACK + 2.0 * math.sqrt(1.0 / positive + 1.0 / negative)
     return min(max(found, wanted - slack), wanted + slack) - found
 

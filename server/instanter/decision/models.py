@@ -216,4 +216,5 @@ def _read_counts(packed: dict[str, Any]) -> NDArray[np.float64]:
     found = np.zeros(COUNT_COUNT)
     length = max(length, COUNT_RECENT_REVERSED)
     found[:length] = _read_array(packed, "counts", np.float64, length)
+    _check((found >= 0.0).all(), "counts")
     return found
