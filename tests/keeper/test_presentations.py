@@ -35,6 +35,15 @@ def patient(shop: Answers) -> Answers:
     return shop
 
 
+def lose_log(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ticks find nothing more in the log."""
+
+    def gone(_: object) -> None:
+        raise NotFoundError("it is not kept any more", reason="LOG_RECORD_NOT_KEPT")
+
+    monkeypatch.setattr(answers.kept.response, "_read_at", gone)
+
+
 def test_an_unanswered_presentation_is_ignored_after_the_wait(patient: Answers) -> None:
     decision = patient.decide("anna")
     patient.answer(decision, "anna", "tea", PRESENTED)
@@ -83,11 +92,7 @@ def test_the_end_of_a_wait_needs_no_log_where_it_teaches_nothing(
     decision = shop.decide("anna")
     shop.answer(decision, "anna", "tea", PRESENTED)
     shop.clock.move(3601)
-
-    def gone(_: object) -> None:
-        raise NotFoundError("it is not kept any more", reason="LOG_RECORD_NOT_KEPT")
-
-    monkeypatch.setattr(shop.kept.response, "_read_at", gone)
+    lose_log(shop, monkeypatch)
     while shop.kept.ticker.tick():
         pass
     assert contacts_of(shop, "anna") == [ContactKind.PRESENTED, ContactKind.IGNORED]
@@ -122,11 +127,7 @@ def test_a_presentation_that_the_log_no_longer_has_is_told(
     decision = patient.decide("anna")
     patient.answer(decision, "anna", "tea", PRESENTED)
     patient.clock.move(3601)
-
-    def gone(_: object) -> None:
-        raise NotFoundError("it is not kept any more", reason="LOG_RECORD_NOT_KEPT")
-
-    monkeypatch.setattr(patient.kept.response, "_read_at", gone)
+    lose_log(patient, monkeypatch)
     while patient.kept.ticker.tick():
         pass
     assert contacts_of(patient, "anna") == [ContactKind.PRESENTED, ContactKind.IGNORED]
