@@ -192,6 +192,7 @@ class Node:
             describe_fraud_service(
                 self.state,
                 submit=self.keeper.submit,
+                gather=self.keeper.gather,
                 published=self._published,
                 clock=self._clock,
                 metrics=self.metrics,

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -131,6 +130,7 @@ class WorkerNode:
         fraud = describe_fraud_service(
             self._state,
             submit=_submit_nothing,
+            gather=_submit_nothing,
             published=self._published,
             clock=self._clock,
             metrics=self.metrics,
@@ -201,5 +201,5 @@ def _explain_nothing(_: bytes) -> Explanation:
     raise AssertionError("a worker forwards what needs the log")
 
 
-def _submit_nothing(*_: Any, **__: Any) -> Future[Any]:
+def _submit_nothing(*_: Any, **__: Any) -> Any:
     raise AssertionError("a worker forwards what changes something")

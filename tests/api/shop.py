@@ -233,6 +233,7 @@ class Shop:
         fraud = describe_fraud_service(
             state,
             submit=self.keeper.submit,
+            gather=self.keeper.gather,
             published=self.published,
             clock=self.clock,
             metrics=self.metrics,

@@ -20,7 +20,7 @@ from instanter.errors import (
     PreconditionError,
     UnavailableError,
 )
-from instanter.keeper import keeper as keeper_module
+from instanter.keeper import write_queue
 from instanter.keeper.commands import ApplyContext
 from instanter.keeper.loading import LoadBlock
 from instanter.keeper.records import RecordKind
@@ -105,7 +105,7 @@ def test_a_command_whose_caller_is_gone_is_not_carried_out(desk: Desk) -> None:
 
 
 def test_too_many_waiting_commands_are_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper_module, "WRITES_WAITING_MAX", 3)
+    monkeypatch.setattr(write_queue, "WRITES_WAITING_MAX", 3)
     release = desk.hold()
     futures = [desk.put(f"c{i}") for i in range(3)]
     with pytest.raises(ExhaustedError, match="retry later"):

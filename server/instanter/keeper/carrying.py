@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from instanter.clock import Clock
-from instanter.errors import ExhaustedError, ExpiredError, InstanterError, UnavailableError
+from instanter.errors import ExhaustedError, InstanterError, UnavailableError
 from instanter.keeper.applying import TOGETHER, apply_record
 from instanter.keeper.commands import Answered, ApplyContext, Command
 from instanter.keeper.disk_watch import DiskWatch
@@ -15,7 +16,7 @@ from instanter.keeper.records import HEAVY_KINDS, RecordKind
 from instanter.keeper.replay import estimate_replay_ns, replay_tail
 from instanter.keeper.syncing import Syncer
 from instanter.keeper.voiding import VoidRecord
-from instanter.keeper.waiting import Waiting, make_unknown, resolve
+from instanter.keeper.waiting import Waiting, WaitingCommand, make_unknown
 from instanter.keeper.writing import EarlyWriting, GroupWriting, Writing
 from instanter.metrics import Metrics
 from instanter.store.log.frames import LogRecord
@@ -90,7 +91,7 @@ class Carrier:
         with self._state.read() as transaction:
             self._context.warm_up(transaction)
 
-    def carry_out(self, group: Sequence[Waiting[Any]]) -> Undoing | None:
+    def carry_out(self, group: Sequence[Waiting]) -> Undoing | None:
         """Carry out a group: light commands, or one heavy one.
 
         Returns
@@ -104,32 +105,23 @@ class Carrier:
         InstanterError
             The log has failed.
         """
-        live = [waiting for waiting in group if self._is_wanted(waiting)]
+        live = [waiting for waiting in group if waiting.keep_wanted(self._clock)]
         if not live:
             return None
-        if live[0].command.kind in HEAVY_KINDS:
+        if live[0].kind in HEAVY_KINDS:
             self._carry_out_heavy(live[0])
             return None
         return self._carry_out(live)
 
-    def _is_wanted(self, waiting: Waiting[Any]) -> bool:
-        """Return whether a command is still wanted; tell its future when it is too late."""
-        if not waiting.future.set_running_or_notify_cancel():
-            return False
-        if waiting.deadline_ns is None or self._clock.monotonic_ns() < waiting.deadline_ns:
-            return True
-        waiting.future.set_exception(
-            ExpiredError("the deadline passed while the write waited; nothing was written")
-        )
-        return False
-
-    def _carry_out(self, group: Sequence[Waiting[Any]]) -> Undoing | None:
+    def _carry_out(self, group: Sequence[Waiting]) -> Undoing | None:
         """Carry out a group of light commands; return what is still to be undone of it."""
-        if len(group) == 1:
+        commands = group[0].commands
+        if len(group) > 1:
+            commands = [command for waiting in group for command in waiting.commands]
+        if len(commands) == 1:
             self._carry_out_alone(group[0])
             return None
         writing = GroupWriting(self._log, self._advance_time())
-        commands = [waiting.command for waiting in group]
         try:
             outcomes = self._apply(commands, writing)
         except InstanterError as error:
@@ -139,8 +131,8 @@ class Carrier:
             return None
         except Exception:  # noqa: BLE001 - the one whose command raises it gets it
             writing.begin_again()
-            for waiting in group:
-                self._carry_out_alone(waiting)
+            for single in chain.from_iterable(waiting.split() for waiting in group):
+                self._carry_out_alone(single)
             return None
         if writing.records:
             try:
@@ -150,12 +142,12 @@ class Carrier:
         self._finish(group, writing.records, outcomes)
         return None
 
-    def _carry_out_alone(self, waiting: Waiting[Any]) -> None:
-        """Carry out one light command, whose effect is applied while the disk works."""
+    def _carry_out_alone(self, waiting: Waiting) -> None:
+        """Carry out a single light command, whose effect is applied while the disk works."""
         begin_sync = None if waiting.relaxed else self._syncer.begin
         writing = EarlyWriting(self._log, self._advance_time(), begin_sync)
         try:
-            outcomes = self._apply((waiting.command,), writing)
+            outcomes = self._apply(waiting.commands, writing)
         except Exception as error:
             if writing.written is not None:
                 self._disk_watch.note(error, 1)
@@ -183,7 +175,7 @@ class Carrier:
 
         return self._state.write(change)
 
-    def _take_back(self, waiting: Waiting[Any], record: LogRecord, error: Exception) -> None:
+    def _take_back(self, waiting: Waiting, record: LogRecord, error: Exception) -> None:
         """Take a record back that is in the log and could not be applied, then tell its caller.
 
         Raises
@@ -191,11 +183,11 @@ class Carrier:
         InstanterError
             It cannot be taken back: only a start from the log can tell what it has done.
         """
-        if isinstance(waiting.command, VoidRecord):
+        if isinstance(waiting.commands[0], VoidRecord):
             # That has no effect by itself: it is enough that it is in the log.
             self._finish((waiting,), (record,), [None])
             return
-        void = Waiting(VoidRecord(record.sequence), None, False, 1, Future[None]())
+        void = WaitingCommand[None](VoidRecord(record.sequence))
         failed = UnavailableError(
             f"record {record.sequence} of the log could be neither applied nor taken back: {error}"
         )
@@ -203,7 +195,7 @@ class Carrier:
         def tell(done: Future[None]) -> None:
             # Once that is on disk the record cannot come to life after a power cut.
             failure = done.exception()
-            waiting.future.set_exception(error if failure is None else make_unknown(failed))
+            waiting.tell([error if failure is None else make_unknown(failed)])
 
         void.future.add_done_callback(tell)
         self._carry_out_alone(void)
@@ -211,7 +203,7 @@ class Carrier:
             raise failed
 
     def _finish(
-        self, group: Sequence[Waiting[Any]], fresh: Sequence[LogRecord], outcomes: list[Any]
+        self, group: Sequence[Waiting], fresh: Sequence[LogRecord], outcomes: list[Any]
     ) -> None:
         """Tell whoever follows of a group that is applied and written, and answer it."""
         self._hand_over(fresh)
@@ -268,7 +260,7 @@ class Carrier:
         record = writing.append(command.kind, body)
         return apply_record(transaction, record, self._context)
 
-    def _undo(self, group: Sequence[Waiting[Any]], error: ExhaustedError) -> None:
+    def _undo(self, group: Sequence[Waiting], error: ExhaustedError) -> None:
         """Take the group's changes back out of the overlay: the log has no room for them."""
         try:
             self._folder.undo(
@@ -277,39 +269,42 @@ class Carrier:
         finally:
             self._refuse(group, error)
 
-    def _refuse(self, group: Sequence[Waiting[Any]], error: Exception) -> None:
+    def _refuse(self, group: Sequence[Waiting], error: Exception) -> None:
         """Tell the callers of a group that nothing of it has happened."""
-        self._disk_watch.note(error, len(group))
+        self._disk_watch.note(error, sum(len(waiting.commands) for waiting in group))
         for waiting in group:
-            waiting.future.set_exception(error)
+            waiting.tell([error] * len(waiting.commands))
 
-    def _answer(self, group: Sequence[Waiting[Any]], outcomes: list[Any], sequence: int) -> None:
+    def _answer(self, group: Sequence[Waiting], outcomes: list[Any], sequence: int) -> None:
         """Answer the relaxed callers of a group now, the others once its frames are on disk.
 
         Refusals and repeated answers wait too: what they tell of may be in the same group, or in
         one that is not on disk yet.
         """
-        later: list[tuple[Future[Any], Any]] = []
+        later: list[tuple[Waiting, Sequence[Any]]] = []
         on_disk = self._log.synced_sequence >= sequence
-        for waiting, outcome in zip(group, outcomes, strict=True):
+        end = 0
+        for waiting in group:
+            start, end = end, end + len(waiting.commands)
+            own = outcomes[start:end]
             if waiting.relaxed or on_disk:
-                resolve(waiting.future, outcome)
+                waiting.tell(own)
             else:
-                later.append((waiting.future, outcome))
+                later.append((waiting, own))
         if not on_disk:
             self._syncer.answer(later, sequence)
 
-    def _carry_out_heavy(self, waiting: Waiting[Any]) -> None:
+    def _carry_out_heavy(self, waiting: Waiting) -> None:
         """Carry out a command that goes straight to the base."""
-        future = waiting.future
+        (command,) = waiting.commands
         now_ns = self._advance_time()
         try:
             with self._state.read() as transaction:
-                body = waiting.command.prepare(transaction, now_ns, self._context)
+                body = command.prepare(transaction, now_ns, self._context)
             if isinstance(body, Answered):
-                future.set_result(body.result)
+                waiting.tell([body.result])
                 return
-            record = self._log.append(waiting.command.kind, now_ns, body)
+            record = self._log.append(command.kind, now_ns, body)
             self._write_and_wait(record)
         except Exception as error:  # noqa: BLE001 - handed to the one whose command raised it
             self._refuse((waiting,), error)
@@ -328,9 +323,9 @@ class Carrier:
             if record.kind == RecordKind.PUBLISH_CATALOGUE:
                 self._warm_up()
         except Exception as error:  # noqa: BLE001 - it is in force; whoever published is told
-            future.set_exception(error)
+            waiting.tell([error])
         else:
-            future.set_result(result)
+            waiting.tell([result])
 
     def _hand_over(self, records: Sequence[LogRecord]) -> None:
         """Tell whoever follows the log what has been written."""

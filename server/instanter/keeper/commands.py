@@ -121,6 +121,73 @@ class Command(Protocol[T_co]):
         ...
 
 
+class GatheredCommand(Protocol[T_co]):
+    """A command that is gathered with others, see `Gather`.
+
+    Attributes
+    ----------
+    kind
+        As of `Command`.
+    deadline_ns
+        Time of the clock's `monotonic_ns` after which it is not begun any more, or None.
+    """
+
+    @property
+    def kind(self) -> RecordKind:
+        """Kind of its record."""
+        ...
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When nobody waits for it any longer."""
+        ...
+
+    def prepare(
+        self, transaction: Transaction, now_ns: int, context: ApplyContext
+    ) -> bytes | Answered:
+        """Do what `Command.prepare` does."""
+        ...
+
+
+class Caller(Protocol):
+    """Who waits for a gathered command.
+
+    Attributes
+    ----------
+    open
+        Somebody still waits; its command is dropped otherwise, as long as its turn has not come.
+    """
+
+    open: bool
+
+
+Tell = Callable[[Sequence[Any], Sequence[Any]], None]
+"""Takes callers and what has become of their commands, in the same order: results and errors. A
+caller that is not open any more was told before, or has gone away."""
+
+
+class Gathering(Protocol):
+    """Commands of one kind that wait for their turn, and those that come until then."""
+
+    def add(self, command: GatheredCommand[Any], caller: Any) -> bool:
+        """Take a command, unless the turn of these has come or they are many already.
+
+        Raises
+        ------
+        ExhaustedError
+            Too many commands wait.
+        """
+        ...
+
+
+class Gather(Protocol):
+    """Begins a gathering, as `Keeper.gather` does."""
+
+    def __call__(self, command: GatheredCommand[Any], caller: Any, tell: Tell) -> Gathering:
+        """Queue a durable command together with those that are added until its turn."""
+        ...
+
+
 class Submit(Protocol):
     """Carries out a command, as `Keeper.submit` does."""
 

@@ -25,22 +25,21 @@ from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from instanter.clock import Clock
-from instanter.errors import ExhaustedError, InstanterError, UnavailableError
+from instanter.errors import InstanterError, UnavailableError
 from instanter.events_log import EventsLog
 from instanter.keeper.carrying import Carrier, OnWritten, Undoing
-from instanter.keeper.commands import ApplyContext, Command
+from instanter.keeper.commands import ApplyContext, Caller, Command, GatheredCommand, Tell
 from instanter.keeper.disk_watch import DiskWatch
 from instanter.keeper.fold_process import FoldProcess
 from instanter.keeper.folding import Collect, Folder
-from instanter.keeper.records import HEAVY_KINDS, PATIENT_KINDS
 from instanter.keeper.syncing import Syncer
-from instanter.keeper.waiting import Waiting, answer_unknown
+from instanter.keeper.waiting import Waiting, WaitingCommand, WaitingCommands, make_unknown
+from instanter.keeper.write_queue import WriteQueue
 from instanter.limits import (
     PURGE_ROWS,
     PURGE_ROWS_ON_LOOP,
     WRITES_GROUP_MAX,
     WRITES_ON_LOOP_WEIGHT_MAX,
-    WRITES_WAITING_MAX,
 )
 from instanter.metrics import Metrics
 from instanter.store.log.log import Log
@@ -52,9 +51,9 @@ OnSynced = Callable[[int], None]
 """Called with the sequence up to which the log is on disk; must return soon."""
 
 _PATIENCE_S: Final = 0.01
-_PATIENT_MAX: Final = 128
-"""How long, and how many, commands that nobody waits for are gathered: one transaction for the
-decisions of 10 ms, instead of one for each turn, which cost more than the turn itself."""
+"""How long commands that nobody waits for are gathered, unless they are many before: one
+transaction for the decisions of 10 ms, instead of one for each turn, which cost more than the turn
+itself."""
 
 _HOUSEKEEPING_S: Final = 0.05
 """How often the apply thread looks for housekeeping while no command comes."""
@@ -137,9 +136,9 @@ class Keeper:
             on_written=on_written,
         )
         self.log_time_ns = self._carrier.log_time_ns
-        self._queue: deque[Waiting[Any]] = deque()
-        self._pressing_count = 0
-        self._wake = threading.Condition()
+        self._queue = WriteQueue()
+        self._lock = threading.RLock()
+        self._wake = threading.Condition(self._lock)
         self._accepting = False
         self._carrying = False
         self._undoing: Undoing | None = None
@@ -180,7 +179,7 @@ class Keeper:
 
         Not on a loop that is attached.
         """
-        with self._wake:
+        with self._lock:
             self._accepting = False
             self._wake.notify()
         if self._apply_thread.is_alive():
@@ -193,7 +192,7 @@ class Keeper:
 
         While one is attached, nobody may wait on its thread for a command's future.
         """
-        with self._wake:
+        with self._lock:
             assert self._loop is None, "one loop at a time"
             self._loop = asyncio.get_running_loop()
             self._loop_thread = threading.get_ident()
@@ -205,7 +204,7 @@ class Keeper:
         """Leave everything to the threads again; on the loop that was attached."""
         assert self._loop is not None, "one was attached"
         self._syncer.detach(self._loop)
-        with self._wake:
+        with self._lock:
             self._loop = None
             for timer in (self._patience, self._housekeeping):
                 if timer is not None:
@@ -246,26 +245,50 @@ class Keeper:
         UnavailableError
             The keeper is not running, or its log has failed.
         """
-        future: Future[T] = Future()
-        waiting = Waiting(command, deadline_ns, relaxed, weight, future)
-        with self._wake:
-            if not self._accepting:
-                raise self._failure or UnavailableError(
-                    "the server is stopping and takes no more writes"
-                )
-            if len(self._queue) >= WRITES_WAITING_MAX:
-                raise ExhaustedError(
-                    f"{WRITES_WAITING_MAX} writes wait for the disk already; retry later",
-                    reason="WRITES_WAITING_EXHAUSTED",
-                )
-            self._queue.append(waiting)
-            presses = command.kind not in PATIENT_KINDS
-            self._pressing_count += presses
-            if self._loop is not None:
-                self._call_turn()
-            elif presses or len(self._queue) in (1, _PATIENT_MAX):
-                self._wake.notify()
-        return future
+        waiting = WaitingCommand(command, deadline_ns, relaxed=relaxed, weight=weight)
+        with self._lock:
+            self._admit()
+            self._enqueue(waiting)
+        return waiting.future
+
+    def gather(self, command: GatheredCommand[Any], caller: Caller, tell: Tell) -> WaitingCommands:
+        """Queue a light command together with those of its kind that are added until its turn.
+
+        Acknowledged as those of `submit` are, for less: there is no future for each of them.
+
+        Parameters
+        ----------
+        command, caller
+            The first one, and who waits for it.
+        tell
+            Called with callers and their outcomes, on whichever thread; returns soon.
+
+        Raises
+        ------
+        ExhaustedError, UnavailableError
+            As `submit`.
+        """
+        waiting = WaitingCommands(command.kind, tell, self._lock, self._admit)
+        with self._lock:
+            waiting.add(command, caller)
+            self._enqueue(waiting)
+        return waiting
+
+    def _admit(self) -> None:
+        """Count a command that is to wait, or raise; with the lock held."""
+        if not self._accepting:
+            raise self._failure or UnavailableError(
+                "the server is stopping and takes no more writes"
+            )
+        self._queue.admit()
+
+    def _enqueue(self, waiting: Waiting) -> None:
+        """Queue what was admitted, and call who carries it out; with the lock held."""
+        self._queue.append(waiting)
+        if self._loop is not None:
+            self._call_turn()
+        elif self._queue.is_pressed or len(self._queue) == 1:
+            self._wake.notify()
 
     def wait_synced(self, sequence: int) -> None:
         """Wait until the log is on disk up to `sequence`.
@@ -284,7 +307,7 @@ class Keeper:
         if self._turn_comes or self._carrying or not self._queue or self._syncer.is_busy:
             # (The end of the turn, of the group or of the sync calls it again.)
             return
-        if self._is_long(self._queue[0]):
+        if self._queue.is_long:
             self._wake.notify()
         elif threading.get_ident() != self._loop_thread:
             self._turn_comes = True
@@ -296,7 +319,7 @@ class Keeper:
             self._patience = loop.call_later(_PATIENCE_S, self._end_patience)
 
     def _end_patience(self) -> None:
-        with self._wake:
+        with self._lock:
             self._patience = None
             if self._turn_comes:
                 return
@@ -304,17 +327,17 @@ class Keeper:
 
     def _take_turn(self) -> None:
         """Carry out a group on the loop, unless it is the apply thread's."""
-        with self._wake:
+        with self._lock:
             self._turn_comes = False
             if self._loop is None or self._carrying or not self._queue or self._syncer.is_busy:
                 return
-            if self._is_long(self._queue[0]):
+            if self._queue.is_long:
                 self._wake.notify()
                 return
             if self._patience is not None:
                 self._patience.cancel()
                 self._patience = None
-            group = self._pop_group(WRITES_ON_LOOP_WEIGHT_MAX)
+            group = self._queue.pop_group(WRITES_ON_LOOP_WEIGHT_MAX)
             self._carrying = True
         undoing = None
         try:
@@ -330,13 +353,13 @@ class Keeper:
 
     def _leave_undoing(self, undoing: Undoing) -> None:
         """Leave to the apply thread what takes as long as a start."""
-        with self._wake:
+        with self._lock:
             self._undoing = undoing
             self._wake.notify()
 
     def _let_others(self) -> None:
         """Let whoever is next carry out the next group."""
-        with self._wake:
+        with self._lock:
             self._carrying = False
             if self._loop is not None:
                 self._call_turn()
@@ -345,7 +368,7 @@ class Keeper:
 
     def _call_housekeeping(self) -> None:
         """Let the loop look after what is left to clean up; from the apply thread."""
-        with self._wake:
+        with self._lock:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._keep_house)
 
@@ -357,7 +380,7 @@ class Keeper:
 
     def _clean_up(self) -> None:
         self._housekeeping = None
-        with self._wake:
+        with self._lock:
             if self._loop is None or self._carrying:
                 # Whoever carries out a group cleans up behind it.
                 return
@@ -386,12 +409,12 @@ class Keeper:
                 self._let_others()
                 self._call_housekeeping()
 
-    def _take_group(self) -> list[Waiting[Any]] | None:
+    def _take_group(self) -> list[Waiting] | None:
         """Wait for what is the apply thread's and return it; None when the keeper is to end.
 
         Empty when none came for a while: there may be housekeeping.
         """
-        with self._wake:
+        with self._lock:
             while True:
                 if self._undoing is not None:
                     return []
@@ -400,7 +423,7 @@ class Keeper:
                         self._wake.wait_for(self._is_pressed, _PATIENCE_S)
                     if self._is_ours():
                         self._carrying = True
-                        return self._pop_group(WRITES_GROUP_MAX)
+                        return self._queue.pop_group(WRITES_GROUP_MAX)
                 elif not self._accepting and not self._queue and not self._carrying:
                     return None
                 keeps_house = self._loop is None and self._folder.has_to_clean_up
@@ -412,37 +435,14 @@ class Keeper:
     def _is_ours(self) -> bool:
         """Return whether there is something for the apply thread to carry out now."""
         return (
-            bool(self._queue)
-            and not self._carrying
-            and (self._loop is None or self._is_long(self._queue[0]))
+            bool(self._queue) and not self._carrying and (self._loop is None or self._queue.is_long)
         )
-
-    @staticmethod
-    def _is_long(waiting: Waiting[Any]) -> bool:
-        """Return whether a command takes too long for an event loop."""
-        return waiting.weight > WRITES_ON_LOOP_WEIGHT_MAX or waiting.command.kind in HEAVY_KINDS
-
-    def _pop_group(self, weight_max: int) -> list[Waiting[Any]]:
-        """Take the commands of one group out of the queue, a heavy one alone."""
-        group: list[Waiting[Any]] = []
-        weight = 0
-        while self._queue:
-            waiting = self._queue[0]
-            heavy = waiting.command.kind in HEAVY_KINDS
-            weight += waiting.weight
-            if group and (heavy or weight > weight_max):
-                break
-            group.append(self._queue.popleft())
-            self._pressing_count -= waiting.command.kind not in PATIENT_KINDS
-            if heavy:
-                break
-        return group
 
     def _is_pressed(self) -> bool:
         """Return whether somebody waits, or so much has come that it is time."""
-        return self._pressing_count > 0 or not self._accepting or len(self._queue) >= _PATIENT_MAX
+        return self._queue.is_pressed or not self._accepting
 
-    def _carry_out(self, group: list[Waiting[Any]]) -> Undoing | None:
+    def _carry_out(self, group: list[Waiting]) -> Undoing | None:
         """Carry out a group; whatever goes wrong with the log itself is the keeper's end."""
         try:
             return self._carrier.carry_out(group)
@@ -450,7 +450,9 @@ class Keeper:
             bug = UnavailableError(f"the keeper has failed: {error!r}")
             failure = error if isinstance(error, InstanterError) else bug
             self._fail(failure)
-            answer_unknown(group, failure)
+            unknown = make_unknown(failure)
+            for waiting in group:
+                waiting.refuse(unknown)
             if failure is bug:
                 raise
         return None
@@ -480,21 +482,19 @@ class Keeper:
         with contextlib.suppress(IndexError):
             while True:
                 self._deliveries.popleft()()
-        with self._wake:
+        with self._lock:
             if self._loop is not None:
                 self._call_turn()
 
     def _fail(self, error: InstanterError) -> None:
         """Stop all acknowledgements for good: only a restart from the log can go on."""
-        with self._wake:
+        with self._lock:
             self._accepting = False
             self._failure = error
-            waiting, self._queue = self._queue, deque()
-            self._pressing_count = 0
+            waiting = self._queue.pop_all()
             self._wake.notify()
         for each in waiting:
-            if each.future.set_running_or_notify_cancel():
-                each.future.set_exception(error)
+            each.refuse(error)
         self._syncer.note_failure(error)
         self._events_log.error("keeper_failed", reason=error.reason, message=error.message)
         self.failed.set()

@@ -4,14 +4,13 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from instanter.clock import Clock
 from instanter.errors import InstanterError, UnavailableError
-from instanter.keeper.waiting import Unsynced, make_unknown, resolve
+from instanter.keeper.waiting import Unsynced, Waiting, make_unknown
 from instanter.limits import RELAXED_NS_MAX
 from instanter.store.log.log import Log
 from instanter.store.log.sync_queue import SyncQueue
@@ -88,7 +87,7 @@ class Syncer:
         if not self._queued:
             return False
         last = self._queued[-1]
-        return last.sequence > self._begun_sequence or len(last.answers) >= _SEVERAL
+        return last.sequence > self._begun_sequence or last.count >= _SEVERAL
 
     def start(self) -> None:
         """Begin to sync."""
@@ -114,9 +113,9 @@ class Syncer:
         if self._thread.is_alive():
             self._thread.join()
 
-    def answer(self, answers: Sequence[tuple[Future[Any], Any]], sequence: int) -> None:
+    def answer(self, answers: Sequence[tuple[Waiting, Sequence[Any]]], sequence: int) -> None:
         """Answer once the log is on disk up to `sequence`; with no answers, within a time."""
-        unsynced = Unsynced(sequence, answers)
+        unsynced = Unsynced(sequence, answers, sum(len(outcomes) for _, outcomes in answers))
         queue = self._queue
         if answers and queue is not None and queue.is_ours and self.failure is None:
             self._queued.append(unsynced)
@@ -180,7 +179,7 @@ class Syncer:
         """
         with self._synced:
             self._wanted_sequence = max(self._wanted_sequence, sequence)
-        self._written.put(Unsynced(sequence, ()))
+        self._written.put(Unsynced(sequence, (), 0))
         with self._synced:
             self._synced.wait_for(
                 lambda: (
@@ -228,7 +227,7 @@ class Syncer:
 
     def _tell(self, ready: Sequence[Unsynced], sequence: int) -> None:
         """Answer, where that is to be done, and tell whoever follows."""
-        _resolve_all(ready)
+        _tell_all(ready)
         if self._on_synced is not None:
             self._on_synced(sequence)
 
@@ -239,10 +238,14 @@ class Syncer:
         ready += self._take_more()[0]
         unknown = make_unknown(error)
         lost = [
-            Unsynced(unsynced.sequence, [(future, unknown) for future, _ in unsynced.answers])
+            Unsynced(
+                unsynced.sequence,
+                [(waiting, [unknown] * len(outcomes)) for waiting, outcomes in unsynced.answers],
+                unsynced.count,
+            )
             for unsynced in ready
         ]
-        self._deliver(partial(_resolve_all, lost))
+        self._deliver(partial(_tell_all, lost))
 
     def _take_written(self) -> tuple[list[Unsynced], bool]:
         """Wait for groups to sync; return them, and whether the thread is to end behind them.
@@ -286,7 +289,7 @@ class Syncer:
         return any(unsynced.answers for unsynced in ready)
 
 
-def _resolve_all(ready: Sequence[Unsynced]) -> None:
+def _tell_all(ready: Sequence[Unsynced]) -> None:
     for unsynced in ready:
-        for future, outcome in unsynced.answers:
-            resolve(future, outcome)
+        for waiting, outcomes in unsynced.answers:
+            waiting.tell(outcomes)

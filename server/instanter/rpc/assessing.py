@@ -16,13 +16,13 @@ from instanter.fraud.verdicts import MODEL_REASON
 from instanter.fraud_limits import FRAUD_FIELDS_MAX, FRAUD_ID_SIZE_MAX, TRANSACTION_ID_SIZE_MAX
 from instanter.keeper.assessing import AssessTransaction
 from instanter.keeper.assessing_together import AssessEncoded
-from instanter.keeper.commands import Submit
+from instanter.keeper.commands import Gather, Submit
 from instanter.keeper.verdicts import Approval, Verdict
 from instanter.metrics import Metrics
 from instanter.rpc.attribute_values import read_values
 from instanter.rpc.card_numbers import check_message, may_hold_card_data
 from instanter.rpc.dispatch import decode
-from instanter.rpc.front import CallContext, DeferredMethod
+from instanter.rpc.front import CallContext, DeferredMethod, GatheredWork
 from instanter.rpc.names import (
     FRAUD_RULES,
     MERCHANTS,
@@ -59,14 +59,15 @@ class AssessmentDesk:
 
     Parameters
     ----------
-    submit
-        Carries out a command, as `Keeper.submit` does.
+    submit, gather
+        Carry out commands, as `Keeper.submit` and `Keeper.gather` do.
     metrics, log
         Count verdicts, and are told of rules that a guard has paused.
     """
 
-    def __init__(self, *, submit: Submit, metrics: Metrics, log: EventsLog) -> None:
+    def __init__(self, *, submit: Submit, gather: Gather, metrics: Metrics, log: EventsLog) -> None:
         self._submit = submit
+        self._gather = gather
         self._metrics = metrics
         self._log = log
 
@@ -79,8 +80,8 @@ class AssessmentDesk:
             self.assess,
             self.translate,
             None,
-            self.assess_encoded,
-            self.encode,
+            encode=self.encode,
+            gathered=GatheredWork(_make_command, self._gather),
         )
 
     def assess(
@@ -95,11 +96,6 @@ class AssessmentDesk:
             future raises it for what depends on the catalogue.
         """
         command = AssessTransaction(read_transaction(request), context.deadline_ns)
-        return self._submit(command, context.deadline_ns)
-
-    def assess_encoded(self, request: bytes, context: CallContext) -> Future[Verdict | Approval]:
-        """Queue an assessment; the future raises whatever is wrong with the request."""
-        command = AssessEncoded(request, _read_encoded, context.deadline_ns)
         return self._submit(command, context.deadline_ns)
 
     def encode(self, result: Verdict | Approval) -> bytes:
@@ -148,6 +144,11 @@ class AssessmentDesk:
         if verdict.case != NO_CASE:
             response.case = format_case_name(verdict.case)
         return response
+
+
+def _make_command(request: bytes, deadline_ns: int | None) -> AssessEncoded:
+    """Return what assesses an encoded request; carried out, it tells what is wrong with it."""
+    return AssessEncoded(request, _read_encoded, deadline_ns)
 
 
 @lru_cache(maxsize=8)

@@ -126,6 +126,16 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - the last line of defence of every call
             return self.fail(method.name, error)
 
+    def encode(self, method: DeferredMethod, outcome: Any) -> bytes | status_pb2.Status:
+        """Return the encoded response that an outcome of gathered work stands for, or a status."""
+        assert method.encode is not None, "gathered work has it"
+        if isinstance(outcome, Exception):
+            return self.fail(method.name, outcome)
+        try:
+            return method.encode(outcome)
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            return self.fail(method.name, error)
+
     async def translate_apart(self, method: DeferredMethod, result: Any) -> Any:
         """Return what `translate` does, made on a thread of the method's lane."""
         try:

@@ -19,10 +19,17 @@ from instanter.clock import Clock
 from instanter.errors import InvalidFieldError, NotFoundError
 from instanter.events_log import EventsLog
 from instanter.frames import Frames, pack
+from instanter.keeper.commands import Gathering
 from instanter.metrics import Metrics
 from instanter.rpc.dispatch import Dispatcher, decode
 from instanter.rpc.forwarding import FRAME_SIZE_BYTES_MAX, SOCKET_NAME, short_path
-from instanter.rpc.front import BlockingMethod, CallContext, DeferredMethod, Service
+from instanter.rpc.front import (
+    BlockingMethod,
+    CallContext,
+    DeferredMethod,
+    GatheredWork,
+    Service,
+)
 from instanter.rpc.response_stream import reply_too_long
 
 _BACKLOG: Final = 64
@@ -72,6 +79,7 @@ class ForwardingDoor:
         self._log = log
         self._clock = clock
         self._dispatcher = Dispatcher(log=log, metrics=metrics, clock=clock)
+        self._gatherings: dict[str, Gathering] = {}
         self._folder: Path | None = None
         self._server: asyncio.AbstractServer | None = None
         self.visitors: set[_WorkerProtocol] = set()
@@ -155,7 +163,7 @@ class ForwardingDoor:
         peer: str,
         request: bytes,
         end: Callable[[Encoded], None],
-    ) -> Future[Any] | asyncio.Task[None] | None:
+    ) -> "Future[Any] | asyncio.Task[None] | _Gathered | None":
         """Begin to answer one call; for the connections.
 
         Parameters
@@ -167,7 +175,7 @@ class ForwardingDoor:
 
         Returns
         -------
-        Future, Task or None
+        object or None
             What is cancelled when nobody waits any longer; None when it is answered already.
         """
         dispatcher = self._dispatcher
@@ -188,6 +196,8 @@ class ForwardingDoor:
                 return None
             loop = asyncio.get_running_loop()
             return loop.create_task(self._answer_apart(method, decoded, context, end))
+        if method.gathered is not None:
+            return self._gather(path, method, method.gathered, request, deadline_ns, end)
         future = dispatcher.begin_encoded(method, request, context)
         if not isinstance(future, Future):
             end(self._encode(method, future))
@@ -207,6 +217,45 @@ class ForwardingDoor:
         else:
             answer = await self._dispatcher.answer_deferred(method, request, context)
         end(self._encode(method, answer))
+
+    def _gather(
+        self,
+        path: str,
+        method: DeferredMethod,
+        work: GatheredWork,
+        request: bytes,
+        deadline_ns: int | None,
+        end: Callable[[Encoded], None],
+    ) -> "_Gathered | None":
+        """Hand a call over together with those that came before it."""
+        asked = _Gathered(end)
+        gathering = self._gatherings.get(path)
+        try:
+            made = work.make(request, deadline_ns)
+            if gathering is None or not gathering.add(made, asked):
+                tell = partial(self._take_gathered, method)
+                self._gatherings[path] = work.gather(made, asked, tell)
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            end(self._encode(method, self._dispatcher.fail(method.name, error)))
+            return None
+        return asked
+
+    def _take_gathered(
+        self, method: DeferredMethod, asked: Sequence["_Gathered"], outcomes: Sequence[Any]
+    ) -> None:
+        """End calls whose work is done, on whichever thread that was."""
+        if threading.get_ident() == self._thread:
+            self._end_gathered(method, asked, outcomes)
+        else:
+            self._loop.call_soon_threadsafe(self._end_gathered, method, asked, outcomes)
+
+    def _end_gathered(
+        self, method: DeferredMethod, asked: Sequence["_Gathered"], outcomes: Sequence[Any]
+    ) -> None:
+        for each, outcome in zip(asked, outcomes, strict=True):
+            if each.open:
+                each.open = False
+                each.end(self._encode(method, self._dispatcher.encode(method, outcome)))
 
     def _take(
         self, method: DeferredMethod, end: Callable[[Encoded], None], future: Future[Any]
@@ -236,13 +285,31 @@ class ForwardingDoor:
         return None, raw
 
 
+class _Gathered:
+    """A call that is handed over together with others."""
+
+    __slots__ = ("end", "open")
+
+    def __init__(self, end: Callable[[Encoded], None]) -> None:
+        self.end = end
+        self.open = True
+
+    def cancel(self) -> None:
+        """Have it dropped: nobody waits any longer."""
+        self.open = False
+
+    def done(self) -> bool:
+        """Return whether it has ended."""
+        return not self.open
+
+
 class _WorkerProtocol(asyncio.Protocol):
     """The keeper's end of the connection of one worker."""
 
     def __init__(self, door: ForwardingDoor) -> None:
         self._door = door
         self._frames = Frames(FRAME_SIZE_BYTES_MAX)
-        self._works: dict[int, Future[Any] | asyncio.Task[None]] = {}
+        self._works: dict[int, Future[Any] | asyncio.Task[None] | _Gathered] = {}
         self._outgoing: list[bytes] = []
 
     @property

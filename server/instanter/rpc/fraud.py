@@ -2,7 +2,7 @@
 
 from instanter.clock import Clock
 from instanter.events_log import EventsLog
-from instanter.keeper.commands import Submit
+from instanter.keeper.commands import Gather, Submit
 from instanter.keeper.published import PublishedCatalogue
 from instanter.metrics import Metrics
 from instanter.rpc.assessing import AssessmentDesk
@@ -17,6 +17,7 @@ def describe_fraud_service(
     store: Readable,
     *,
     submit: Submit,
+    gather: Gather,
     published: PublishedCatalogue,
     clock: Clock,
     metrics: Metrics,
@@ -29,8 +30,8 @@ def describe_fraud_service(
     ----------
     store
         The store that is read.
-    submit
-        Carries out a command, as `Keeper.submit` does.
+    submit, gather
+        Carry out commands, as `Keeper.submit` and `Keeper.gather` do.
     published
         Knows the catalogue in force.
     clock, metrics, log
@@ -41,7 +42,7 @@ def describe_fraud_service(
     return Service(
         "instanter.v1.FraudService",
         (
-            AssessmentDesk(submit=submit, metrics=metrics, log=log).describe(),
+            AssessmentDesk(submit=submit, gather=gather, metrics=metrics, log=log).describe(),
             TransactionOutcomeDesk(submit=submit).describe(),
             *CaseDesk(store, submit=submit).describe(),
             *FraudRuleDesk(store, submit=submit, published=published, clock=clock).describe(),

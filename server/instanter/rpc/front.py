@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 from google.rpc import status_pb2
 
 from instanter.errors import InstanterError
+from instanter.keeper.commands import Gather
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,23 @@ class BlockingMethod:
 
 
 @dataclass(frozen=True, slots=True)
+class GatheredWork:
+    """How the requests of a deferred method are handed over together.
+
+    Attributes
+    ----------
+    make
+        From an encoded request and its deadline, as in `CallContext`, to what is handed over.
+    gather
+        Begins with a first one, see `keeper/commands.Gather`. What is told is a result, for the
+        method's `encode`, or an error, also that of a request that cannot be decoded.
+    """
+
+    make: Callable[[bytes, int | None], Any]
+    gather: Gather
+
+
+@dataclass(frozen=True, slots=True)
 class DeferredMethod:
     """A method that hands its work over and holds no thread while it waits, a write for example.
 
@@ -123,7 +141,11 @@ class DeferredMethod:
         call it instead, and the future tells of a request that cannot be decoded. None when there
         is none, and always with a lane.
     encode
-        From the result of `encoded` to the encoded response; None as `encoded` is.
+        From the result of `encoded`, or of what is gathered, to the encoded response; None when
+        there is neither.
+    gathered
+        How requests are handed over together, where that takes less than one by one; then a front
+        may do so instead. None when there is none, and always with a lane.
     """
 
     name: str
@@ -134,6 +156,7 @@ class DeferredMethod:
     lane: Lane | None
     encoded: Callable[[bytes, CallContext], Future[Any]] | None = None
     encode: Callable[[Any], bytes] | None = None
+    gathered: GatheredWork | None = None
 
 
 class SinkGroup(Protocol):

@@ -1,4 +1,4 @@
-"""The route of deferred methods: the work is handed over, its future ends the call.
+"""The routes of deferred methods: the work is handed over, and what becomes of it ends the call.
 
 No task and no future of asyncio's for a call: what hands the result over on the loop's own thread
 ends the call there and then.
@@ -6,14 +6,16 @@ ends the call there and then.
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
 from instanter.clock import Clock
+from instanter.keeper.commands import Gathering
 from instanter.rpc.dispatch import Dispatcher
 from instanter.rpc.fast.calls import Call, finish, start_timer
-from instanter.rpc.front import CallContext, DeferredMethod
+from instanter.rpc.front import CallContext, DeferredMethod, GatheredWork
 
 
 class DeferredRoute:
@@ -82,3 +84,82 @@ class DeferredRoute:
         call.work = None
         if call.open:
             finish(call, answer, self._dispatcher)
+
+
+class GatheredRoute:
+    """The route of a deferred method whose requests are handed over together.
+
+    What arrives until its turn comes is carried out, and answered, at once; a call that ends before
+    is left out.
+
+    Parameters
+    ----------
+    method, work
+        The method, and its `gathered`.
+    dispatcher, loop, clock
+        As in `SingleRoute`.
+    """
+
+    __slots__ = (
+        "_clock", "_dispatcher", "_gathering", "_loop", "_method", "_thread", "_work", "name",
+    )  # fmt: skip
+
+    takes_many: Final = False
+
+    def __init__(
+        self,
+        method: DeferredMethod,
+        work: GatheredWork,
+        dispatcher: Dispatcher,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+    ) -> None:
+        self.name = method.name
+        self._method = method
+        self._work = work
+        self._dispatcher = dispatcher
+        self._loop = loop
+        self._thread = threading.get_ident()
+        self._clock = clock
+        self._gathering: Gathering | None = None
+
+    def accept(self, call: Call, message: bytes | bytearray) -> None:
+        """Take a call whose one message is complete, and hand its work over."""
+        if call.deadline_ns is not None and not start_timer(
+            call, self._dispatcher, self._loop, self._clock
+        ):
+            return
+        work = self._work
+        try:
+            made = work.make(bytes(message), call.deadline_ns)
+            if self._gathering is None or not self._gathering.add(made, call):
+                self._gathering = work.gather(made, call, self._take)
+        except Exception as error:  # noqa: BLE001 - the last line of defence of every call
+            finish(call, self._dispatcher.fail(self.name, error), self._dispatcher)
+            return
+        call.work = _HANDED_OVER
+
+    def _take(self, calls: Sequence[Call], outcomes: Sequence[Any]) -> None:
+        """Go on with calls whose work is done, on whichever thread that was."""
+        if threading.get_ident() == self._thread:
+            self._finish(calls, outcomes)
+        else:
+            self._loop.call_soon_threadsafe(self._finish, calls, outcomes)
+
+    def _finish(self, calls: Sequence[Call], outcomes: Sequence[Any]) -> None:
+        """End those calls that have not ended."""
+        dispatcher, method = self._dispatcher, self._method
+        for call, outcome in zip(calls, outcomes, strict=True):
+            if call.open:
+                call.work = None
+                finish(call, dispatcher.encode(method, outcome), dispatcher)
+
+
+class _HandedOver:
+    """Work that is dropped where it waits, once its call is not open any more."""
+
+    def cancel(self) -> None:
+        """See `Work`."""
+
+
+_HANDED_OVER: Final = _HandedOver()

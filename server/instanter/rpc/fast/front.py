@@ -16,7 +16,7 @@ from instanter.metrics import Metrics
 from instanter.rpc.dispatch import Dispatcher
 from instanter.rpc.fast.calls import BatchedRoute, Route, SingleRoute, Turn
 from instanter.rpc.fast.connection import FastConnection
-from instanter.rpc.fast.deferred import DeferredRoute
+from instanter.rpc.fast.deferred import DeferredRoute, GatheredRoute
 from instanter.rpc.fast.encrypted_port import EncryptedPort
 from instanter.rpc.fast.exchange import Exchange
 from instanter.rpc.fast.forwarded import ForwardedRoute
@@ -156,7 +156,7 @@ class FastFront:
                 if isinstance(method, BatchedMethod):
                     routes[path] = BatchedRoute(method, self._dispatcher, turn, self._clock)
                 elif isinstance(method, DeferredMethod):
-                    routes[path] = DeferredRoute(method, self._dispatcher, loop, self._clock)
+                    routes[path] = self._make_deferred(method, loop)
                 elif isinstance(method, ForwardedMethod):
                     routes[path] = ForwardedRoute(method, self._dispatcher, loop, self._clock)
                 elif isinstance(method, StreamedMethod):
@@ -171,6 +171,11 @@ class FastFront:
             clock=self._clock,
             log=self._log,
         )
+
+    def _make_deferred(self, method: DeferredMethod, loop: asyncio.AbstractEventLoop) -> Route:
+        if method.gathered is None:
+            return DeferredRoute(method, self._dispatcher, loop, self._clock)
+        return GatheredRoute(method, method.gathered, self._dispatcher, loop, self._clock)
 
     def _make_tls_context(self) -> ssl.SSLContext | None:
         """Return the settings of an encrypted port, if it is one."""
