@@ -65,6 +65,13 @@ def damage(till: Till, database: Database, key: bytes) -> None:
         transaction.put(database, key, bytes(value))
 
     till.desk.kept.state.write(change)
+    with pytest.raises(LookupError):
+        till.desk.kept.state.write(undo)
+
+
+def undo(_: Any) -> None:
+    """Have a change undone: what was remembered of the store before is read anew behind it."""
+    raise LookupError
 
 
 def is_same(one: Verdict, other: Verdict) -> bool:

@@ -8,10 +8,11 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 
 from instanter.catalogue.fraud_words import Disposition, ListKind, Source, StandInCause
-from instanter.errors import InstanterError
+from instanter.errors import ExhaustedError, InstanterError
 from instanter.events_log import make_events_log
 from instanter.fraud_limits import ASSESS_NS_MIN
 from instanter.keeper.assessing import AssessTransaction
@@ -23,10 +24,12 @@ from instanter.keeper.transaction_outcomes import RecordTransactionOutcomes, Tra
 from instanter.keeper.verdicts import Approval, Verdict
 from instanter.metrics import Metrics
 from instanter.rpc.assessing import AssessmentDesk, read_transaction
-from instanter.rpc.front import CallContext
 from instanter.store.databases import FRAUD_STATES
+from instanter.store.environment import Environment
 from instanter.store.fraud_states import entity_key
+from instanter.store.log.log import Log
 from instanter.v1 import fraud_service_pb2 as messages
+from tests.keeper.askers import Asker, Told
 from tests.keeper.test_assessing import damage
 from tests.keeper.test_keeper import read_all
 from tests.keeper.tills import NOW_NS, S_NS, StoodClock, Till, open_till
@@ -355,6 +358,7 @@ def test_the_response_is_the_one_that_a_message_gives(approval: Approval) -> Non
     metrics = Metrics()
     desk = AssessmentDesk(
         submit=lambda *_, **__: None,  # type: ignore[arg-type, return-value]
+        gather=lambda *_, **__: None,  # type: ignore[arg-type, return-value]
         metrics=metrics,
         log=make_events_log(io.StringIO()),
     )
@@ -369,10 +373,72 @@ def test_bytes_that_are_no_request_are_refused(tmp_path: Path) -> None:
         till.publish(WORLD)
         desk = AssessmentDesk(
             submit=till.desk.keeper.submit,
+            gather=till.desk.keeper.gather,
             metrics=Metrics(),
             log=make_events_log(io.StringIO()),
         )
-        future = desk.assess_encoded(b"\xff\xff", CallContext(None, "here"))
-        with pytest.raises(InstanterError) as caught:
-            future.result(20)
-        assert caught.value.reason == "REQUEST_UNDECODABLE"
+        work = desk.describe().gathered
+        assert work is not None
+        told = Told()
+        work.gather(work.make(b"\xff\xff", None), Asker("here"), told.take)
+        (error,) = told.wait(1).values()
+        assert isinstance(error, InstanterError)
+        assert error.reason == "REQUEST_UNDECODABLE"
+
+
+def ask_in_turn(till: Till, names: Sequence[str]) -> list[Disposition]:
+    """Ask one after another; return the answers."""
+    asked = [AssessEncoded(make_request(name).SerializeToString(), read_encoded) for name in names]
+    return [find_outcome(till.submit(command)).disposition for command in asked]
+
+
+NAMES = [f"later-{at}" for at in range(10)]
+
+
+def test_what_was_undone_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_group, refused = Log.write_group, []
+
+    def refuse_several(log: Log) -> Any:
+        if log.next_sequence - log.written_sequence > 2 and not refused:
+            refused.append(log.next_sequence)
+            log._group.forget()
+            raise ExhaustedError("the disk is full", reason="LOG_DISK_FULL")
+        return write_group(log)
+
+    with open_till(tmp_path / "undone") as till, open_till(tmp_path / "plain") as plain:
+        for each in (till, plain):
+            each.publish(WORLD)
+            assert ask_in_turn(each, ["first"]) == [Disposition.APPROVE]
+        monkeypatch.setattr(Log, "write_group", refuse_several)
+        lost = ask_together(till, [make_request(f"lost-{at}") for at in range(4)])
+        assert {find_outcome(each)[1] for each in lost} == {"LOG_DISK_FULL"}
+        assert refused
+        assert ask_in_turn(till, NAMES) == ask_in_turn(plain, NAMES)
+
+
+def test_what_is_carried_out_again_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is where the store's map has to grow: all of a transaction runs a second time."""
+    write_once, grown = Environment._write_once, []
+
+    def grow_first(environment: Environment, change: Any) -> Any:
+        def change_in_vain(raw: Any, handles: Any) -> Any:
+            change(raw, handles)
+            raise lmdb.MapFullError
+
+        if not environment._durable and not grown:
+            grown.append(environment)
+            return write_once(environment, change_in_vain)
+        return write_once(environment, change)
+
+    with open_till(tmp_path / "grown") as till, open_till(tmp_path / "plain") as plain:
+        for each in (till, plain):
+            each.publish(WORLD)
+            assert ask_in_turn(each, ["first"]) == [Disposition.APPROVE]
+        with monkeypatch.context() as patch:
+            patch.setattr(Environment, "_write_once", grow_first)
+            assert ask_in_turn(till, ["second"]) == [Disposition.APPROVE]
+        assert grown
+        assert ask_in_turn(plain, ["second"]) == [Disposition.APPROVE]
+        assert ask_in_turn(till, NAMES) == ask_in_turn(plain, NAMES)

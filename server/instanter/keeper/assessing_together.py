@@ -49,13 +49,14 @@ from instanter.store.transactions import (
 )
 
 _NOBODY: Final[Sequence[int]] = ()
-_LISTED: Final = (
-    (ListKind.CARDS, CARD),
-    (ListKind.TERMINALS, TERMINAL),
-    (ListKind.MERCHANTS, MERCHANT),
-    (ListKind.DEVICES, DEVICE),
-    (ListKind.BINS, BIN),
-)
+_TEXTS: Final = {
+    ListKind.CARDS: CARD,
+    ListKind.TERMINALS: TERMINAL,
+    ListKind.MERCHANTS: MERCHANT,
+    ListKind.DEVICES: DEVICE,
+    ListKind.BINS: BIN,
+}
+"""What of a transaction is looked up in which list."""
 
 
 @dataclass(slots=True, eq=False)
@@ -255,9 +256,8 @@ def _count_new(
     known = find_known(transaction, keys[:count])
     if known is not None:
         count = known
-    for kind, text in _LISTED:
-        if book.has_entries(kind):
-            count = book.count_unlisted(kind, read.list_names(text, count))
+    for kind in book.list_kinds():
+        count = book.count_unlisted(kind, read.list_names(_TEXTS[kind], count))
     return count
 
 

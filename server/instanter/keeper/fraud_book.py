@@ -1,8 +1,8 @@
 """The engine's book over a transaction of the store: what an assessment reads and counts.
 
-What preparing a command has read, applying its record reads again: so states are remembered for as
-long as the same transaction of the store lasts. A group that is undone and carried out again has
-another transaction, and with that an empty memory.
+What preparing a command has read, applying its record reads again, and so does the next group:
+states are remembered from transaction to transaction, because nobody else writes them. Where one is
+undone, or the overlay is thrown away, transactions have another lineage: nothing is remembered.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ from instanter.store.records import key_of
 from instanter.store.transaction import Transaction
 
 _STATES_KEPT: Final = 4_096
-"""States remembered at most: a replay has one transaction for thousands of records."""
+"""States remembered at most, some megabytes: those of the terminals and merchants in use."""
 
 _BIN_SIZE_MIN: Final = 6
 _NOTHING: Final = np.zeros(0, np.uint32)
@@ -54,6 +54,8 @@ class StoreBook:
         "_heads_known",
         "_heads_stored",
         "_kept",
+        "_kinds",
+        "_lineage",
         "_model",
         "_models",
         "_now_ns",
@@ -66,6 +68,7 @@ class StoreBook:
 
     def __init__(self) -> None:
         self._transaction: Transaction | None = None
+        self._lineage: object | None = None
         self._catalogue: CompiledCatalogue | None = None
         self._now_ns = 0
         self._kept: dict[bytes, EntityState] = {}
@@ -76,6 +79,7 @@ class StoreBook:
         self._heads_stored = b""
         self._heads_known = False
         self._prefixes = _list_prefixes(NO_HEADS)
+        self._kinds = [kind for kind in ListKind if self._prefixes[kind]]
         self._paused: frozenset[str] = frozenset()
         self._paused_packed = b""
         self._derived = DerivedReader()
@@ -86,8 +90,10 @@ class StoreBook:
             self._transaction = transaction
             self._unwritten = {}
             self._model = None
-            self._kept = {}
-        elif len(self._kept) > _STATES_KEPT:
+            if transaction.lineage is None or transaction.lineage is not self._lineage:
+                self._kept = {}
+            self._lineage = transaction.lineage
+        if len(self._kept) > _STATES_KEPT:
             self._kept = {}
         assert not self._unwritten, "what was written was flushed"
         self._catalogue = catalogue
@@ -107,8 +113,7 @@ class StoreBook:
         """Delete what is kept of an entity, a damaged state too; without `begin` before."""
         key = entity_key(kind, name)
         delete_sections(transaction, key)
-        if transaction is self._transaction:
-            self._kept.pop(key, None)
+        self._kept.pop(key, None)
 
     def find_state(self, kind: EntityKind, name: str) -> EntityState:
         """Return what is kept of an entity, see `Book`."""
@@ -168,8 +173,8 @@ class StoreBook:
             return False
         return any(map(self._is_listed, self._list_keys(kind, entry)))
 
-    def has_entries(self, kind: ListKind) -> bool:
-        """Return whether a list is to be looked at: it may have entries.
+    def list_kinds(self) -> Sequence[ListKind]:
+        """Return the lists that are to be looked at: they may have entries.
 
         Raises
         ------
@@ -177,14 +182,14 @@ class StoreBook:
             As `is_hotlisted`.
         """
         self._read_heads()
-        return self._prefixes[kind] != b""
+        return self._kinds
 
     def count_unlisted(self, kind: ListKind, entries: Sequence[str]) -> int:
         """Return how many of the first entries are surely on no list; empty ones are.
 
         One that is found ends the count, whether it counts still or is damaged.
         """
-        assert self.has_entries(kind), "the caller has looked"
+        assert kind in self.list_kinds(), "the caller has looked"
         keys = [
             (at, key)
             for at, entry in enumerate(entries)
@@ -251,6 +256,7 @@ class StoreBook:
                 self._heads = load_heads(self._in_use())
                 self._heads_stored = bytes(stored)
                 self._prefixes = _list_prefixes(self._heads)
+                self._kinds = [kind for kind in ListKind if self._prefixes[kind]]
             self._heads_known = True
         return self._heads
 

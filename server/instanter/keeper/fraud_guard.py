@@ -129,8 +129,7 @@ class FraudGuard:
         # What was packed here last is right, so equal bytes need not be read again.
         if view_totals(transaction) != self._packed:
             self._totals = load_totals(transaction)
-        for time_ns in times_ns:
-            self._totals = count_one(self._totals, self._lengths_ns, time_ns)
+        self._totals = count_each(self._totals, self._lengths_ns, times_ns)
         self._packed = pack_totals(self._totals)
         put_totals(transaction, self._packed)
         return self._totals
@@ -168,25 +167,25 @@ def forgive(figures: RuleFigures) -> RuleFigures:
     return figures._replace(history_stopped_count=history_count, period_stopped_count=0)
 
 
-def count_one(totals: Totals, lengths_ns: Sequence[int], time_ns: int) -> Totals:
-    """Return the totals with one more assessment, and with new periods where some begin.
+def count_each(totals: Totals, lengths_ns: Sequence[int], times_ns: Sequence[int]) -> Totals:
+    """Return the totals with more assessments, and with new periods where some begin.
 
     A transaction that comes late counts in the present period: none begins again.
     """
     count = totals.assessed_count
+    latest_ns = max(times_ns)
     if [period.length_ns for period in totals.periods] == lengths_ns and all(
-        time_ns // period.length_ns <= period.number for period in totals.periods
+        latest_ns // period.length_ns <= period.number for period in totals.periods
     ):
-        return Totals(count + 1, totals.periods)
+        return Totals(count + len(times_ns), totals.periods)
     known = {period.length_ns: period for period in totals.periods}
-    periods = []
-    for length_ns in lengths_ns:
-        number = time_ns // length_ns
-        period = known.get(length_ns)
-        if period is None or number > period.number:
-            period = Period(length_ns, number, count)
-        periods.append(period)
-    return Totals(count + 1, tuple(periods))
+    for at, time_ns in enumerate(times_ns):
+        for length_ns in lengths_ns:
+            number, period = time_ns // length_ns, known.get(length_ns)
+            if period is None or number > period.number:
+                known[length_ns] = Period(length_ns, number, count + at)
+    periods = tuple(known[length_ns] for length_ns in lengths_ns)
+    return Totals(count + len(times_ns), periods)
 
 
 def _find_period(totals: Totals, guard: Guard) -> Period:

@@ -83,13 +83,14 @@ class State:
         The lower layer.
     """
 
-    __slots__ = ("_changed", "_overlay", "_use", "base")
+    __slots__ = ("_changed", "_lineage", "_overlay", "_use", "base")
 
     def __init__(self, base: Environment) -> None:
         self.base = base
         self._overlay: Environment | None = None
         self._use: OverlayUse | None = None
         self._changed = ChangedEntries(0)
+        self._lineage: object | None = None
 
     @classmethod
     def open(
@@ -403,15 +404,18 @@ class State:
     def _write(self, change: Callable[[Transaction], T], sequence: int | None, *, clear: bool) -> T:
         overlay, base = self._writable_overlay(), self.base
         thread = threading.get_ident()
-        written: list[tuple[dict[int, set[bytes]], int]] = []
+        written: list[tuple[dict[int, set[bytes]], int, object]] = []
 
         def run(raw: Any, handles: Handles) -> T:
             if clear:
                 clear_overlay(raw, handles)
+            # Unless this is committed, and is not run again, the next one has another.
+            lineage = object() if clear or self._lineage is None else self._lineage
+            self._lineage = None
             base_raw = base.begin_read(thread)
             try:
                 changed: dict[int, set[bytes]] = defaultdict(set)
-                transaction = Transaction(base_raw, base.handles, raw, handles, changed)
+                transaction = Transaction(base_raw, base.handles, raw, handles, changed, lineage)
                 result = change(transaction)
                 if sequence is not None:
                     transaction.set_applied(sequence)
@@ -419,11 +423,11 @@ class State:
                 # Before the overlay's map may have to grow: that waits for all readers, and one
                 # of those may wait for the base's map, which waits for this transaction.
                 base.end_read(base_raw, thread)
-            written.append((changed, raw.id()))
+            written.append((changed, raw.id(), lineage))
             return result
 
         result = overlay.write_raw(run)
-        keys, number = written[-1]
+        keys, number, self._lineage = written[-1]
         if clear:
             self._changed = ChangedEntries(0)
         self._changed.note(keys, number)

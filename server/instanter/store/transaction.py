@@ -43,9 +43,18 @@ class Transaction:
     changed
         Takes the keys that are written to the overlay, in a set for each database's index, which
         it makes itself; None when nothing is written.
+    lineage
+        See below.
+
+    Attributes
+    ----------
+    lineage
+        The same object as that of an earlier transaction as long as this one sees what that one
+        left, but for what others have written in between: nothing was undone or thrown away. None
+        where that is not known.
     """
 
-    __slots__ = ("_base", "_base_handles", "_changed", "_overlay", "_overlay_handles")
+    __slots__ = ("_base", "_base_handles", "_changed", "_overlay", "_overlay_handles", "lineage")
 
     def __init__(
         self,
@@ -54,7 +63,9 @@ class Transaction:
         overlay: Any = None,
         overlay_handles: Handles = (),
         changed: dict[int, set[bytes]] | None = None,
+        lineage: object | None = None,
     ) -> None:
+        self.lineage = lineage
         self._base = base
         self._base_handles = base_handles
         self._overlay = overlay

@@ -484,7 +484,7 @@ class Log:
         size_bytes, room = self._header.size_bytes, self._group.room()
         is_old = self.retention.is_full_time(self._header.create_time_ns, self._clock.now_ns())
         is_near = room < _PREPARE_ROOM_RATE * size_bytes
-        if room < _HURRY_ROOM_RATE * size_bytes:
+        if room < _HURRY_ROOM_RATE * size_bytes and not self._preparation.is_made:
             self._preparation.hurry()
         if is_old and self._preparation.is_made:
             self._group.end_segment()
