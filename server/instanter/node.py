@@ -188,7 +188,7 @@ class Node:
                 publisher=publisher,
                 lane=READ_LANE,
             ).describe(),
-            EventService(submit=self.keeper.submit).describe(),
+            EventService(submit=self.keeper.submit, gather=self.keeper.gather).describe(),
             describe_fraud_service(
                 self.state,
                 submit=self.keeper.submit,

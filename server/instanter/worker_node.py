@@ -114,7 +114,7 @@ class WorkerNode:
             CatalogueService(
                 self._state, published=self._published, publisher=publisher, lane=READ_LANE
             ),
-            EventService(submit=_submit_nothing),
+            EventService(submit=_submit_nothing, gather=_submit_nothing),
             HotlistService(self._state, submit=_submit_nothing, clock=self._clock),
             DecisionService(
                 self._deciders.engine,

@@ -226,7 +226,7 @@ class Shop:
         customers = CustomerService(
             state, submit=self.keeper.submit, published=self.published, clock=self.clock
         )
-        events = EventService(submit=self.keeper.submit)
+        events = EventService(submit=self.keeper.submit, gather=self.keeper.gather)
         catalogue = CatalogueService(
             state, published=self.published, publisher=self.publisher, lane=READ_LANE
         )

@@ -46,6 +46,8 @@ class Gathered:
 
     command: Command[Any]
     deadline_ns: int | None = None
+    relaxed: bool = False
+    weight: int = 1
 
     @property
     def kind(self) -> RecordKind:

@@ -21,7 +21,7 @@ from instanter.keeper.customers import DeleteCustomer
 from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
 from instanter.keeper.published import PublishedCatalogue
 from instanter.limits import EVENT_AGE_NS_MAX, EVENT_AHEAD_NS_MAX, IDS_KEPT_NS
-from instanter.rpc.events import EventService
+from instanter.rpc.events import EventService, make_command
 from instanter.rpc.front import CallContext
 from instanter.store.activity import DERIVED, load_activity
 from instanter.store.databases import ACTIVITY, EVENT_ID_EXPIRY, EVENT_IDS
@@ -327,13 +327,13 @@ def test_a_request_means_the_same_whichever_way_it_is_read(
         commands.append(command)
         return Future()
 
-    service = EventService(submit=submit)
+    service = EventService(submit=submit, gather=desk.keeper.gather)
     first = Event(**{**given, "event_id": "e0"})
     context = CallContext(None, "test")
     request = RecordEventsRequest(events=[first, Event(**{**given, **changes})], durability=2)
     service.record_events(RecordEventsRequest(events=[known]), context)
     service.record_events(request, context)
-    service.record_encoded(request.SerializeToString(), context)
+    commands.append(make_command(request.SerializeToString(), None))
     desk.keeper.submit(commands[0]).result(20)
     _, decoded, encoded = commands
     found = prepare(desk, decoded)

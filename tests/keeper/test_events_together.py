@@ -15,8 +15,7 @@ from instanter.keeper import events as keeper_events
 from instanter.keeper.customers import DeleteCustomer
 from instanter.keeper.events import EventCounts, RecordEvents
 from instanter.keeper.records import RecordKind
-from instanter.rpc.events import EventService
-from instanter.rpc.front import CallContext
+from instanter.rpc.events import make_command
 from instanter.store.expiry import HOUR_NS
 from instanter.store.log.frames import LogRecord
 from instanter.v1.attribute_value_pb2 import AttributeValue
@@ -73,12 +72,6 @@ def make_commands() -> list[RecordEvents]:
     """Return commands as they come from the wire: usual, repeated, wrong, unusual, purchases."""
     commands: list[RecordEvents] = []
 
-    def submit(command: RecordEvents, *_: Any, **__: Any) -> Future[EventCounts]:
-        commands.append(command)
-        return Future()
-
-    service = EventService(submit=submit)
-
     def send(
         *ids: str, customer: str = "anna", amount: float = 2.0, kind: str = "purchase"
     ) -> None:
@@ -88,7 +81,7 @@ def make_commands() -> list[RecordEvents]:
             for i in ids
         ]
         encoded = RecordEventsRequest(events=events).SerializeToString()
-        service.record_encoded(encoded, CallContext(None, "test"))
+        commands.append(make_command(encoded, None))
 
     send("e1")
     send("e2", "e3", customer="bert")

@@ -1,5 +1,6 @@
 """Commands that are gathered until their turn: each caller gets its own outcome, and once."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,10 @@ class Crowd:
         self.told = Told()
         self.begun_count = 0
 
-    def ask(self, name: str, command: Command[Any], deadline_ns: int | None = None) -> Asker:
-        asker, made = Asker(name), Gathered(command, deadline_ns)
+    def ask(
+        self, name: str, command: Command[Any], deadline_ns: int | None = None, **given: Any
+    ) -> Asker:
+        asker, made = Asker(name), Gathered(command, deadline_ns, **given)
         if self._gathering is None or not self._gathering.add(made, asker):
             self._gathering = self._desk.keeper.gather(made, asker, self.told.take)
             self.begun_count += 1
@@ -80,6 +83,37 @@ def test_more_than_an_event_loop_does_in_a_turn_begin_another(desk: Desk) -> Non
     release()
     assert len(crowd.told.wait(count)) == count
     assert [desk.get(f"c{at}") for at in range(count)] == list(range(count))
+
+
+def test_one_that_takes_long_begins_another(desk: Desk) -> None:
+    crowd, release = Crowd(desk), desk.hold()
+    crowd.ask("a", make_put("anna", 1))
+    crowd.ask("long", make_put("bert", 2), weight=WRITES_ON_LOOP_WEIGHT_MAX)
+    crowd.ask("c", make_put("carla", 3))
+    assert crowd.begun_count == 3
+    release()
+    assert sorted(crowd.told.wait(3)) == ["a", "c", "long"]
+
+
+def test_relaxed_and_durable_ones_are_not_mixed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, sync = threading.Event(), Log.sync
+
+    def wait(log: Log) -> int:
+        assert synced.wait(20)
+        return sync(log)
+
+    crowd, release = Crowd(desk), desk.hold()
+    crowd.ask("durable", make_put("anna", 1))
+    crowd.ask("relaxed", make_put("bert", 2), relaxed=True)
+    crowd.ask("more", make_put("carla", 3), relaxed=True)
+    assert crowd.begun_count == 2
+    monkeypatch.setattr(Log, "sync", wait)
+    release()
+    assert sorted(crowd.told.wait(2)) == ["more", "relaxed"]
+    synced.set()
+    assert sorted(crowd.told.wait(3)) == ["durable", "more", "relaxed"]
 
 
 def test_who_has_gone_or_is_late_is_left_out(desk: Desk) -> None:

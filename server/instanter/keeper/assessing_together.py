@@ -9,7 +9,7 @@ and nothing of it has happened then.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,12 @@ class AssessEncoded:
         Returns its transaction, or raises an `InstanterError` that says what is wrong with it.
     deadline_ns
         As of `AssessTransaction`.
+    relaxed, weight
+        As of `GatheredCommand`.
     """
+
+    relaxed: ClassVar[bool] = False
+    weight: ClassVar[int] = 1
 
     wire: bytes
     read: Callable[[bytes], Transaction]

@@ -128,13 +128,23 @@ class GatheredCommand(Protocol[T_co]):
     ----------
     kind
         As of `Command`.
-    deadline_ns
-        Time of the clock's `monotonic_ns` after which it is not begun any more, or None.
+    deadline_ns, relaxed, weight
+        As `Keeper.submit` explains.
     """
 
     @property
     def kind(self) -> RecordKind:
         """Kind of its record."""
+        ...
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether it is acknowledged before the disk has it."""
+        ...
+
+    @property
+    def weight(self) -> int:
+        """How many things it changes, about."""
         ...
 
     @property
@@ -170,7 +180,7 @@ class Gathering(Protocol):
     """Commands of one kind that wait for their turn, and those that come until then."""
 
     def add(self, command: GatheredCommand[Any], caller: Any) -> bool:
-        """Take a command, unless the turn of these has come or they are many already.
+        """Take a command, unless it is too late for that or it does not go with these.
 
         Raises
         ------
@@ -184,7 +194,7 @@ class Gather(Protocol):
     """Begins a gathering, as `Keeper.gather` does."""
 
     def __call__(self, command: GatheredCommand[Any], caller: Any, tell: Tell) -> Gathering:
-        """Queue a durable command together with those that are added until its turn."""
+        """Queue a command together with those that are added until its turn."""
         ...
 
 

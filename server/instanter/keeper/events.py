@@ -90,9 +90,11 @@ class EventCounts:
     duplicate_count: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class RecordEvents:
     """Records events of customers, all of them or none.
+
+    Not frozen, although a value: one is made for each request.
 
     Attributes
     ----------
@@ -104,16 +106,25 @@ class RecordEvents:
         is usual about it can be read from those; None where there is none.
     event_count
         How many events `wire` has.
+    deadline_ns, relaxed
+        As of `GatheredCommand`.
     """
 
     read_events: Callable[[], Sequence[GivenEvent]]
     wire: Callable[[], bytes] | None = None
     event_count: int = 0
+    deadline_ns: int | None = None
+    relaxed: bool = False
 
     @property
     def kind(self) -> RecordKind:
         """Kind of its record."""
         return RecordKind.EVENTS
+
+    @property
+    def weight(self) -> int:
+        """How many things it changes, about."""
+        return self.event_count
 
     def prepare(
         self, transaction: Transaction, now_ns: int, context: ApplyContext

@@ -263,12 +263,10 @@ class Keeper:
         tell
             Called with callers and their outcomes, on whichever thread; returns soon.
 
-        Raises
-        ------
-        ExhaustedError, UnavailableError
-            As `submit`.
+        Raises what `submit` does.
         """
-        waiting = WaitingCommands(command.kind, tell, self._lock, self._admit)
+        kind, relaxed = command.kind, command.relaxed
+        waiting = WaitingCommands(kind, tell, self._lock, self._admit, relaxed=relaxed)
         with self._lock:
             waiting.add(command, caller)
             self._enqueue(waiting)

@@ -128,15 +128,15 @@ class WaitingCommand(Generic[T]):
 
 
 class WaitingCommands:
-    """Durable commands of one kind that come one after another, until their turn has come.
+    """Commands of one kind and durability that come one after another, until their turn has come.
 
     A caller is told of its own outcome, but all of them at once: what one command costs by itself
     is a place in two lists.
 
     Parameters
     ----------
-    kind
-        Kind of their records.
+    kind, relaxed
+        As of `Waiting`.
     tell
         Takes callers and their outcomes.
     lock
@@ -152,6 +152,7 @@ class WaitingCommands:
 
     __slots__ = (
         "_admit", "_callers", "_closed", "_lock", "_tell", "_told", "commands", "kind", "relaxed",
+        "weight",
     )  # fmt: skip
 
     def __init__(
@@ -160,9 +161,12 @@ class WaitingCommands:
         tell: Tell,
         lock: "threading.RLock | threading.Lock",
         admit: Callable[[], None],
+        *,
+        relaxed: bool,
     ) -> None:
         self.kind = kind
-        self.relaxed = False
+        self.relaxed = relaxed
+        self.weight = 0
         self.commands: list[GatheredCommand[Any]] = []
         self._callers: list[Caller] = []
         self._tell = tell
@@ -171,13 +175,8 @@ class WaitingCommands:
         self._closed = False
         self._told = False
 
-    @property
-    def weight(self) -> int:
-        """See `Waiting`."""
-        return len(self.commands)
-
     def add(self, command: GatheredCommand[Any], caller: Caller) -> bool:
-        """Take a command, unless the turn of these has come or they are many already.
+        """Take a command, unless the turn of these has come, or it makes them too many.
 
         Raises
         ------
@@ -185,11 +184,17 @@ class WaitingCommands:
             Too many commands wait.
         """
         with self._lock:
-            if self._closed or len(self.commands) >= WRITES_ON_LOOP_WEIGHT_MAX:
+            weight = self.weight + command.weight
+            if (
+                self._closed
+                or self.relaxed != command.relaxed
+                or (self.commands and weight > WRITES_ON_LOOP_WEIGHT_MAX)
+            ):
                 return False
             self._admit()
             self.commands.append(command)
             self._callers.append(caller)
+            self.weight = weight
         return True
 
     def close(self) -> None:
@@ -222,7 +227,9 @@ class WaitingCommands:
     def split(self) -> Iterable[Waiting]:
         """See `Waiting`."""
         for command, caller in zip(self.commands, self._callers, strict=True):
-            single = WaitingCommands(self.kind, self._tell, self._lock, self._admit)
+            single = WaitingCommands(
+                self.kind, self._tell, self._lock, self._admit, relaxed=self.relaxed
+            )
             single.commands.append(command)
             single._callers.append(caller)
             yield single

@@ -101,7 +101,7 @@ class Dispatcher:
             return self.fail(method.name, error)
         return await self.translate_apart(method, result)
 
-    def begin_encoded(
+    def begin(
         self, method: DeferredMethod, request: bytes | bytearray, context: CallContext
     ) -> Future[Any] | status_pb2.Status:
         """Hand the work of an encoded request over; return its future, or a status.
@@ -109,20 +109,14 @@ class Dispatcher:
         `translate` makes the answer of that future's result.
         """
         try:
-            if method.encoded is not None:
-                return method.encoded(bytes(request), context)
             return method.function(decode(method.request_type, request), context)
         except Exception as error:  # noqa: BLE001 - the last line of defence of every call
             return self.fail(method.name, error)
 
     def translate(self, method: DeferredMethod, future: Future[Any]) -> Any:
-        """Return the response, encoded or not, that a future of `begin_encoded` stands for.
-
-        Or a status.
-        """
-        make = method.translate if method.encode is None else method.encode
+        """Return the response that a future of `begin` stands for, or a status."""
         try:
-            return make(future.result())
+            return method.translate(future.result())
         except Exception as error:  # noqa: BLE001 - the last line of defence of every call
             return self.fail(method.name, error)
 

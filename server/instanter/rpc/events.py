@@ -7,14 +7,14 @@ from typing import Final
 
 from instanter.errors import InvalidFieldError, place_field
 from instanter.events.outline import outline_request
-from instanter.keeper.commands import Submit
+from instanter.keeper.commands import Gather, Submit
 from instanter.keeper.events import EventCounts, GivenEvent, RecordEvents
 from instanter.limits import EVENT_FIELDS_MAX, EVENT_ID_SIZE_MAX, EVENTS_BATCH_MAX
 from instanter.rpc.attribute_values import PlainValue, read_values
 from instanter.rpc.batch_counts import check_count
 from instanter.rpc.dispatch import decode
 from instanter.rpc.durability import read_relaxed
-from instanter.rpc.front import CallContext, DeferredMethod, Service
+from instanter.rpc.front import CallContext, DeferredMethod, GatheredWork, Service
 from instanter.rpc.names import parse_customer_name
 from instanter.rpc.request_ids import check_id
 from instanter.rpc.timestamps import read_time_ns
@@ -28,12 +28,13 @@ class EventService:
 
     Parameters
     ----------
-    submit
-        Carries out a command, as `Keeper.submit` does.
+    submit, gather
+        Carry out commands, as `Keeper.submit` and `Keeper.gather` do.
     """
 
-    def __init__(self, *, submit: Submit) -> None:
+    def __init__(self, *, submit: Submit, gather: Gather) -> None:
         self._submit = submit
+        self._gather = gather
 
     def describe(self) -> Service:
         """Return the service as fronts serve it."""
@@ -47,8 +48,8 @@ class EventService:
                     self.record_events,
                     _translate_counts,
                     None,
-                    self.record_encoded,
-                    _encode_counts,
+                    encode=_encode_counts,
+                    gathered=GatheredWork(make_command, self._gather),
                 ),
             ),
         )
@@ -58,49 +59,53 @@ class EventService:
     ) -> Future[EventCounts]:
         """Queue the recording of a batch of events.
 
-        The events themselves are read when their turn comes, off the event loop when they are
-        many: a thousand of them take milliseconds.
-
         Raises
         ------
         InvalidFieldError
-            There are none or too many events, or the durability is unknown; the future raises it
-            for everything else.
+            As `make_command`.
         """
-        count = len(request.events)
-        read = partial(_read_events, request)
-        return self._record(read, request.SerializeToString, count, request.durability, context)
+        command = _make_decoded(request, context.deadline_ns)
+        return self._submit(
+            command, command.deadline_ns, relaxed=command.relaxed, weight=command.weight
+        )
 
-    def record_encoded(self, request: bytes, context: CallContext) -> Future[EventCounts]:
-        """Do what `record_events` does with an encoded request.
 
-        Usual events are never decoded: kernels read them.
+def make_command(request: bytes, deadline_ns: int | None) -> RecordEvents:
+    """Return the command that records the events of an encoded request.
 
-        Raises
-        ------
-        InvalidFieldError
-            As there; or it is no request. Of some requests the future raises that they are none.
-        """
-        found = outline_request(request)
-        if found is None:
-            return self.record_events(decode(RecordEventsRequest, request), context)
-        count, durability = found
-        read = partial(_read_encoded, request)
-        return self._record(read, lambda: request, count, durability, context)
+    The events themselves are read when their turn comes, off the event loop when they are many: a
+    thousand of them take milliseconds. Usual ones are never decoded: kernels read them.
 
-    def _record(
-        self,
-        read_events: Callable[[], Sequence[GivenEvent]],
-        wire: Callable[[], bytes],
-        count: int,
-        durability: int,
-        context: CallContext,
-    ) -> Future[EventCounts]:
-        """Queue the recording of so many events, read by `read_events` or from the wire."""
-        check_count("events", count, EVENTS_BATCH_MAX, reason="EVENT_COUNT_INVALID")
-        relaxed = read_relaxed(durability)
-        command = RecordEvents(read_events, wire, count)
-        return self._submit(command, context.deadline_ns, relaxed=relaxed, weight=count)
+    Raises
+    ------
+    InvalidFieldError
+        There are none or too many events, or the durability is unknown, or it is no request. The
+        command raises it for everything else.
+    """
+    found = outline_request(request)
+    if found is None:
+        return _make_decoded(decode(RecordEventsRequest, request), deadline_ns)
+    count, durability = found
+    return _make(partial(_read_encoded, request), lambda: request, count, durability, deadline_ns)
+
+
+def _make_decoded(request: RecordEventsRequest, deadline_ns: int | None) -> RecordEvents:
+    """Return the command that records the events of a request."""
+    read = partial(_read_events, request)
+    count, durability = len(request.events), request.durability
+    return _make(read, request.SerializeToString, count, durability, deadline_ns)
+
+
+def _make(
+    read_events: Callable[[], Sequence[GivenEvent]],
+    wire: Callable[[], bytes],
+    count: int,
+    durability: int,
+    deadline_ns: int | None,
+) -> RecordEvents:
+    """Return the command that records so many events, read by `read_events` or from the wire."""
+    check_count("events", count, EVENTS_BATCH_MAX, reason="EVENT_COUNT_INVALID")
+    return RecordEvents(read_events, wire, count, deadline_ns, read_relaxed(durability))
 
 
 def _read_encoded(request: bytes) -> Sequence[GivenEvent]:

@@ -198,7 +198,7 @@ class ForwardingDoor:
             return loop.create_task(self._answer_apart(method, decoded, context, end))
         if method.gathered is not None:
             return self._gather(path, method, method.gathered, request, deadline_ns, end)
-        future = dispatcher.begin_encoded(method, request, context)
+        future = dispatcher.begin(method, request, context)
         if not isinstance(future, Future):
             end(self._encode(method, future))
             return None

@@ -136,16 +136,11 @@ class DeferredMethod:
         full, because the work is done by then.
     lane
         Whose threads translate; None for the event loop, where it takes microseconds.
-    encoded
-        The same as `function` from the encoded request, where that takes less; then a front may
-        call it instead, and the future tells of a request that cannot be decoded. None when there
-        is none, and always with a lane.
-    encode
-        From the result of `encoded`, or of what is gathered, to the encoded response; None when
-        there is neither.
     gathered
-        How requests are handed over together, where that takes less than one by one; then a front
-        may do so instead. None when there is none, and always with a lane.
+        How encoded requests are handed over together, where that takes less than one by one; then
+        a front may do so instead. None when there is none, and always with a lane.
+    encode
+        From what becomes of one that was gathered to the encoded response; None as `gathered` is.
     """
 
     name: str
@@ -154,9 +149,8 @@ class DeferredMethod:
     function: Callable[[Any, CallContext], Future[Any]]
     translate: Callable[[Any], Any]
     lane: Lane | None
-    encoded: Callable[[bytes, CallContext], Future[Any]] | None = None
-    encode: Callable[[Any], bytes] | None = None
     gathered: GatheredWork | None = None
+    encode: Callable[[Any], bytes] | None = None
 
 
 class SinkGroup(Protocol):

@@ -52,7 +52,7 @@ class DeferredRoute:
         if not start_timer(call, self._dispatcher, self._loop, self._clock):
             return
         context = CallContext(call.deadline_ns, call.connection.peer)
-        future = self._dispatcher.begin_encoded(self._method, message, context)
+        future = self._dispatcher.begin(self._method, message, context)
         if not isinstance(future, Future):
             finish(call, future, self._dispatcher)
             return
