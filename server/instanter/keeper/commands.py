@@ -173,7 +173,8 @@ class Caller(Protocol):
 
 Tell = Callable[[Sequence[Any], Sequence[Any]], None]
 """Takes callers and what has become of their commands, in the same order: results and errors. A
-caller that is not open any more was told before, or has gone away."""
+caller that is not open any more was told before, or has gone away. It raises nothing: what is wrong
+with one caller is no other's business."""
 
 
 class Gathering(Protocol):

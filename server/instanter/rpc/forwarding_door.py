@@ -255,7 +255,10 @@ class ForwardingDoor:
         for each, outcome in zip(asked, outcomes, strict=True):
             if each.open:
                 each.open = False
-                each.end(self._encode(method, self._dispatcher.encode(method, outcome)))
+                try:
+                    each.end(self._encode(method, self._dispatcher.encode(method, outcome)))
+                except Exception as error:  # noqa: BLE001 - the others have to be told, too
+                    self._dispatcher.fail(method.name, error)
 
     def _take(
         self, method: DeferredMethod, end: Callable[[Encoded], None], future: Future[Any]

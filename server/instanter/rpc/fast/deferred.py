@@ -152,7 +152,10 @@ class GatheredRoute:
         for call, outcome in zip(calls, outcomes, strict=True):
             if call.open:
                 call.work = None
-                finish(call, dispatcher.encode(method, outcome), dispatcher)
+                try:
+                    finish(call, dispatcher.encode(method, outcome), dispatcher)
+                except Exception as error:  # noqa: BLE001 - the others have to be told, too
+                    dispatcher.fail(method.name, error)
 
 
 class _HandedOver:
