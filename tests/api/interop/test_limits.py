@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -12,13 +13,15 @@ from instanter import wire_limits
 from instanter.rpc.fast import encrypted_port
 from instanter.rpc.fast.exchange import Exchange
 from instanter.rpc.fast.front import FastFront
+from instanter.wire_limits import MESSAGE_SIZE_BYTES_MAX
 from tests.api.interop.echo import Echo
 from tests.api.interop.raw import HELLO, RawClient, message, value
 from tests.api.interop.test_connections import issue, trust
 from tests.api.shop import Server, serve
 from tests.api.waiting import wait_until
 
-DEADLINE, EXHAUSTED = "4", "8"
+DEADLINE, EXHAUSTED, INTERNAL = "4", "8", "13"
+REFLECTION_PATH = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 
 @pytest.fixture
@@ -106,6 +109,24 @@ def test_a_deadline_ends_a_request_that_has_not_arrived(
         check(server, exchange)
         raw.call()
     assert reply.status == DEADLINE
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        struct.pack(">BI", 0, MESSAGE_SIZE_BYTES_MAX + 1),
+        message(b"x", flag=7),
+        message(b"x", flag=1),
+    ],
+    ids=["too long", "unknown flag", "undeclared"],
+)
+def test_a_refused_stream_of_requests_is_taken_off_the_account_once(
+    exchange: Exchange, raw: RawClient, begun: bytes
+) -> None:
+    stream_id = raw.begin(**{":path": REFLECTION_PATH})
+    raw.send(stream_id, begun + bytes(10_000))
+    assert raw.wait(stream_id).status in (EXHAUSTED, INTERNAL)
+    assert exchange.unfinished_size_bytes == 0
 
 
 def test_a_connection_that_says_nothing_is_closed(

@@ -130,8 +130,7 @@ def take_piece(call: Call, data: bytes, exchange: Exchange) -> bytes | bytearray
         call.begun_ns = exchange.clock.monotonic_ns()
     buffer = call.buffer
     buffer += data
-    exchange.unfinished_size_bytes += len(data)
-    call.connection.unfinished_size_bytes += len(data)
+    _count_unfinished(call, len(data), exchange)
     if len(buffer) < PREFIX_SIZE_BYTES:
         if not call.half_closed:
             return None
@@ -170,6 +169,7 @@ def take_messages(call: Call, data: bytes, exchange: Exchange) -> list[bytes]:
     call.begun_ns = exchange.clock.monotonic_ns()
     buffer = call.buffer
     buffer += data
+    _count_unfinished(call, len(data), exchange)
     messages = []
     taken = 0
     while len(buffer) - taken >= PREFIX_SIZE_BYTES:
@@ -185,8 +185,7 @@ def take_messages(call: Call, data: bytes, exchange: Exchange) -> list[bytes]:
         messages.append(raw)
         taken = end
     del buffer[:taken]
-    exchange.unfinished_size_bytes += len(data) - taken
-    call.connection.unfinished_size_bytes += len(data) - taken
+    _count_unfinished(call, -taken, exchange)
     _check_unfinished(call, exchange)
     if call.half_closed and buffer:
         raise _cut()
@@ -278,6 +277,12 @@ def _find_exhaustion(headers: tuple[Header, ...], exchange: Exchange) -> Exhaust
             reason="CALLS_IN_FLIGHT_EXHAUSTED",
         )
     return None
+
+
+def _count_unfinished(call: Call, size_bytes: int, exchange: Exchange) -> None:
+    """Count bytes that a call's buffer has more than before: whoever drops it takes all off."""
+    exchange.unfinished_size_bytes += size_bytes
+    call.connection.unfinished_size_bytes += size_bytes
 
 
 def _check_unfinished(call: Call, exchange: Exchange) -> None:
