@@ -6,17 +6,20 @@ from typing import Any, Final
 
 import typer
 
+from instanter.cli.plain_numbers import read_plainly
+
 _KEEP_LINES: Final = "\b\n"
 """What stands before a paragraph whose lines must stay as they are."""
 
 
-def add_command(app: typer.Typer, function: Callable[..., Any]) -> None:
-    """Add a function as a command of its name; its docstring is the help.
+def add_command(app: typer.Typer, function: Callable[..., Any], name: str | None = None) -> None:
+    """Add a function as a command of its name, or another; its docstring is the help.
 
     Paragraphs with indented lines, the examples, keep their lines; all others are wrapped to the
     screen.
     """
-    app.command(function.__name__, help=make_help(function.__doc__ or ""))(function)
+    read_plainly(function)
+    app.command(name or function.__name__, help=make_help(function.__doc__ or ""))(function)
 
 
 def make_help(docstring: str) -> str:

@@ -4,12 +4,16 @@ Python reads more as a number: `1_000`, and digits of every script. In what peop
 are slips, and a figure that is taken for another one is found by nobody.
 """
 
+import inspect
 import math
 import re
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from functools import partial
+from typing import Any, Final, get_args
 
 import typer
+from typer.models import ParameterInfo
 
 from instanter.errors import show
 
@@ -60,6 +64,53 @@ def parse_whole(text: str | int) -> int:
             f"{_show(str(text))} is no whole number of 64 bits; expected digits from 0 to 9"
         )
     return found
+
+
+def parse_number(text: str | float) -> float:
+    """Return the number of an option; a default comes as one already.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is none.
+    """
+    found = find_number(text)
+    if found is None:
+        raise typer.BadParameter(
+            f"{_show(str(text))} is no number; expected digits from 0 to 9, as in 2.5"
+        )
+    return found
+
+
+_PARSERS: Final[dict[object, Callable[[Any], float]]] = {
+    int: parse_whole,
+    int | None: parse_whole,
+    float: parse_number,
+    float | None: parse_number,
+}
+
+
+def read_plainly(function: Callable[..., Any]) -> None:
+    """Let the numeric options of a command take what files take as numbers, and nothing else."""
+    for parameter in inspect.signature(function).parameters.values():
+        kinds, *notes = get_args(parameter.annotation) or (parameter.annotation,)
+        for info in notes:
+            if isinstance(info, ParameterInfo) and info.parser is None:
+                parse = _PARSERS.get(kinds)
+                if parse is not None:
+                    info.parser = partial(_parse_within, parse, info.min, info.max)
+
+
+def _parse_within(
+    parse: Callable[[Any], float], least: float | None, most: float | None, text: Any
+) -> float:
+    """Return the number of an option that has bounds."""
+    number = parse(text)
+    if least is not None and number < least:
+        raise typer.BadParameter(f"{_show(str(text))} is not right; expected at least {least:,}")
+    if most is not None and number > most:
+        raise typer.BadParameter(f"{_show(str(text))} is not right; expected at most {most:,}")
+    return number
 
 
 def _show(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from instanter.cli.help_text import make_help
+from instanter.cli.help_text import add_command
 from instanter.cli.options import ConfigOption, JsonOption, OutputOption, ServerOption
 
 watch_app = typer.Typer(
@@ -104,4 +104,4 @@ def stock_alerts(
         )
 
 
-watch_app.command("stock-alerts", help=make_help(stock_alerts.__doc__ or ""))(stock_alerts)
+add_command(watch_app, stock_alerts, "stock-alerts")
