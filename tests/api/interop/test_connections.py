@@ -164,6 +164,21 @@ class TestUnixSockets:
         assert path.read_text() == "precious"
 
 
+def test_many_clients_that_come_at_once_wait_for_a_busy_server(
+    fast: None, front_name: str, echo: Echo
+) -> None:
+    """Nobody is turned away, to come again a second later, because the server does something."""
+    with serve(front_name, [echo.describe()]) as server, contextlib.ExitStack() as clients:
+        go_on = threading.Event()
+        server.loop.call_soon_threadsafe(go_on.wait, 20)
+        try:
+            for _ in range(400):
+                address = ("127.0.0.1", server.port)
+                clients.enter_context(socket.create_connection(address, timeout=0.9))
+        finally:
+            go_on.set()
+
+
 def test_a_host_name_of_two_families_has_one_port(fast: None, server: Server, echo: Echo) -> None:
     front = FastFront(
         [echo.describe()], log=server.front._log, metrics=server.metrics, clock=server.front._clock

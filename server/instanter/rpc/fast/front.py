@@ -21,7 +21,12 @@ from instanter.rpc.fast.encrypted_port import EncryptedPort
 from instanter.rpc.fast.exchange import Exchange
 from instanter.rpc.fast.forwarded import ForwardedRoute
 from instanter.rpc.fast.health import HEALTH_NAME, Health
-from instanter.rpc.fast.listening import UNIX_SCHEME, make_tls_context, open_sockets
+from instanter.rpc.fast.listening import (
+    BACKLOG,
+    UNIX_SCHEME,
+    make_tls_context,
+    open_sockets,
+)
 from instanter.rpc.fast.reflection import REFLECTION_NAMES, ReflectionRoute
 from instanter.rpc.fast.streams import StreamedRoute
 from instanter.rpc.front import (
@@ -195,4 +200,5 @@ async def _listen(
         return EncryptedPort(opened, exchange, context)
     loop = exchange.loop
     create = loop.create_unix_server if opened.family == socket.AF_UNIX else loop.create_server
-    return await create(lambda: FastConnection(exchange), sock=opened)
+    # (The loop listens anew, by default for 100 connections that wait.)
+    return await create(lambda: FastConnection(exchange), sock=opened, backlog=BACKLOG)

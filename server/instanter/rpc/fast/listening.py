@@ -14,7 +14,8 @@ from instanter.rpc.tls import TlsFiles
 UNIX_SCHEME: Final = "unix:"
 """What the address of a Unix socket begins with; the path follows."""
 
-_BACKLOG: Final = 1_024
+BACKLOG: Final = 1_024
+"""Connections that wait at a socket until the server takes them."""
 
 
 def open_sockets(address: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
@@ -46,7 +47,7 @@ def open_sockets(address: str, port: int, *, reuse_port: bool) -> list[socket.so
                 socket.create_server(
                     (place, bound_port),
                     family=family,
-                    backlog=_BACKLOG,
+                    backlog=BACKLOG,
                     reuse_port=reuse_port,
                     # As other servers do it: `::` means all addresses of both families.
                     dualstack_ipv6=place == "::" and socket.has_dualstack_ipv6(),
@@ -136,7 +137,7 @@ def _open_unix(path: Path) -> socket.socket:
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         opened.bind(str(path))
-        opened.listen(_BACKLOG)
+        opened.listen(BACKLOG)
     except OSError:
         opened.close()
         raise
