@@ -174,6 +174,9 @@ def test_help_says_how_the_end_of_an_entry_is_written(asked: Command) -> None:
 def test_a_list_is_loaded_from_a_file(asked: Command) -> None:
     ids = [f"t-{n:04}" for n in range(1_500)]
     Path("plain.csv").write_text("\n".join(ids) + "\n")
+    Path("one.csv").write_text("t-1\n")
+    assert asked("hotlist", "load", "merchants", "one.csv").out == "merchants: 1 entry, 0 before\n"
+    assert "merchants: 1 entry," in asked("hotlist", "list", "merchants").out
     assert asked("hotlist", "load", "terminals", "plain.csv").out == (
         "terminals: 1,500 entries, 0 before\n"
     )

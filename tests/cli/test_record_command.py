@@ -171,4 +171,4 @@ def test_events_are_read_from_standard_input(
 ) -> None:
     lines = io.TextIOWrapper(io.BytesIO(json.dumps(EVENT).encode()))
     monkeypatch.setattr(sys, "stdin", lines)
-    assert asked("record", "events", "-").out.startswith("1 events recorded")
+    assert asked("record", "events", "-").out.startswith("1 event recorded")

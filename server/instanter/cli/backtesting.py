@@ -6,7 +6,7 @@ from pathlib import Path
 
 from instanter.catalogue.instants import INSTANT_EXPECTED, find_instant_s
 from instanter.cli.failures import EXIT_USAGE, CommandError
-from instanter.cli.output import make_console, make_plain, make_table, show_value
+from instanter.cli.output import count_of, make_console, make_plain, make_table, show_value
 from instanter.cli.progress import show_progress
 from instanter.client import (
     BacktestFigures,
@@ -61,8 +61,8 @@ def show_backtest(report: BacktestReport) -> None:
     console = make_console()
     if report.start_time is not None and report.end_time is not None:
         console.print(
-            f"{report.given.transaction_count:,} transactions from {make_plain(report.start_time)} "
-            f"to {make_plain(report.end_time)}"
+            f"{count_of(report.given.transaction_count, 'transaction')} from "
+            f"{make_plain(report.start_time)} to {make_plain(report.end_time)}"
         )
     else:
         console.print("no transactions")

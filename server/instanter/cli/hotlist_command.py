@@ -62,7 +62,7 @@ def load(
     """
     from instanter.cli.configuration import load_settings
     from instanter.cli.hotlist_files import load_hotlist
-    from instanter.cli.output import print_json
+    from instanter.cli.output import count_of, print_json
     from instanter.cli.server_connection import connect
 
     settings = load_settings(
@@ -74,7 +74,8 @@ def load(
     if settings.wants_json:
         print_json(done)
     else:
-        typer.echo(f"{hotlist}: {done.entry_count:,} entries, {done.replaced_count:,} before")
+        entries = count_of(done.entry_count, "entry")
+        typer.echo(f"{hotlist}: {entries}, {done.replaced_count:,} before")
 
 
 def add(
@@ -166,7 +167,7 @@ def remove(
         for each in read_ids(entries):
             client.fraud.remove_from_hotlist(hotlist, each, allow_missing=missing_ok)
             count += 1
-    typer.echo(f"{hotlist}: {count_of(count, 'entry') if count == 1 else f'{count:,} entries'} off")
+    typer.echo(f"{hotlist}: {count_of(count, 'entry')} off")
 
 
 def show(

@@ -12,6 +12,7 @@ from instanter.card_data import holds_card_number
 from instanter.cli.context_values import KINDS
 from instanter.cli.failures import CommandError
 from instanter.cli.output import (
+    count_of,
     make_console,
     make_plain,
     make_table,
@@ -252,4 +253,4 @@ def show_hotlist(client: Client, hotlist: str, *, every: bool, as_json: bool) ->
     console = make_console()
     console.print(table)
     since = f", since {make_plain(page.update_time)}" if page.update_time else ""
-    console.print(f"{hotlist}: {page.entry_count:,} entries{since}", style="dim")
+    console.print(f"{hotlist}: {count_of(page.entry_count, 'entry')}{since}", style="dim")

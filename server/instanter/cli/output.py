@@ -86,8 +86,10 @@ def print_note(text: str) -> None:
 
 
 def count_of(count: int, noun: str) -> str:
-    """Return a count with its noun: `1 row`, `2 rows`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """Return a count with its noun: `1 row`, `2 rows`, `3 entries`."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("ry") else f"{count:,} {noun}s"
 
 
 def show_names(names: Sequence[str]) -> str:

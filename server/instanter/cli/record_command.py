@@ -54,7 +54,7 @@ def events(
     What next: `instanter get customers/c-17` shows what was derived from them.
     """
     from instanter.cli.configuration import load_settings
-    from instanter.cli.output import print_json
+    from instanter.cli.output import count_of, print_json
     from instanter.cli.recording import open_lines, record_lines
     from instanter.cli.server_connection import connect
 
@@ -72,7 +72,8 @@ def events(
         print_json(counts)
     else:
         typer.echo(
-            f"{counts.recorded_count:,} events recorded, {counts.duplicate_count:,} had been before"
+            f"{count_of(counts.recorded_count, 'event')} recorded, "
+            f"{counts.duplicate_count:,} had been before"
         )
 
 

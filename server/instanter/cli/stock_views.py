@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from instanter.cli.output import (
+    count_of,
     make_console,
     make_table,
     print_json,
@@ -183,7 +184,7 @@ def _describe_plunge(told: StockAlertTransition) -> str:
 
 def _describe_hint(hint: StockHint) -> str:
     if hint.kind is StockHintKind.OFFERS_PRESENTED:
-        return f"offered {hint.presented_count:,} times today by {', '.join(hint.offers)}"
+        return f"offered {count_of(hint.presented_count, 'time')} today by {', '.join(hint.offers)}"
     if hint.kind is StockHintKind.PRICE_CHANGED:
         return f"price {hint.previous_price_minor:,} → {hint.price_minor:,}"
     if hint.kind is StockHintKind.DATA_ERROR:

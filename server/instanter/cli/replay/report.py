@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from instanter.cli.output import make_console, make_table
+from instanter.cli.output import count_of, make_console, make_table
 from instanter.cli.replay.recorded import RecordedTransactions
 from instanter.cli.replay.sending import ReplayedVerdicts
 from instanter.client import AssessmentSource, Disposition
@@ -161,8 +161,8 @@ def show_report(report: ReplayReport) -> None:
     """Write a report to standard output."""
     console = make_console()
     console.print(
-        f"{report.transaction_count:,} transactions in {report.took_s:,.1f} s "
-        f"({report.rate_per_s:,.0f}/s), {report.label_count:,} labels"
+        f"{count_of(report.transaction_count, 'transaction')} in {report.took_s:,.1f} s "
+        f"({report.rate_per_s:,.0f}/s), {count_of(report.label_count, 'label')}"
     )
     if report.duplicate_count:
         console.print(

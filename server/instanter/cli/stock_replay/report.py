@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from instanter.cli.output import make_console, make_table
+from instanter.cli.output import count_of, make_console, make_table
 from instanter.cli.stock_replay.sending import RejectedLines, Sent
 
 _CHANGES = ("RAISED", "ESCALATED", "CLEARED")
@@ -62,10 +62,12 @@ def show_report(report: MovementReplayReport) -> None:
     """Write a report to standard output."""
     console = make_console()
     before = f", {report.duplicate_count:,} had been before" if report.duplicate_count else ""
-    drawn = f" and {report.drawn_count:,} movements of stock" if report.drawn_count else ""
+    read = count_of(report.line_count, "line")
+    if report.drawn_count:
+        read += f" and {count_of(report.drawn_count, 'movement')} of stock"
     console.print(
-        f"{report.line_count:,} lines{drawn}: {report.recorded_count:,} recorded{before}, "
-        f"{report.rejected_count:,} lines refused; {report.took_s:,.1f} s, "
+        f"{read}: {report.recorded_count:,} recorded{before}, "
+        f"{count_of(report.rejected_count, 'line')} refused; {report.took_s:,.1f} s, "
         f"{report.rate_per_s:,.0f} a second"
     )
     if report.rejected:
