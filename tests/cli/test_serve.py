@@ -18,6 +18,7 @@ from instanter.cli.configuration import Configuration
 from instanter.cli.failures import CommandError
 from instanter.cli.serving import make_listening
 from instanter.client import Client, DecisionRequest, NoOfferReason, ProfileState, Timeouts
+from tests.api.waiting import wait_until
 from tests.cli.outcomes import Command
 from tests.cli.served import LONE, Served, serving
 from tests.conftest import REPOSITORY
@@ -260,6 +261,24 @@ def test_what_is_wrong_with_encryption_is_told(
         assert (
             f"client_certificate '' and client_key '{tmp_path}/stranger.key' are not right" in half
         )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_cleanly_before_it_is_ready(tmp_path: Path, number: int) -> None:
+    words = ["serve", "--data", str(tmp_path / "store"), "--listen", "127.0.0.1:0", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "instanter.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_until(lambda: bool(children.read_text()), "it has begun its own processes")
+        pids = children.read_text().split()
+        process.send_signal(number)
+        said, complaints = process.communicate(timeout=30)
+    assert (process.returncode, said) == (0, '{"event": "stopped"}\n'), complaints
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "they are gone")
 
 
 def test_the_end_of_a_terminal_does_not_end_what_was_begun_with_nohup(

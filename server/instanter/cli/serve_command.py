@@ -99,23 +99,26 @@ def serve(
 
     What next, in another terminal: `instanter apply -f DIR` publishes a catalogue.
     """
-    from instanter.cli import serving
-    from instanter.cli.configuration import load_settings
+    from instanter.cli.early_signals import ending_early
 
-    settings = load_settings(
-        {
-            "data_folder": data,
-            "listen": listen,
-            "metrics": metrics,
-            "transport": transport,
-            "workers": workers,
-            "log_keep_days": log_keep_days,
-            "log_keep_gib": log_keep_gib,
-            "tls_certificate": tls_certificate,
-            "tls_key": tls_key,
-            "tls_client_authority": tls_client_authority,
-            "output": "json" if as_json else output,
-        },
-        config=config,
-    )
-    serving.serve(settings.configuration, as_json=settings.wants_json)
+    with ending_early():
+        from instanter.cli import serving
+        from instanter.cli.configuration import load_settings
+
+        settings = load_settings(
+            {
+                "data_folder": data,
+                "listen": listen,
+                "metrics": metrics,
+                "transport": transport,
+                "workers": workers,
+                "log_keep_days": log_keep_days,
+                "log_keep_gib": log_keep_gib,
+                "tls_certificate": tls_certificate,
+                "tls_key": tls_key,
+                "tls_client_authority": tls_client_authority,
+                "output": "json" if as_json else output,
+            },
+            config=config,
+        )
+        serving.serve(settings.configuration, as_json=settings.wants_json)

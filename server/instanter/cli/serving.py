@@ -4,10 +4,9 @@ Imports little at its top: the processes of the server are started before the re
 """
 
 import asyncio
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import typer
 
 from instanter.cli.addresses import read_address
 from instanter.cli.configuration import Configuration
+from instanter.cli.early_signals import StoppedEarlyError, list_stop_signals
 from instanter.cli.failures import EXIT_INTERRUPTED, EXIT_USAGE, CommandError
 from instanter.cli.output import print_event
 from instanter.descriptors import raise_descriptors_limit
@@ -49,6 +49,14 @@ def serve(configuration: Configuration, *, as_json: bool) -> None:
         # Here, and not only where they are used: a start that is refused leaves no store behind.
         make_tls_context(listening.tls)
     raise_descriptors_limit()
+    with suppress(StoppedEarlyError):
+        _serve(configuration, listening, as_json=as_json)
+    if as_json:
+        print_event("stopped")
+
+
+def _serve(configuration: Configuration, listening: Listening, *, as_json: bool) -> None:
+    """Start the processes of a server, and let them serve."""
     with _spawning(1 + configuration.workers) as spawned:
         from instanter.clock import SystemClock
         from instanter.store.log.retention import Retention
@@ -65,8 +73,6 @@ def serve(configuration: Configuration, *, as_json: bool) -> None:
             asyncio.run(_run(supervisor, plan.folder, listening, as_json=as_json))
         finally:
             supervisor.close()
-    if as_json:
-        print_event("stopped")
 
 
 @contextmanager
@@ -96,10 +102,8 @@ async def _run(
     def on_signal() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # What `nohup` has the server ignore, it ignores.
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, on_signal)
+    for number in list_stop_signals():
+        loop.add_signal_handler(number, on_signal)
     door = MetricsDoor(ServerCounters(supervisor, loop).read)
     metrics_port: int | None = None
     if listening.metrics_port is not None:
