@@ -6,6 +6,7 @@ configured.
 """
 
 import hashlib
+import os
 from contextlib import suppress
 from typing import Final, Protocol, TextIO, cast
 
@@ -52,7 +53,8 @@ def make_events_log(stream: TextIO, *, as_json: bool | None = None) -> EventsLog
     if as_json:
         form = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        form = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        wants_colors = stream.isatty() and not os.environ.get("NO_COLOR")
+        form = [structlog.dev.ConsoleRenderer(colors=wants_colors)]
     log: EventsLog = structlog.wrap_logger(
         structlog.WriteLogger(cast("TextIO", _UnfailingStream(stream))),
         processors=[

@@ -44,6 +44,21 @@ def test_people_get_a_readable_line() -> None:
     assert "{" not in stream.getvalue()
 
 
+@pytest.mark.parametrize(("wish", "is_coloured"), [("", True), ("1", False)])
+def test_a_terminal_gets_colours_unless_it_wants_none(
+    monkeypatch: pytest.MonkeyPatch, wish: str, *, is_coloured: bool
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    monkeypatch.setenv("NO_COLOR", wish)
+    make_events_log(stream).info("front_started", port=7878)
+    assert "front_started" in stream.getvalue()
+    assert ("\x1b[" in stream.getvalue()) == is_coloured
+
+
 def test_damaged_records_are_all_counted_and_the_first_of_a_minute_logged() -> None:
     stream, metrics, hands = io.StringIO(), Metrics(), Hands()
     damaged = DamagedRecords(log=make_events_log(stream), metrics=metrics, clock=hands)

@@ -86,9 +86,9 @@ def serve(
 ) -> None:
     """Serve decisions from a store until SIGTERM or Ctrl-C.
 
-    Says so on standard output when it is ready; events are JSON lines on standard error. Calls
-    under way are finished before it ends with exit code 0; a second signal ends it at once. A
-    process of it that dies or freezes is replaced.
+    Says so on standard output when it is ready; events are JSON lines on standard error, or
+    readable ones where that is a terminal. Calls under way are finished before it ends with exit
+    code 0; a second signal ends it at once. A process of it that dies or freezes is replaced.
 
     For example:
       instanter serve --data store
