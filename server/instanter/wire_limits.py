@@ -100,6 +100,10 @@ KEEPALIVE_NS: Final = 60_000_000_000
 KEEPALIVE_ANSWER_NS_MAX: Final = 20_000_000_000
 """Time that the client has to answer that."""
 
+CERTIFICATE_END_TOLD_NS: Final = 14 * 86_400_000_000_000
+"""Time before the end of a certificate from which it is told: what is renewed by itself, as a rule
+30 days before, has been by then."""
+
 PING_INTERVAL_NS_MIN: Final = 10_000_000_000
 """Time between two pings that a client without calls may send."""
 

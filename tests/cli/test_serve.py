@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -206,7 +207,8 @@ def test_a_signal_ends_it_cleanly_and_encryption_works(
     tmp_path: Path, number: signal.Signals, command: Command
 ) -> None:
     authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
+    end = datetime.now(UTC) + timedelta(days=3, hours=1)
+    certificate = authority.issue_cert("localhost", not_after=end)
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
     for blob in certificate.cert_chain_pems:
@@ -224,6 +226,9 @@ def test_a_signal_ends_it_cleanly_and_encryption_works(
         rest, _ = running.process.communicate(timeout=30)
         assert running.process.returncode == 0
         assert json.loads(rest) == {"event": "stopped"}
+    events = [json.loads(line) for line in Path(f"{tmp_path}/store.log").read_text().splitlines()]
+    (told,) = [event for event in events if event["event"] == "certificate_ends_soon"]
+    assert told["days_left"] == 3
 
 
 def test_what_is_wrong_with_encryption_is_told(

@@ -92,8 +92,10 @@ async def _run(
     supervisor: "Supervisor", folder: Path, listening: Listening, *, as_json: bool
 ) -> None:
     """Serve until a signal ends it."""
+    from instanter.clock import SystemClock
     from instanter.events_log import make_events_log
     from instanter.metrics import MetricsDoor
+    from instanter.rpc.certificates import CertificateWatch
     from instanter.supervisor.counting import ServerCounters
 
     loop = asyncio.get_running_loop()
@@ -112,9 +114,13 @@ async def _run(
     def on_ready() -> None:
         _announce(supervisor, folder, listening, metrics_port, as_json=as_json)
 
+    log = make_events_log(sys.stderr)
+    chain = listening.tls.certificate if listening.tls is not None else b""
+    watching = asyncio.create_task(CertificateWatch(chain, log=log, clock=SystemClock()).run())
     try:
-        await supervisor.run(make_events_log(sys.stderr), stop, hurry, on_ready)
+        await supervisor.run(log, stop, hurry, on_ready)
     finally:
+        watching.cancel()
         # A page that is asked for this very moment waits for this loop.
         await asyncio.to_thread(door.stop)
     if hurry.is_set():
