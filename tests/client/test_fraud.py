@@ -264,12 +264,33 @@ def test_a_file_remembers_across_a_restart_of_the_terminal(tmp_path: Path) -> No
     for _ in range(3):
         assert answer(stand_in, fields=fields) is Disposition.APPROVE
     assert file.stat().st_mode & 0o777 == 0o600
+    remembered = stand_in.list_waiting()
+    del stand_in
     again = TerminalStandIn({"EUR": 5_000}, file=file)
-    assert again.list_waiting() == stand_in.list_waiting()
+    assert again.list_waiting() == remembered
     for transaction in again.list_waiting():
         assert transaction.transaction_id is not None
         again.forget(transaction.transaction_id)
+    del again
     assert TerminalStandIn(file=file).waiting_count == 0
+
+
+def test_stand_ins_of_one_file_do_not_drop_what_the_others_remember(tmp_path: Path) -> None:
+    file = tmp_path / "waiting.jsonl"
+    first = TerminalStandIn({"EUR": 5_000}, file=file)
+    second = TerminalStandIn({"EUR": 5_000}, file=file)
+    for _ in range(3):
+        answer(first)
+    answer(second)
+    assert first.list_waiting() == second.list_waiting()
+    sent = second.list_waiting()[-1].transaction_id
+    assert sent is not None
+    second.forget(sent)
+    left = first.list_waiting()
+    assert len(left) == 3
+    del first, second
+    remembered = TerminalStandIn(file=file).list_waiting()
+    assert [each for each in remembered if each.transaction_id != sent] == list(left)
 
 
 def test_a_file_that_was_cut_in_a_line_loses_that_line_only(tmp_path: Path) -> None:
@@ -277,10 +298,13 @@ def test_a_file_that_was_cut_in_a_line_loses_that_line_only(tmp_path: Path) -> N
     stand_in = TerminalStandIn({"EUR": 5_000}, file=file)
     answer(stand_in)
     answer(stand_in)
+    remembered = stand_in.list_waiting()
+    del stand_in
     file.write_bytes(file.read_bytes()[:-20])
     again = TerminalStandIn({"EUR": 5_000}, file=file)
-    assert again.list_waiting() == stand_in.list_waiting()[:1]
+    assert again.list_waiting() == remembered[:1]
     answer(again)
+    del again
     assert TerminalStandIn(file=file).waiting_count == 2
     file.write_text("{}\n")
     with pytest.raises(ValueError, match="no transaction of a stand-in"):

@@ -57,7 +57,8 @@ class TerminalStandIn:
         Tokens of cards that are declined, as `list_hotlist("cards")` gives them.
     file
         Where to remember, so that a restart of the terminal forgets nothing; None for memory only.
-        It belongs to one process for as long as that has it: each needs a file of its own.
+        It belongs to one process for as long as that has it: each needs a file of its own. Within
+        a process, stand-ins with the same file remember the same transactions.
 
     Raises
     ------
@@ -84,11 +85,9 @@ class TerminalStandIn:
         self._limits = dict(approve_up_to_minor)
         self._otherwise = otherwise
         self._hotlisted = hotlisted_cards
-        self._lock = threading.Lock()
-        self._file = None if file is None else _Journal(Path(file))
-        self._waiting: dict[str, CardTransaction] = {}
-        if self._file is not None:
-            self._waiting = self._file.load()
+        self._file = None if file is None else _Journal.take(Path(file))
+        self._lock = threading.Lock() if self._file is None else self._file.lock
+        self._waiting = {} if self._file is None else self._file.waiting
 
     @property
     def waiting_count(self) -> int:
@@ -130,7 +129,7 @@ class TerminalStandIn:
         """Forget a transaction that the server has been told, or has refused for good."""
         with self._lock:
             if self._waiting.pop(transaction_id, None) is not None and self._file is not None:
-                self._file.rewrite_when_worth_it(self._waiting)
+                self._file.rewrite_when_worth_it()
 
     def _judge(self, transaction: CardTransaction) -> tuple[Disposition, str]:
         if transaction.card_token in self._hotlisted:
@@ -188,26 +187,51 @@ def _check_card_data(transaction: CardTransaction) -> None:
 
 
 class _Journal:
-    """The file of a stand-in: one transaction a line, for the terminal's own user only."""
+    """The file of stand-ins: one transaction a line, for the terminal's own user only.
+
+    Attributes
+    ----------
+    waiting
+        What the server has not been told yet, by id. Whoever changes it changes the file.
+    lock
+        Held by whoever looks at it or changes it.
+    """
+
+    _taken: ClassVar["weakref.WeakValueDictionary[Path, _Journal]"] = weakref.WeakValueDictionary()
+    _taking: ClassVar = threading.Lock()
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._hold = _Hold.take(path)
         self._line_count = 0
+        self.lock = threading.Lock()
+        self.waiting: dict[str, CardTransaction] = {}
+        release = weakref.finalize(self, os.close, _hold(path))
+        try:
+            self._load()
+        except (OSError, ValueError):
+            release()
+            raise
 
-    def load(self) -> dict[str, CardTransaction]:
-        """Return what the file holds; a last line that was cut is left out."""
+    @classmethod
+    def take(cls, path: Path) -> "_Journal":
+        """Return the journal of a file: of one file there is one, or they drop each other's."""
+        with cls._taking:
+            found = cls._taken.get(path.resolve())
+            if found is None:
+                cls._taken[path.resolve()] = found = cls(path)
+            return found
+
+    def _load(self) -> None:
+        """Take what the file holds; a last line that was cut is left out."""
         try:
             text = self._path.read_text("utf-8")
         except FileNotFoundError:
-            return {}
-        found: dict[str, CardTransaction] = {}
+            return
         for number, line in enumerate(text.split("\n")[:-1], 1):
             transaction = self._read(line, number)
             assert transaction.transaction_id is not None, "it was settled"
-            found[transaction.transaction_id] = transaction
-        self._rewrite(found)
-        return found
+            self.waiting[transaction.transaction_id] = transaction
+        self._rewrite()
 
     def append(self, transaction: CardTransaction) -> None:
         """Write one more transaction, to the disk."""
@@ -222,17 +246,17 @@ class _Journal:
                 raise
         self._line_count += 1
 
-    def rewrite_when_worth_it(self, waiting: Mapping[str, CardTransaction]) -> None:
+    def rewrite_when_worth_it(self) -> None:
         """Take out what is no longer waiting, once that is half of the file or all of it."""
-        if self._line_count >= 2 * len(waiting):
-            self._rewrite(waiting)
+        if self._line_count >= 2 * len(self.waiting):
+            self._rewrite()
 
-    def _rewrite(self, waiting: Mapping[str, CardTransaction]) -> None:
+    def _rewrite(self) -> None:
         fresh = self._path.with_name(f"{self._path.name}.new")
         with _open(fresh, "wb") as file:
-            _write(file, "".join(_make_line(each) for each in waiting.values()).encode())
+            _write(file, "".join(_make_line(each) for each in self.waiting.values()).encode())
         fresh.replace(self._path)
-        self._line_count = len(waiting)
+        self._line_count = len(self.waiting)
 
     def _read(self, line: str, number: int) -> CardTransaction:
         try:
@@ -249,33 +273,21 @@ class _Journal:
             ) from None
 
 
-class _Hold:
-    """Keeps other processes from a file: each would write its own waiting ones over the others'.
+def _hold(path: Path) -> int:
+    """Keep other processes from a file, and return the descriptor of the lock.
 
-    What is locked is a file beside it, because the file itself is replaced.
+    Each would write its own waiting ones over the others'. What is locked is a file beside it,
+    because the file itself is replaced.
     """
-
-    _held: ClassVar["weakref.WeakValueDictionary[Path, _Hold]"] = weakref.WeakValueDictionary()
-    _taking: ClassVar = threading.Lock()
-
-    def __init__(self, path: Path) -> None:
-        descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        weakref.finalize(self, os.close, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"file '{path}' is not right; another process has it, and each needs one of its own"
-            ) from None
-
-    @classmethod
-    def take(cls, path: Path) -> "_Hold":
-        """Return the hold of a file, which this process may have already."""
-        with cls._taking:
-            found = cls._held.get(path.resolve())
-            if found is None:
-                cls._held[path.resolve()] = found = cls(path)
-            return found
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(
+            f"file '{path}' is not right; another process has it, and each needs one of its own"
+        ) from None
+    return descriptor
 
 
 def _make_line(transaction: CardTransaction) -> str:
