@@ -340,6 +340,19 @@ def test_nothing_is_approved_that_cannot_be_remembered(
     assert [answer(full), answer(full)] == [Disposition.APPROVE, Disposition.DECLINE]
 
 
+def test_what_was_sent_is_forgotten_although_the_disk_takes_nothing(
+    tmp_path: Path, client: Client
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    stand_in = TerminalStandIn({"EUR": 5_000}, file=folder / "waiting.jsonl")
+    for _ in range(3):
+        assert answer(stand_in) is Disposition.APPROVE
+    shutil.rmtree(folder)
+    assert len(client.fraud.send_waiting(stand_in)) == 3
+    assert stand_in.waiting_count == 0
+
+
 CARD_DATA: dict[str, dict[str, object]] = {
     "card_token": {"card_token": VISA},
     "card_token, spaced": {"card_token": "4539 5787 6362 1486"},

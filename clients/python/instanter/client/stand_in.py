@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
@@ -249,7 +250,9 @@ class _Journal:
     def rewrite_when_worth_it(self) -> None:
         """Take out what is no longer waiting, once that is half of the file or all of it."""
         if self._line_count >= 2 * len(self.waiting):
-            self._rewrite()
+            # On a full disk it stays as it is: what is sent again after a restart counts once.
+            with suppress(OSError):
+                self._rewrite()
 
     def _rewrite(self) -> None:
         fresh = self._path.with_name(f"{self._path.name}.new")
