@@ -95,6 +95,21 @@ def test_an_attack_hurts_nobody_else(
     check_victim(server)
 
 
+def test_a_client_that_breaks_the_connection_while_it_is_refused_is_no_bug_of_ours(
+    fast: None, server: Server
+) -> None:
+    """Each would write a page into the log, as often as it likes."""
+    refused = attacks.encode_headers({":path": "/nowhere"})
+    data = attacks.GREETING + b"".join(
+        frame(HEADERS, attacks.END_HEADERS, stream_id, refused)
+        + frame(WINDOW, 0, stream_id, b"\x7f\xff\xff\xff")
+        for stream_id in attacks.streams(5_000)
+    )
+    assert attack(server, data)
+    check_victim(server)
+    assert "connection_failed_by_bug" not in server.log.getvalue()
+
+
 @pytest.mark.parametrize("data", attacks.NO_GREETING.values(), ids=attacks.NO_GREETING)
 def test_what_is_no_http2_is_closed(fast: None, server: Server, data: bytes) -> None:
     closed = attack(server, data)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from ngh2 import Connection, ErrorCode, Header, NGH2Error
@@ -90,7 +91,9 @@ class Outbox:
         if self._resets and not self.paused:
             # libnghttp2 drops the headers of a stream whose reset is queued, so they go first.
             for stream_id in self._resets:
-                self._http2.reset_stream(stream_id, ErrorCode.NO_ERROR)
+                # A client may have broken the connection meanwhile: nothing is left to reset.
+                with suppress(NGH2Error):
+                    self._http2.reset_stream(stream_id, ErrorCode.NO_ERROR)
             self._resets.clear()
             self._write()
 
