@@ -1,5 +1,7 @@
 """Explanations of what contacts stopped: those that are known now, and those that are not."""
 
+import msgpack
+import numpy as np
 import pytest
 
 from instanter.decision.contacts import (
@@ -15,6 +17,7 @@ from instanter.decision.recording import decode_turn
 from instanter.decision.scoring import build_score_table
 from instanter.decision.tables import make_tables
 from instanter.kernels.arbitration import REASON_CAPPED, REASON_COOLING_OFF
+from instanter.kernels.decision import TOLD_REASONS
 from instanter.store.environment import Environment
 from tests.decision.test_engine import NOW_NS, ask
 from tests.decision.test_explanation import POLICY, World, by_name
@@ -43,6 +46,9 @@ def test_contacts_after_the_decision_do_not_count(store):
     found = explain_decision(world.tables, decision, None, world.sections["anna"])
     assert by_name(found)["any"].exclusion_reason == 0
 
+
+TOLD = 13
+"""Place of `told` in the record of a turn."""
 
 ONCE_EACH = "contact_policy: {caps: [{name: once, per: offer, count: 1, window: 1d}]}"
 THREE = """
@@ -83,6 +89,21 @@ def test_contacts_before_the_decision_in_its_own_second_count(store):
     assert by_name(found)["best"].exclusion_detail == (
         "cap 'once' allows 1 in 1d for the offer; 1 counted"
     )
+
+
+def test_a_decision_of_a_build_that_knew_fewer_reasons_is_explained(store):
+    world = open_three(store)
+    world.engine.decide([ask("anna", count=1)])
+    (answer,) = world.engine.decide([ask("anna", count=1)])
+    assert [offer.offer for offer in answer.offers] == ["good"]
+    fields = msgpack.unpackb(world.records[-1])
+    # Reasons were counted up to this one, before stock told on offers.
+    told = np.frombuffer(fields[TOLD], np.int16)[: TOLD_REASONS + REASON_COOLING_OFF + 1]
+    fields[TOLD] = told.tobytes()
+    decision = decode_turn(msgpack.packb(fields)).decision(0)
+    found = by_name(explain_decision(world.tables, decision, None, b""))
+    assert found["best"].exclusion_reason == REASON_CAPPED
+    assert found["fair"].exclusion_reason == 0
 
 
 def test_of_contacts_around_the_decision_in_its_own_second_those_of_the_better_offers_count(store):

@@ -30,16 +30,19 @@ from instanter.decision.questions import Question
 from instanter.decision.stock_record import TurnShelves, pack_shelves, unpack_shelves
 from instanter.decision.tables import DecisionTables
 from instanter.errors import DamagedError
-from instanter.kernels import decision as columns
+from instanter.kernels.arbitration import REASON_COUNT
 from instanter.kernels.decision import (
     ASKED_COUNT,
     ASKED_STATE,
     ASKED_WANTED,
+    LISTED_CHOICE,
+    LISTED_COUNT,
     LISTED_OFFER,
     LISTED_PRIORITY,
     LISTED_PROPENSITY,
     LISTED_WEIGHT,
     LISTED_WEIGHTED,
+    TOLD_ARM,
     TOLD_HELD,
     TOLD_KEPT,
     TOLD_REASONS,
@@ -53,10 +56,8 @@ ARM_DECIDED, ARM_RANDOM, ARM_HOLDOUT = 1, 2, 3
 
 _FORMAT: Final = 2
 _FORMAT_WITHOUT_IDS: Final = 1
-_NO_ROWS = np.zeros((0, columns.LISTED_COUNT))
+_NO_ROWS = np.zeros((0, LISTED_COUNT))
 _NO_CONTEXT = (b"", b"", b"")
-_TOLD_ARM: int = getattr(columns, "TOLD_ARM", -1)
-_LISTED_CHOICE: int = getattr(columns, "LISTED_CHOICE", -1)
 _OTHERS_AT: Final = 8
 _OTHERS_TOLD, _OTHERS_IDS = 4, 13
 """Places of `told` and of the ids behind the request ids of a document, and where that is."""
@@ -224,8 +225,8 @@ class RecordedDecision:
     arm
         `ARM_...`.
     reason_counts
-        Offers by the first reason that stopped them, index 0 those that stayed; all 0 in the
-        holdout.
+        [REASON_COUNT]: offers by the first reason that stopped them, index 0 those that stayed;
+        all 0 in the holdout.
     offers
         Those listed, best first.
     context, derived
@@ -318,10 +319,7 @@ class RecordedTurn:
 
     def arms(self) -> list[int]:
         """Return the arm of each row."""
-        held = self.told[:, TOLD_HELD].astype(bool)
-        other = self.told[:, _TOLD_ARM] if _TOLD_ARM >= 0 else ARM_DECIDED
-        found: list[int] = np.where(held, ARM_HOLDOUT, other).tolist()
-        return found
+        return [ARM_HOLDOUT if row[TOLD_HELD] else row[TOLD_ARM] for row in self.told.tolist()]
 
     def decision(self, row: int) -> RecordedDecision:
         """Return one decision."""
@@ -343,19 +341,21 @@ class RecordedTurn:
             profile_state=int(self.asked[row, ASKED_STATE]),
             offer_count=int(self.asked[row, ASKED_WANTED]),
             arm=self.arms()[row],
-            # The kernel leaves what it found for somebody else before where it does not count.
-            reason_counts=(0,) * (self.told.shape[1] - TOLD_REASONS)
-            if self.told[row, TOLD_HELD]
-            else tuple(self.told[row, TOLD_REASONS:].tolist()),
-            offers=tuple(self._offer(start + k, k) for k in range(int(kept[row]))),
+            reason_counts=self._count_reasons(row),
+            offers=tuple(self._offer(start + k) for k in range(int(kept[row]))),
             context=dict(zip(slots[own].tolist(), codes[own].tolist(), strict=True)),
             derived=dict(zip(self.derived_slots.tolist(), self.derived[row].tolist(), strict=True)),
             shelf=None if self.shelves is None else self.shelves[row],
         )
 
-    def _offer(self, at: int, rank: int) -> ListedOffer:
+    def _count_reasons(self, row: int) -> tuple[int, ...]:
+        # The kernel leaves what it found for somebody else before where it does not count.
+        counts = [] if self.told[row, TOLD_HELD] else self.told[row, TOLD_REASONS:].tolist()
+        # Older builds knew fewer reasons.
+        return (*counts, *(0,) * (REASON_COUNT - len(counts)))
+
+    def _offer(self, at: int) -> ListedOffer:
         row = self.listed[at].tolist()
-        choice = row[_LISTED_CHOICE] if _LISTED_CHOICE >= 0 else float(rank == 0)
         return ListedOffer(
             name=self.offer_names[at],
             value_minor=self.values_minor[at],
@@ -364,7 +364,7 @@ class RecordedTurn:
             propensity=row[LISTED_PROPENSITY],
             context_weight=row[LISTED_WEIGHT],
             weighted=bool(row[LISTED_WEIGHTED]),
-            choice_propensity=choice,
+            choice_propensity=row[LISTED_CHOICE],
         )
 
 
@@ -403,7 +403,7 @@ def outline_turn(body: bytes) -> TurnOutline:
         cells = memoryview(others[_OTHERS_TOLD]).cast("h")
         width = len(cells) // len(request_ids)
         rows = len(customers)
-        if len(request_ids) != rows or width * rows != len(cells) or width <= _TOLD_ARM:
+        if len(request_ids) != rows or width * rows != len(cells) or width <= TOLD_ARM:
             raise ValueError(f"{len(cells)} cells of {rows} rows")
         return TurnOutline(
             prefix,
@@ -411,7 +411,7 @@ def outline_turn(body: bytes) -> TurnOutline:
             now_ns,
             request_ids,
             [
-                ARM_HOLDOUT if cells[at + TOLD_HELD] else cells[at + _TOLD_ARM]
+                ARM_HOLDOUT if cells[at + TOLD_HELD] else cells[at + TOLD_ARM]
                 for at in range(0, len(cells), width)
             ],
             _read_ids(form, customers, request_ids, others[_OTHERS_IDS:]),
