@@ -276,6 +276,20 @@ def test_what_comes_too_late_for_a_decision_with_a_request_id_is_told_at_once(
     assert shop.answer(decision, "anna", "tea", PRESENTED) == (OutcomeState.TOO_LATE,)
 
 
+@pytest.mark.parametrize("is_remembered", [True, False])
+def test_what_was_decided_when_the_clock_had_been_put_back_is_not_too_late(
+    shop: Answers, is_remembered: bool
+) -> None:
+    shop.clock.move(40 * 86_400)
+    shop.put("anna", 30.0, None)
+    shop.clock.move(-40 * 86_400)
+    decision = shop.decide("anna")
+    if not is_remembered:
+        shop.kept.response._archive._recent.clear()
+    assert shop.answer(decision, "anna", "tea", PRESENTED) == (RECORDED,)
+    assert len(contacts_of(shop, "anna")) == 1, "so that caps go on counting"
+
+
 def test_what_a_decision_without_a_request_id_did_not_list_is_told_at_once(shop: Answers) -> None:
     decision = shop.decide("anna")
     assert shop.answer(decision, "anna", "jam", PRESENTED) == (OutcomeState.OFFER_MISMATCH,)

@@ -3,6 +3,7 @@
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgpack
 
@@ -63,13 +64,12 @@ class RecordDecisions:
         DamagedError
             The turn cannot be read.
         """
-        del now_ns
         turn = outline_turn(self.body)
         if find_turn(transaction, turn.prefix, turn.turn) is not None:
             return Answered(None)
         catalogue = context.published.load(transaction)
         accept_s = catalogue.outcome_rules.accept_s if catalogue is not None else 0
-        self.archive.remember(turn.prefix, turn.turn, self.body)
+        self.archive.remember(turn.prefix, turn.turn, self.body, now_ns)
         hour = expiry_hour(turn.time_ns + accept_s * S_NS)
         packed: bytes = msgpack.packb((hour, self.body))
         return packed
@@ -118,6 +118,22 @@ def apply_decisions(transaction: Transaction, record: LogRecord, context: ApplyC
     drop_expired(transaction, DECISION_QUEUE, record.time_ns, EXPIRED_KEYS_PER_RECORD)
 
 
+class Try(NamedTuple):
+    """One try of a decision.
+
+    Attributes
+    ----------
+    decision
+        As the log has it.
+    recorded_ns
+        Time of its record, nanoseconds since 1970. Where the clock was put back, the log's time
+        stands: what comes later is as old as that says, not as the decision's own time does.
+    """
+
+    decision: RecordedDecision
+    recorded_ns: int
+
+
 class DecisionArchive:
     """Finds decisions of the past. Belongs to one thread.
 
@@ -129,14 +145,16 @@ class DecisionArchive:
 
     def __init__(self, read_at: Callable[[LogPosition], LogRecord]) -> None:
         self._read_at = read_at
-        self._recent: OrderedDict[tuple[bytes, int], bytes | RecordedTurn] = OrderedDict()
+        self._recent: OrderedDict[tuple[bytes, int], tuple[bytes | RecordedTurn, int]] = (
+            OrderedDict()
+        )
 
-    def remember(self, prefix: bytes, number: int, body: bytes) -> None:
+    def remember(self, prefix: bytes, number: int, body: bytes, recorded_ns: int) -> None:
         """Hold a turn's document in memory; it need not be in the log's files yet.
 
         Most are never asked for: it is read when one is.
         """
-        self._recent[prefix, number] = body
+        self._recent[prefix, number] = body, recorded_ns
         if len(self._recent) > TURNS_REMEMBERED_MAX:
             self._recent.popitem(last=False)
 
@@ -157,24 +175,25 @@ class DecisionArchive:
         DamagedError, LogDamagedError
             The index or the log is damaged there.
         """
-        return next(self.find_tries(transaction, decision_id), None)
+        return next((one.decision for one in self.find_tries(transaction, decision_id)), None)
 
-    def find_tries(
-        self, transaction: Transaction, decision_id: bytes
-    ) -> Iterator[RecordedDecision]:
+    def find_tries(self, transaction: Transaction, decision_id: bytes) -> Iterator[Try]:
         """Yield all tries of a decision that are known, the latest first; otherwise as `find`."""
         for prefix, number, row in find_name(transaction, decision_id) or [parse(decision_id)]:
-            turn = self._find_turn(transaction, prefix, number)
-            if turn is not None and row < turn.rows and turn.id_of(row) == decision_id:
-                yield turn.decision(row)
+            found = self._find_turn(transaction, prefix, number)
+            if found is None:
+                continue
+            turn, recorded_ns = found
+            if row < turn.rows and turn.id_of(row) == decision_id:
+                yield Try(turn.decision(row), recorded_ns)
 
     def _find_turn(
         self, transaction: Transaction, prefix: bytes, number: int
-    ) -> RecordedTurn | None:
+    ) -> tuple[RecordedTurn, int] | None:
         position = find_turn(transaction, prefix, number)
         if position is None:
             return None
-        turn = self._recent.get((prefix, number))
+        turn, recorded_ns = self._recent.get((prefix, number), (None, 0))
         if turn is None:
             try:
                 record = self._read_at(position)
@@ -182,7 +201,9 @@ class DecisionArchive:
                 # The log keeps records for a time only, whatever the catalogue wishes.
                 return None
             _, turn = _open_record(record)
-            self.remember(prefix, number, turn)
+            recorded_ns = record.time_ns
+            self.remember(prefix, number, turn, recorded_ns)
         if not isinstance(turn, RecordedTurn):
-            turn = self._recent[prefix, number] = decode_turn(turn)
-        return turn
+            turn = decode_turn(turn)
+            self._recent[prefix, number] = turn, recorded_ns
+        return turn, recorded_ns

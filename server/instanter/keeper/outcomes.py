@@ -22,7 +22,7 @@ from instanter.keeper.attribution import (
 )
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
 from instanter.keeper.contacts import CONTACT_OF, note_contact
-from instanter.keeper.decisions import DAY_NS, S_NS, DecisionArchive
+from instanter.keeper.decisions import DAY_NS, S_NS, DecisionArchive, Try
 from instanter.keeper.forgotten import lacks_contact, lacks_profile
 from instanter.keeper.learning_inputs import CurrentProfiles, LearningInputs
 from instanter.keeper.records import RecordKind
@@ -169,7 +169,7 @@ class _Attribution:
         self._inputs = inputs
         learns = catalogue.learning_rules.enabled
         self._plan = inputs.load_plan(transaction) if learns else None
-        self._decisions: dict[bytes, list[RecordedDecision]] = {}
+        self._decisions: dict[bytes, list[Try]] = {}
         self._profiles = CurrentProfiles(transaction, catalogue.schema.profile_slot_count)
         # As they are stored, and as they are after the outcomes before.
         self._stored_marks: dict[tuple[bytes, str], Mark] = {}
@@ -190,17 +190,19 @@ class _Attribution:
         tries = self._decisions[decision_id]
         if not tries:
             return OutcomeState.DECISION_UNKNOWN
-        if tries[0].customer_id != outcome.customer_id:
+        if tries[0].decision.customer_id != outcome.customer_id:
             return OutcomeState.CUSTOMER_MISMATCH
         # Retries may have listed other offers; what was shown is one of the lists.
-        tries = [one for one in tries if _has_offer(one, outcome)]
+        tries = [one for one in tries if _has_offer(one.decision, outcome)]
         if not tries:
             return OutcomeState.OFFER_MISMATCH
         time_ns = self._now_ns if outcome.time_ns is None else outcome.time_ns
-        decision = next((one for one in tries if one.time_ns <= time_ns), None)
-        if decision is None:
+        first = next((one for one in tries if one.decision.time_ns <= time_ns), None)
+        if first is None:
             return OutcomeState.TOO_EARLY
-        if self._now_ns > decision.time_ns + self._catalogue.outcome_rules.accept_s * S_NS:
+        decision = first.decision
+        # By the log's time, as now is: a clock that was put back makes no decision any older.
+        if self._now_ns > first.recorded_ns + self._catalogue.outcome_rules.accept_s * S_NS:
             return OutcomeState.TOO_LATE
         mark = self._load_mark(decision_id, outcome.offer)
         if mark.has(outcome.kind):
@@ -215,11 +217,11 @@ class _Attribution:
         within milliseconds, is no reason to let every call with an old outcome wait.
         """
         if state == OutcomeState.OFFER_MISMATCH:
-            return bool(self._decisions[decision_id][0].request_id)
+            return bool(self._decisions[decision_id][0].decision.request_id)
         return state == OutcomeState.DECISION_UNKNOWN
 
-    def _find_tries(self, decision_id: bytes) -> list[RecordedDecision]:
-        found: list[RecordedDecision] = []
+    def _find_tries(self, decision_id: bytes) -> list[Try]:
+        found: list[Try] = []
         # One damaged record must not hold up the outcomes of others; what was found before stays.
         with contextlib.suppress(DamagedError):
             found.extend(self._archive.find_tries(self._transaction, decision_id))
