@@ -16,6 +16,7 @@ from instanter.store import profiles, records
 from instanter.store.databases import META, META_KEY_FORMAT, STORE_FORMAT
 from instanter.store.environment import Environment, ServerLock
 from instanter.store.gate import ReadGate
+from instanter.store.opening import check_folder
 from instanter.store.server_lock import KeeperLock
 
 MIB = 1 << 20
@@ -79,6 +80,41 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["holiday.jpg"]
     with pytest.raises(PreconditionError, match="is a file"):
         Environment.open(tmp_path / "holiday.jpg")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to somebody else")
+@pytest.mark.parametrize("name", ["keeper.lock", "data.mdb", "log/1.log", "live", "."])
+def test_what_belongs_to_somebody_else_is_named_with_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with Environment.open(tmp_path):
+        KeeperLock.acquire(tmp_path).release()
+    for folder in ("log", "live", "overlay"):
+        (tmp_path / folder).mkdir()
+    for file in ("log/1.log", "overlay/data.mdb"):
+        (tmp_path / file).touch(mode=0o600)
+    nobody = 65_534
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, nobody, nobody)
+    # A start makes it anew, whoever has made it.
+    os.chown(tmp_path / "overlay/data.mdb", 0, 0)
+    monkeypatch.chdir(tmp_path)  # what is above it is closed to others
+    check_as(nobody)
+    (tmp_path / name).chmod(0o755 if (tmp_path / name).is_dir() else 0o600)
+    os.chown(name, 0, 0)
+    with pytest.raises(PreconditionError, match=r"may not read and write .*belongs to root") as of:
+        check_as(nobody)
+    assert of.value.reason == "STORE_NOT_ALLOWED"
+    assert of.value.metadata["path"] == name
+
+
+def check_as(user_id: int) -> None:
+    """Look at the folder that is the present one as somebody else would."""
+    os.seteuid(user_id)
+    try:
+        check_folder(Path(), writable=True)
+    finally:
+        os.seteuid(0)
 
 
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:

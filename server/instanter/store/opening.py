@@ -1,7 +1,8 @@
 """Opens the LMDB environment of a store: its folder, its format, its databases."""
 
 import os
-from collections.abc import Callable
+import pwd
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ _OWN_FILES = frozenset(
     }
 )
 """What may lie in the folder of a store that has no data file yet, or no longer."""
+
+_LASTING_FOLDERS = frozenset({"log", "live"})
+"""Those whose files are still there when a store is opened."""
 
 _READER_TABLE_SIZE_BYTES = 64 * (limits.STORE_READERS_MAX + 2)
 """What LMDB takes: a cache line a reader and two for its head."""
@@ -143,7 +147,9 @@ def _needed_size_bytes(raw: Any) -> int:
 
 
 def check_folder(folder: Path, *, writable: bool) -> None:
-    """Refuse a folder that is not a store and that must not become one."""
+    """Refuse a folder that is not a store and that must not become one, or is somebody else's."""
+    if writable and folder.is_dir():
+        _check_access(folder)
     if (folder / DATA_FILE_NAME).is_file():
         return
     if folder.exists() and not folder.is_dir():
@@ -161,6 +167,46 @@ def check_folder(folder: Path, *, writable: bool) -> None:
             "empty folder",
             reason="STORE_FOLDER_INVALID",
         )
+
+
+def _check_access(folder: Path) -> None:
+    """Refuse a folder in which there is something that this user may not read and write.
+
+    A command that was once run as another user leaves such files, and what meets them first may be
+    a keeper that has begun to serve. What is in `overlay/` is made anew at each start.
+    """
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return  # Whoever takes the folder's lock says so, also to root.
+    for path in _list_own_paths(folder):
+        wanted = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+        # What was listed a moment ago may be gone: a running server drops old files of its log.
+        if os.access(path, wanted, effective_ids=True) or not path.exists():
+            continue
+        user, owner = _name_user(os.geteuid()), _name_user(path.stat().st_uid)
+        raise PreconditionError(
+            f"{user} may not read and write {path}, which belongs to {owner}; run this as the user "
+            f"that the store belongs to, or give it {folder} with all that is in it (`chown -R`)",
+            reason="STORE_NOT_ALLOWED",
+            metadata={"path": str(path), "user": user, "owner": owner},
+        )
+
+
+def _list_own_paths(folder: Path) -> Iterator[Path]:
+    """Yield a store's folder, its files and folders, and what is in those that outlast a start."""
+    yield folder
+    for name in sorted(_OWN_FILES):
+        path = folder / name
+        if path.is_file() or path.is_dir():
+            yield path
+        if name in _LASTING_FOLDERS and path.is_dir():
+            yield from sorted(path.iterdir())
+
+
+def _name_user(user_id: int) -> str:
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return f"user {user_id}"
 
 
 def _reserve_reader_table(folder: Path) -> None:
