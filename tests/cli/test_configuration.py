@@ -102,6 +102,17 @@ def test_the_nearest_place_wins(tmp_path: Path, name: str, places: tuple[int, ..
     assert all(settings.origins[other] == "default" for other in others)
 
 
+def test_a_user_without_a_home_has_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", refuse)
+    settings = load_settings({"listen": "far:2"}, environment={}, folder=tmp_path)
+    assert settings.configuration.listen == "far:2"
+
+
 def test_a_named_file_takes_the_place_of_the_one_in_the_folder(tmp_path: Path) -> None:
     write(tmp_path / "instanter.toml", {"server": "near:1"})
     named = write(tmp_path / "far" / "other.toml", {"listen": "far:2"})

@@ -177,7 +177,12 @@ def load_settings(
 
 def _find_user_file(environment: Mapping[str, str]) -> Path:
     home = environment.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "instanter" / FILE_NAME
+    try:
+        folder = Path(home) if home else Path.home() / ".config"
+    except RuntimeError:
+        # The user of a container, who is in no table of users, has the root for a home.
+        folder = Path("/.config")
+    return folder / "instanter" / FILE_NAME
 
 
 def _read_file(file: Path, *, required: bool) -> dict[str, Any]:
