@@ -94,6 +94,7 @@ async def _run(
     """Serve until a signal ends it."""
     from instanter.clock import SystemClock
     from instanter.events_log import make_events_log
+    from instanter.kernels.cache import describe_trouble, make_cache_folder
     from instanter.metrics import MetricsDoor
     from instanter.rpc.certificates import CertificateWatch
     from instanter.supervisor.counting import ServerCounters
@@ -115,6 +116,8 @@ async def _run(
         _announce(supervisor, folder, listening, metrics_port, as_json=as_json)
 
     log = make_events_log(sys.stderr)
+    if trouble := describe_trouble(make_cache_folder()):
+        log.warning("kernel_cache_unusable", **trouble)
     chain = listening.tls.certificate if listening.tls is not None else b""
     watching = asyncio.create_task(CertificateWatch(chain, log=log, clock=SystemClock()).run())
     try:

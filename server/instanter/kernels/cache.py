@@ -8,6 +8,7 @@ what is full for one is not taken for full by another. The cache is pickle, ther
 must belong to the user who runs the server and be writable by nobody else.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -15,7 +16,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,30 +40,71 @@ def find_parent_folder() -> Path:
     if named:
         return Path(named)
     cache = os.environ.get("XDG_CACHE_HOME")
-    home = Path(cache) if cache else Path.home() / ".cache"
+    try:
+        home = Path(cache) if cache else Path.home() / ".cache"
+    except RuntimeError:
+        # The user of a container, who is in no table of users, has the root for a home.
+        home = Path("/.cache")
     return home / "instanter" / "kernels"
+
+
+def find_stand_in_folder() -> Path:
+    """Return the folder that takes the place of the parent folder where that cannot be used.
+
+    It is the user's own, and the same for all processes and starts until the system clears what is
+    temporary. Whoever makes it first under this name makes it useless, but no more.
+    """
+    return Path(tempfile.gettempdir()) / f"instanter-kernels-{os.getuid()}"
 
 
 def is_private(folder: Path) -> bool:
     """Return whether the folder is ours and nobody else may write to it."""
-    found = folder.stat()
-    return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    found = folder.lstat()
+    return (
+        stat.S_ISDIR(found.st_mode)
+        and found.st_uid == os.getuid()
+        and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
 
 
 def make_cache_folder() -> Path:
     """Make the folder for the kernels of this source, and return it.
 
-    A folder that cannot be made, or that others may write to, is not used: a fresh temporary one
-    takes its place, which costs a compilation but never runs somebody else's code.
+    A folder that cannot be made, or that others may write to, is not used, lest somebody else's
+    code is run. Then it is in the stand-in's folder, or else a fresh one of this call alone, which
+    costs each process a compilation.
     """
-    folder = find_parent_folder() / digest_sources()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if is_private(folder):
-            return folder
-    except OSError:
-        pass
+    digest = digest_sources()
+    for find_parent in (find_parent_folder, _make_stand_in_folder):
+        with suppress(OSError):
+            folder = find_parent() / digest
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if is_private(folder):
+                return folder
     return Path(tempfile.mkdtemp(prefix="instanter-kernels-"))
+
+
+def _make_stand_in_folder() -> Path:
+    """Make the stand-in's folder where everybody may make one; refuse one that is not ours."""
+    folder = find_stand_in_folder()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if not is_private(folder):
+        raise PermissionError(errno.EPERM, "belongs to somebody else", str(folder))
+    return folder
+
+
+def describe_trouble(folder: Path) -> dict[str, str] | None:
+    """Return what an operator should hear of the folder that is used; None if it is as wanted."""
+    wanted = find_parent_folder()
+    if folder.parent == wanted:
+        return None
+    return {
+        "wanted": str(wanted),
+        "used": str(folder),
+        "message": "compiled kernels are kept in a temporary folder, because the wanted one cannot "
+        "be made, or is not this user's alone; without them a start compiles for minutes: name "
+        f"another folder with {ENVIRONMENT_NAME}",
+    }
 
 
 def is_full(folder: Path) -> bool:
