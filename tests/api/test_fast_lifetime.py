@@ -15,7 +15,7 @@ class Life:
         self.lifetime.greeted = greeted
 
     def run(
-        self, time_ns: int, *, heard: bool = False, calls_count: int = 0, unread: int = -1
+        self, time_ns: int, *, heard: bool = False, calls_count: int = 0, taken: int = -1
     ) -> list[str]:
         """Let time pass; return what it asked for, second by second, where it asked."""
         verdicts = []
@@ -23,7 +23,7 @@ class Life:
             self.now_ns += SECOND_NS
             self.lifetime.heard = heard
             verdicts.append(
-                self.lifetime.check(self.now_ns, calls_count=calls_count, unread_size_bytes=unread)
+                self.lifetime.check(self.now_ns, calls_count=calls_count, taken_size_bytes=taken)
             )
         return [verdict for verdict in verdicts if verdict]
 
@@ -67,7 +67,7 @@ def test_connections_of_one_moment_do_not_age_at_the_same() -> None:
     for _ in range(10):
         life = Life()
         count = 0
-        while life.lifetime.check(life.now_ns, calls_count=1, unread_size_bytes=-1) != "age":
+        while life.lifetime.check(life.now_ns, calls_count=1, taken_size_bytes=-1) != "age":
             life.now_ns += 60 * SECOND_NS
             life.lifetime.heard = True
             count += 1
@@ -78,8 +78,8 @@ def test_connections_of_one_moment_do_not_age_at_the_same() -> None:
 def test_a_reader_that_stops_is_disconnected_and_a_slow_one_is_not() -> None:
     life = Life()
     for left in range(200, 0, -1):
-        assert life.run(SECOND_NS, heard=True, unread=left) == []
-    assert life.run(wire_limits.READER_STOPPED_NS_MAX, heard=True, unread=1) == ["reader_stopped"]
+        assert life.run(SECOND_NS, heard=True, taken=left) == []
+    assert life.run(wire_limits.READER_STOPPED_NS_MAX, heard=True, taken=1) == ["reader_stopped"]
 
 
 def test_pings_are_counted_when_they_come_early_and_forgiven_with_a_reply() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import socket
 import struct
+import time
 from collections.abc import Callable
 
 import pytest
@@ -180,10 +181,40 @@ def test_a_reader_that_stops_is_disconnected_in_the_end(
     while len(raw.replies[stream_id].data) < 65_000:
         raw.read()
     check(server, exchange)
+    stopped_count = exchange.closed_counts.get("reader_stopped", 0)
     lower("READER_STOPPED_NS_MAX", 0)
     check(server, exchange)
     raw.wait_for_end()
-    assert exchange.closed_counts["reader_stopped"] == 1
+    assert exchange.closed_counts["reader_stopped"] == stopped_count + 1
+
+
+def test_a_reader_that_is_slow_by_its_windows_is_not_one_that_stops(
+    lower: Callable[[str, int], None], server: Server, exchange: Exchange, raw: RawClient
+) -> None:
+    stopped_count = exchange.closed_counts.get("reader_stopped", 0)
+    raw.reads = False
+    stream_id = raw.begin("Repeat")
+    raw.send(stream_id, message(value(b"500000")), end=True)
+    raw.flush()
+    while len(raw.replies[stream_id].data) < 65_000:
+        raw.read()
+    check(server, exchange)
+    lower("READER_STOPPED_NS_MAX", 600_000_000)
+    for _ in range(5):
+        read_before = len(raw.replies[stream_id].data)
+        for window in (stream_id, None):
+            raw.h2.increment_flow_control_window(16_000, window)
+        raw.flush()
+        while len(raw.replies[stream_id].data) < read_before + 16_000:
+            assert not raw.closed
+            raw.read()
+        time.sleep(0.2)
+        check(server, exchange)
+    assert exchange.closed_counts.get("reader_stopped", 0) == stopped_count
+    time.sleep(0.7)
+    check(server, exchange)
+    raw.wait_for_end()
+    assert exchange.closed_counts["reader_stopped"] == stopped_count + 1
 
 
 def test_a_handshake_counts_as_a_connection(

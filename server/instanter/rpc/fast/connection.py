@@ -282,7 +282,7 @@ class FastConnection(asyncio.Protocol):
         verdict = self._lifetime.check(
             now_ns,
             calls_count=len(self.calls),
-            unread_size_bytes=self._transport.get_write_buffer_size() if stalled else -1,
+            taken_size_bytes=self._outbox.count_taken_bytes() if stalled else -1,
         )
         if verdict == "ping":
             self._http2.ping()

@@ -28,7 +28,7 @@ class Lifetime:
 
     __slots__ = (
         "_age_end_ns", "_called_ns", "_heard_ns", "_opened_ns", "_pinged", "_pinged_by_peer_ns",
-        "_progress_ns", "_unread_size_bytes", "greeted", "heard", "ping_strikes_count",
+        "_progress_ns", "_taken_size_bytes", "greeted", "heard", "ping_strikes_count",
     )  # fmt: skip
 
     def __init__(self, now_ns: int) -> None:
@@ -38,14 +38,14 @@ class Lifetime:
         self._heard_ns = now_ns
         self._called_ns = now_ns
         self._progress_ns = now_ns
-        self._unread_size_bytes = -1
+        self._taken_size_bytes = -1
         self._pinged = False
         self._pinged_by_peer_ns = now_ns - wire_limits.PING_INTERVAL_NS_MIN
         self.greeted = False
         self.heard = False
         self.ping_strikes_count = 0
 
-    def check(self, now_ns: int, *, calls_count: int, unread_size_bytes: int) -> str:
+    def check(self, now_ns: int, *, calls_count: int, taken_size_bytes: int) -> str:
         """Return what the time asks for.
 
         Parameters
@@ -54,9 +54,9 @@ class Lifetime:
             The clock's `monotonic_ns`.
         calls_count
             Calls that have not ended.
-        unread_size_bytes
-            Bytes that wait for the client to read, or -1 when nothing does. As long as the number
-            changes, the client reads.
+        taken_size_bytes
+            Bytes that the client has taken so far, or -1 when none wait for it. As long as the
+            number changes, the client reads.
 
         Returns
         -------
@@ -70,8 +70,8 @@ class Lifetime:
             self._heard_ns = now_ns
         if calls_count:
             self._called_ns = now_ns
-        if unread_size_bytes < 0 or unread_size_bytes != self._unread_size_bytes:
-            self._unread_size_bytes = unread_size_bytes
+        if taken_size_bytes < 0 or taken_size_bytes != self._taken_size_bytes:
+            self._taken_size_bytes = taken_size_bytes
             self._progress_ns = now_ns
         if not self.greeted:
             late = now_ns - self._opened_ns >= wire_limits.HANDSHAKE_NS_MAX

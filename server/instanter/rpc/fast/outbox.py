@@ -33,12 +33,13 @@ class Outbox:
         The client does not read what it gets.
     """
 
-    __slots__ = ("_http2", "_resets", "_transport", "paused")
+    __slots__ = ("_handed_size_bytes", "_http2", "_resets", "_transport", "paused")
 
     def __init__(self, http2: Connection, transport: asyncio.WriteTransport) -> None:
         self._http2 = http2
         self._transport = transport
         self._resets: list[int] = []
+        self._handed_size_bytes = 0
         self.paused = False
 
     def send_reply(self, stream_id: int, message: bytes) -> None:
@@ -97,6 +98,13 @@ class Outbox:
             self._resets.clear()
             self._write()
 
+    def count_taken_bytes(self) -> int:
+        """Return the bytes that the socket has taken so far: as fast as the client reads.
+
+        Whether it is the socket or a window of HTTP/2 that holds the others up.
+        """
+        return self._handed_size_bytes - self._transport.get_write_buffer_size()
+
     def write_goaway(self, code: ErrorCode) -> None:
         """Tell why the connection ends, after libnghttp2 has given up its state."""
         self._transport.write(_GOAWAY + code.to_bytes(4, "big"))
@@ -105,6 +113,7 @@ class Outbox:
         while not self.paused:
             data = self._http2.data_to_send(_WRITE_SIZE_BYTES)
             if data:
+                self._handed_size_bytes += len(data)
                 self._transport.write(data)
             if len(data) < _WRITE_SIZE_BYTES:
                 return
