@@ -29,7 +29,7 @@ folder, customers, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 kept = KeptStore.open(
     folder, clock=SystemClock(), metrics=Metrics(), events_log=make_events_log(sys.stderr)
 )
-service = EventService(submit=kept.keeper.submit)
+service = EventService(submit=kept.keeper.submit, gather=kept.keeper.gather)
 draw = np.random.default_rng(11)
 for first in range(0, count, 100):
     request = RecordEventsRequest.FromString(make_request(draw, customers, 100))

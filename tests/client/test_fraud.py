@@ -181,7 +181,7 @@ def test_the_asynchronous_client_does_the_same(shop: Shop) -> None:
             async with AsyncClient("127.0.0.1:1") as lost:
                 answer = await lost.fraud.assess(buy(), stand_in=stand_in, timeout_s=0.3)
             assert answer.disposition is Disposition.APPROVE
-            (told,) = await client.fraud.send_waiting(stand_in)
+            (told,) = await client.fraud.send_waiting(stand_in, timeout_s=20)
             assert told.transaction_id == answer.transaction_id
 
     asyncio.run(run())
@@ -226,7 +226,7 @@ def test_what_was_answered_is_sent_later_and_counts_once(client: Client) -> None
             lost.fraud.assess(given, stand_in=stand_in, timeout_s=0.3)
         assert lost.fraud.send_waiting(stand_in, timeout_s=0.3) == ()
     assert stand_in.waiting_count == 3
-    told = client.fraud.send_waiting(stand_in)
+    told = client.fraud.send_waiting(stand_in, timeout_s=20)
     assert [each.disposition for each in told] == [
         Disposition.APPROVE,
         Disposition.APPROVE,
@@ -234,7 +234,7 @@ def test_what_was_answered_is_sent_later_and_counts_once(client: Client) -> None
     ]
     assert stand_in.waiting_count == 0
     # The three have counted: the next attempts of the card are too many.
-    assert client.fraud.assess(buy(card_token=card)).reasons == ("VELOCITY",)
+    assert client.fraud.assess(buy(card_token=card), timeout_s=20).reasons == ("VELOCITY",)
 
 
 def test_a_refusal_is_an_answer_and_no_silence(client: Client) -> None:
@@ -244,7 +244,7 @@ def test_a_refusal_is_an_answer_and_no_silence(client: Client) -> None:
     assert stand_in.waiting_count == 0
     with Client("127.0.0.1:1") as lost:
         lost.fraud.assess(buy(currency="eur"), stand_in=stand_in, timeout_s=0.3)
-    assert client.fraud.send_waiting(stand_in) == ()
+    assert client.fraud.send_waiting(stand_in, timeout_s=20) == ()
     assert stand_in.waiting_count == 0
     assert is_silence(UnavailableError("x", code="UNAVAILABLE"))
     assert not is_silence(NotFoundError("x", code="NOT_FOUND"))
@@ -349,7 +349,7 @@ def test_what_was_sent_is_forgotten_although_the_disk_takes_nothing(
     for _ in range(3):
         assert answer(stand_in) is Disposition.APPROVE
     shutil.rmtree(folder)
-    assert len(client.fraud.send_waiting(stand_in)) == 3
+    assert len(client.fraud.send_waiting(stand_in, timeout_s=20)) == 3
     assert stand_in.waiting_count == 0
 
 
