@@ -171,15 +171,21 @@ def test_an_idle_or_old_connection_is_ended_in_order(
     assert client.goaways[1].last_stream_id == 1
 
 
-def test_a_reader_that_stops_is_disconnected_in_the_end(
-    lower: Callable[[str, int], None], server: Server, exchange: Exchange, raw: RawClient
-) -> None:
+def begin_unread(raw: RawClient) -> int:
+    """Have a long reply wait until more of it is allowed; return its stream."""
     raw.reads = False
     stream_id = raw.begin("Repeat")
     raw.send(stream_id, message(value(b"500000")), end=True)
     raw.flush()
     while len(raw.replies[stream_id].data) < 65_000:
         raw.read()
+    return stream_id
+
+
+def test_a_reader_that_stops_is_disconnected_in_the_end(
+    lower: Callable[[str, int], None], server: Server, exchange: Exchange, raw: RawClient
+) -> None:
+    begin_unread(raw)
     check(server, exchange)
     stopped_count = exchange.closed_counts.get("reader_stopped", 0)
     lower("READER_STOPPED_NS_MAX", 0)
@@ -192,12 +198,7 @@ def test_a_reader_that_is_slow_by_its_windows_is_not_one_that_stops(
     lower: Callable[[str, int], None], server: Server, exchange: Exchange, raw: RawClient
 ) -> None:
     stopped_count = exchange.closed_counts.get("reader_stopped", 0)
-    raw.reads = False
-    stream_id = raw.begin("Repeat")
-    raw.send(stream_id, message(value(b"500000")), end=True)
-    raw.flush()
-    while len(raw.replies[stream_id].data) < 65_000:
-        raw.read()
+    stream_id = begin_unread(raw)
     check(server, exchange)
     lower("READER_STOPPED_NS_MAX", 600_000_000)
     for _ in range(5):

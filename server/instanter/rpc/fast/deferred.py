@@ -125,9 +125,7 @@ class GatheredRoute:
 
     def accept(self, call: Call, message: bytes | bytearray) -> None:
         """Take a call whose one message is complete, and hand its work over."""
-        if call.deadline_ns is not None and not start_timer(
-            call, self._dispatcher, self._loop, self._clock
-        ):
+        if not start_timer(call, self._dispatcher, self._loop, self._clock):
             return
         work = self._work
         try:
