@@ -5,7 +5,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import pytest
 
 from instanter.errors import PreconditionError
 from instanter.keeper import folding
-from instanter.keeper.fold_process import FoldProcess, FoldProcessError
-from instanter.store.databases import META, META_KEY_FOLDED, PROFILES
+from instanter.keeper.fold_process import Allowed, FoldProcess, FoldProcessError
+from instanter.store.databases import META, META_KEY_FOLDED, PROFILES, TRANSACTIONS
+from instanter.store.folding import FoldResult
 from instanter.store.model_states import (
     LearnedStates,
     LearnedUpTo,
@@ -28,6 +29,8 @@ from instanter.store.transaction import Transaction
 from tests.keeper.desk import Desk, open_desk
 
 KEYS = tuple(bytes([65 + i]) * 8 for i in range(40))
+NOTHING = Allowed(None, ())
+"""There is nothing to be folded but what the process reads."""
 
 
 @pytest.fixture
@@ -70,11 +73,12 @@ def test_it_writes_what_the_overlay_holds_and_asks_before_it_does(
     process.start()
     asked: list[int] = []
 
-    def decide(sequence: int) -> None:
+    def decide(sequence: int) -> Allowed:
         assert read_base(state) == {}, "nothing is written before it may be"
         asked.append(sequence)
         # What comes while it waits is the next fold's.
         put_all(state, b"after...", 8)
+        return NOTHING
 
     folded = state.note_folded(*process.fold(decide))
     assert asked == [7] == [folded.folded_sequence]
@@ -84,11 +88,56 @@ def test_it_writes_what_the_overlay_holds_and_asks_before_it_does(
     while not state.purge(folded, 7):
         pass
     assert state.changed_count == len(KEYS), "what was written since is not purged"
-    again = state.note_folded(*process.fold(lambda _: None))
+    again = state.note_folded(*process.fold(lambda _: NOTHING))
     while not state.purge(again, 7):
         pass
     assert (state.changed_count, state.folded_sequence()) == (0, 8)
     assert read_base(state) == dict.fromkeys(KEYS, b"after...")
+
+
+def test_it_writes_what_the_keeper_holds_as_it_was_when_the_overlay_was_read(
+    state: State, process: FoldProcess
+) -> None:
+    keys = [b"%016d" % number for number in range(1_203)]
+
+    def put(value: bytes, sequence: int, chosen: list[bytes]) -> None:
+        rows = [(key, value) for key in chosen]
+        state.write(lambda t: t.put_each(TRANSACTIONS, rows), sequence=sequence)
+
+    def read_held() -> dict[bytes, bytes]:
+        with state.base.read() as transaction:
+            return {key: bytes(value) for key, value in transaction.scan(TRANSACTIONS)}
+
+    def fold(during: Callable[[], None]) -> FoldResult[None]:
+        def decide(sequence: int) -> Allowed:
+            during()
+            return Allowed(None, state.take_held(sequence))
+
+        state.begin_fold()
+        return state.note_folded(*process.fold(decide))
+
+    def change() -> None:
+        put(b"after...", 8, keys[:100])
+        state.write(lambda t: t.delete(TRANSACTIONS, keys[-1]), sequence=9)
+
+    put(b"before..", 7, keys)
+    process.start()
+    folded = fold(change)
+    assert (folded.folded_sequence, folded.entry_count) == (7, len(keys))
+    assert read_held() == dict.fromkeys(keys, b"before..")
+    while not state.purge(folded, 7):
+        pass
+    assert state.changed_count == 101, "what was written since is held"
+    with state.read() as transaction:
+        assert bytes(transaction.get(TRANSACTIONS, keys[0]) or b"") == b"after..."
+        assert bytes(transaction.get(TRANSACTIONS, keys[200]) or b"") == b"before.."
+        assert transaction.get(TRANSACTIONS, keys[-1]) is None
+    again = fold(lambda: None)
+    while not state.purge(again, 7):
+        pass
+    assert (state.changed_count, state.folded_sequence()) == (0, 9)
+    expected = dict.fromkeys(keys[:100], b"after...") | dict.fromkeys(keys[100:-1], b"before..")
+    assert read_held() == expected
 
 
 def test_deletions_reach_the_base(state: State, process: FoldProcess) -> None:
@@ -96,7 +145,7 @@ def test_deletions_reach_the_base(state: State, process: FoldProcess) -> None:
     state.fold()
     state.write(lambda t: [t.delete(PROFILES, key) for key in KEYS[::2]], sequence=2)
     process.start()
-    process.fold(lambda _: None)
+    process.fold(lambda _: NOTHING)
     assert sorted(read_base(state)) == sorted(KEYS[1::2])
 
 
@@ -106,13 +155,13 @@ def test_what_may_not_be_written_is_not_and_the_next_fold_goes_on(
     put_all(state, b"before..", 3)
     process.start()
 
-    def refuse(sequence: int) -> None:
+    def refuse(sequence: int) -> Allowed:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         process.fold(refuse)
     assert (read_base(state), state.folded_sequence()) == ({}, 0)
-    assert process.fold(lambda _: None)[0] == 3
+    assert process.fold(lambda _: NOTHING)[0] == 3
     assert len(read_base(state)) == len(KEYS)
 
 
@@ -120,17 +169,17 @@ def test_what_has_been_learned_is_written_with_it(state: State, process: FoldPro
     put_all(state, b"before..", 5)
     process.start()
     found = LearnedStates(0, {"tea": (4, b"t" * 40), "coffee": (5, b"c" * 8)}, LearnedUpTo(5, 2))
-    process.fold(lambda _: found)
+    process.fold(lambda _: Allowed(found, ()))
     put_all(state, b"after...", 9)
     # What was stored at 5 or later has not changed since; a reset at 8 forgets the others.
-    process.fold(
-        lambda _: LearnedStates(0, {"tea": (5, b"old"), "coffee": (9, b"new")}, LearnedUpTo(9, 2))
-    )
+    found = LearnedStates(0, {"tea": (5, b"old"), "coffee": (9, b"new")}, LearnedUpTo(9, 2))
+    process.fold(lambda _: Allowed(found, ()))
     with state.base.read() as transaction:
         assert load_learned_up_to(transaction) == (9, 2)
         assert load_states(transaction) == {"tea": b"t" * 40, "coffee": b"new"}
     put_all(state, b"last....", 12)
-    process.fold(lambda _: LearnedStates(11, {"milk": (12, b"m")}, LearnedUpTo(12, 3)))
+    found = LearnedStates(11, {"milk": (12, b"m")}, LearnedUpTo(12, 3))
+    process.fold(lambda _: Allowed(found, ()))
     with state.base.read() as transaction:
         assert load_states(transaction) == {"milk": b"m"}
 
@@ -146,7 +195,7 @@ def test_the_process_and_the_thread_write_the_same(tmp_path: Path) -> None:
                 lock = KeeperLock.acquire(folder)
                 process = FoldProcess(folder, lock.descriptor)
                 process.start()
-                process.fold(lambda _: learned)
+                process.fold(lambda _: Allowed(learned, ()))
                 process.stop()
                 lock.release()
             else:
@@ -164,18 +213,19 @@ def test_one_that_has_died_is_told_and_another_can_be_started(
 ) -> None:
     put_all(state, b"before..", 1)
     process.start()
-    process.fold(lambda _: None)
+    process.fold(lambda _: NOTHING)
     put_all(state, b"after...", 2)
 
-    def kill(sequence: int) -> None:
+    def kill(sequence: int) -> Allowed:
         os.kill(find_processes(state.folder)[0], signal.SIGKILL)
+        return NOTHING
 
     with pytest.raises(FoldProcessError):
         process.fold(kill)
     assert find_processes(state.folder) == []
     assert read_base(state) == dict.fromkeys(KEYS, b"before..")
     process.start()
-    assert process.fold(lambda _: None)[0] == 2
+    assert process.fold(lambda _: NOTHING)[0] == 2
     assert read_base(state) == dict.fromkeys(KEYS, b"after...")
 
 
@@ -184,12 +234,12 @@ def test_one_that_says_nothing_is_given_up(
 ) -> None:
     put_all(state, b"before..", 1)
     process.start()
-    process.fold(lambda _: None)
+    process.fold(lambda _: NOTHING)
     (number,) = find_processes(state.folder)
     os.kill(number, signal.SIGSTOP)
     monkeypatch.setattr("instanter.keeper.fold_process.FOLD_PROCESS_WAIT_NS_MAX", 100_000_000)
     with pytest.raises(FoldProcessError, match="does not answer"):
-        process.fold(lambda _: None)
+        process.fold(lambda _: NOTHING)
     assert find_processes(state.folder) == []
 
 
@@ -204,7 +254,7 @@ def test_a_keeper_with_thousands_of_descriptors_folds(state: State, process: Fol
             last = os.dup(0)
             undo.callback(os.close, last)
         process.start()
-        process.fold(lambda _: None)
+        process.fold(lambda _: NOTHING)
     assert read_base(state) == dict.fromkeys(KEYS, b"before..")
 
 
@@ -226,7 +276,7 @@ def test_it_ends_with_whoever_started_it(state: State, folder: Path) -> None:
 
     def start() -> None:
         process.start()
-        process.fold(lambda _: None)
+        process.fold(lambda _: NOTHING)
 
     thread = threading.Thread(target=start)
     thread.start()
@@ -289,7 +339,7 @@ def test_one_that_may_not_be_given_a_niceness_folds_all_the_same(
     monkeypatch.setattr(os, "setpriority", refuse)
     put_all(state, b"before..", 1)
     process.start()
-    assert process.fold(lambda _: None)[0] == 1
+    assert process.fold(lambda _: NOTHING)[0] == 1
 
 
 def test_a_serving_keeper_folds_nothing_itself(

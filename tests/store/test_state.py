@@ -35,12 +35,16 @@ from instanter.store.transaction import Transaction
 
 MIB = 1 << 20
 KEYS = tuple(bytes([65 + i]) * 8 for i in range(4))
+WRITTEN = (PROFILES, ACTIVITY, TRANSACTIONS)
+"""Of the last one the rows are held in memory."""
+
+HELD = {database.name for database in DATABASES if database.is_held}
 Content = dict[tuple[str, bytes], bytes]
 Step = tuple[Database, bytes, bytes | None]
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from((PROFILES, ACTIVITY)),
+        st.sampled_from(WRITTEN),
         st.sampled_from(KEYS),
         st.one_of(st.none(), st.binary(min_size=1, max_size=20)),
     ),
@@ -139,6 +143,41 @@ class TwoLayers(RuleBasedStateMachine):
         self.folds.append(result)
         self.base, self.folded = before, folded
 
+    @rule(before=steps, behind=steps)
+    def fold_as_another_process_does(self, before: list[Step], behind: list[Step]) -> None:
+        self.state.begin_fold()
+        # What is written before the overlay is read is folded, what is written then is not.
+        self.write(before)
+        content, folded = dict(self.content), self.sequence
+
+        def wait_durable(_: int) -> None:
+            writer = threading.Thread(target=self.write, args=(behind,))
+            writer.start()
+            writer.join()
+
+        result = self.state.fold(wait_durable=wait_durable, take_held=self.state.take_held)
+        assert result.folded_sequence == folded
+        self.folds.append(result)
+        self.base, self.folded = content, folded
+
+    @rule(changes=steps, late=st.booleans())
+    def fail_to_fold(self, changes: list[Step], late: bool) -> None:
+        def fail(_: int) -> None:
+            writer = threading.Thread(target=self.write, args=(changes,))
+            writer.start()
+            writer.join()
+            raise ZeroDivisionError
+
+        # As it asks whether it may be written, or as it is about to be.
+        if not late:
+            with pytest.raises(ZeroDivisionError):
+                self.state.fold(wait_durable=fail)
+            return
+        self.sequence += 1
+        self.state.write(lambda _: None, sequence=self.sequence)
+        with pytest.raises(ZeroDivisionError):
+            self.state.fold(collect=fail)
+
     @rule(changes=steps)
     def fold_with_a_heavy_change(self, changes: list[Step]) -> None:
         self.sequence += 1
@@ -162,7 +201,7 @@ class TwoLayers(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        self.state.clear_overlay()
+        self.state.rebuild(lambda _: None)
         self.content, self.sequence = dict(self.base), self.folded
 
     @rule(fresh=st.booleans())
@@ -172,21 +211,34 @@ class TwoLayers(RuleBasedStateMachine):
         self.state = State.open(self.folder, writable=True, fresh_overlay=fresh)
         if fresh:
             self.content, self.sequence = dict(self.base), self.folded
+        else:
+            self.content = self.content_without_memory()
+
+    def content_without_memory(self) -> Content:
+        """Return what is there without what a process held: the log has that."""
+        return {key: value for key, value in self.content.items() if key[0] not in HELD} | {
+            key: value for key, value in self.base.items() if key[0] in HELD
+        }
 
     @rule()
     def only_read(self) -> None:
         self.state.close()
         self.folds.clear()
+        self.content = self.content_without_memory()
         with State.open(self.folder, writable=False) as reader, reader.read() as transaction:
             assert content_of(transaction) == self.content
         self.state = State.open(self.folder, writable=True)
 
-    @rule(start=st.sampled_from((*KEYS, b"A", b"zz")), after=st.booleans())
-    def scan_from(self, start: bytes, after: bool) -> None:
-        keys = sorted(key for name, key in self.content if name == PROFILES.name)
+    @rule(
+        start=st.sampled_from((*KEYS, b"A", b"zz")),
+        after=st.booleans(),
+        database=st.sampled_from(WRITTEN),
+    )
+    def scan_from(self, start: bytes, after: bool, database: Database) -> None:
+        keys = sorted(key for name, key in self.content if name == database.name)
         with self.state.read() as transaction:
-            found = [key for key, _ in transaction.scan(PROFILES, start, after=after)]
-            back = [key for key, _ in transaction.scan_back(PROFILES, start)]
+            found = [key for key, _ in transaction.scan(database, start, after=after)]
+            back = [key for key, _ in transaction.scan_back(database, start)]
         assert found == [key for key in keys if key > start or (key == start and not after)]
         assert back == [key for key in reversed(keys) if key < start]
 
@@ -196,10 +248,12 @@ class TwoLayers(RuleBasedStateMachine):
             assert content_of(transaction) == self.content
             assert content_of(transaction, upwards=False) == self.content
             for key in KEYS:
-                for database in (PROFILES, ACTIVITY):
+                for database in WRITTEN:
                     value = transaction.get(database, key)
                     expected = self.content.get((database.name, key))
                     assert (None if value is None else bytes(value)) == expected
+                    (each,) = transaction.get_each(database, [key])
+                    assert bytes(each) == (expected or b"")
                 value = transaction.get_profile(key)
                 expected = self.content.get((PROFILES.name, key))
                 assert (None if value is None else bytes(value)) == expected
@@ -224,7 +278,7 @@ def test_a_long_walk_agrees_with_the_dictionary(seed: int) -> None:
     def some_steps() -> list[Step]:
         return [
             (
-                rng.choice((PROFILES, ACTIVITY)),
+                rng.choice(WRITTEN),
                 rng.choice(KEYS),
                 None if rng.random() < 0.4 else rng.randbytes(rng.randrange(1, 20)),
             )
@@ -236,6 +290,8 @@ def test_a_long_walk_agrees_with_the_dictionary(seed: int) -> None:
         (30, lambda: walk.write(some_steps())),
         (2, lambda: walk.fail(some_steps())),
         (15, lambda: walk.fold_while_somebody_writes(some_steps())),
+        (10, lambda: walk.fold_as_another_process_does(some_steps(), some_steps())),
+        (4, lambda: walk.fail_to_fold(some_steps(), rng.random() < 0.5)),
         (4, lambda: walk.fold_with_a_heavy_change(some_steps())),
         (40, lambda: walk.folds and walk.purge(rng.randrange(3), rng.randrange(1, 4))),
         (3, lambda: walk.rebuild(some_steps())),

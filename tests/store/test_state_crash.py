@@ -46,7 +46,7 @@ def test_a_writer_killed_between_any_two_instructions_leaves_what_it_acknowledge
             # The base alone is whole as well, at what it says.
             assert folded_before <= folded <= applied
             folded_before = folded
-            state.clear_overlay()
+            state.rebuild(lambda _: None)
             assert read(state) == (folded, Oracle().go_to(folded))
     assert folded_before > 100
 
@@ -113,7 +113,7 @@ def test_on_a_full_disk_writes_fail_whole_reads_go_on_and_room_heals(tmp_path: P
             ballast.unlink()
             state.write(lambda t: put_many(t, written), sequence=written + 2)
             # The base has no room for all of it yet: what there is goes step by step.
-            state.clear_overlay()
+            state.rebuild(lambda _: None)
             state.write(lambda t: apply(t, 1), sequence=1)
             state.write(lambda t: put_many(t, 7), sequence=2)
             fold = state.fold()

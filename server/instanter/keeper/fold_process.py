@@ -4,9 +4,9 @@ The process reads the overlay's snapshot and writes the base; what it may write,
 learned, it asks the keeper, which waits for the log. It holds the keeper's lock as well, so no
 other keeper begins while it may still be writing, and it ends with the thread that has started it.
 
-The two sides exchange msgpack: `["fold"]`; back `["read", sequence]`; then `["write", learned]` or
-`["leave"]`; and back `["folded", sequence, entries, snapshot]`, `["left"]` or
-`["failed", reason, message]`.
+The two sides exchange msgpack: `["fold"]`; back `["read", sequence]`; then `["leave"]`, or what the
+keeper holds in its memory, `["held", database, rows]` piece by piece, and `["write", learned]`; and
+back `["folded", sequence, entries, snapshot]`, `["left"]` or `["failed", reason, message]`.
 """
 
 import gc
@@ -15,24 +15,41 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from instanter.errors import ExhaustedError, InstanterError
 from instanter.frames import Frames, pack
 from instanter.limits import FOLD_PROCESS_WAIT_NS_MAX
 from instanter.module_path import find_module_path
 from instanter.orphans import end_with_parent
+from instanter.store.held_rows import Piece
 from instanter.store.model_states import LearnedStates, LearnedUpTo, put_learned
 from instanter.store.state import State
 from instanter.store.transaction import Transaction
 
-Decide = Callable[[int], LearnedStates | None]
-"""From the sequence that a fold has read to what has been learned by then, once the log is on disk
-up to there; raises when nothing may be written."""
+
+class Allowed(NamedTuple):
+    """What a fold may write beside what it has read.
+
+    Attributes
+    ----------
+    learned
+        What has been learned by then, None for nothing new.
+    held
+        What the keeper held in its memory then.
+    """
+
+    learned: LearnedStates | None
+    held: Iterable[Piece]
+
+
+Decide = Callable[[int], Allowed]
+"""From the sequence that a fold has read to what else it may write, once the log is on disk up to
+there; raises when nothing may be written."""
 
 _NICENESS: Final = 10
 """Whoever answers callers comes first; a fold may take ten times as long."""
@@ -128,11 +145,13 @@ class FoldProcess:
     def _decide(self, decide: Decide, sequence: int) -> None:
         """Let the process write what it has read, or not."""
         try:
-            learned = decide(sequence)
+            learned, held = decide(sequence)
         except BaseException:
             self._tell(("leave",))
             self._take()
             raise
+        for index, rows in held:
+            self._tell(("held", index, rows))
         self._tell(("write", learned))
 
     def _tell(self, message: object) -> None:
@@ -195,10 +214,15 @@ def _serve(state: State) -> None:
 def _fold(state: State, asked: Iterator[Any]) -> tuple[Any, ...]:
     """Fold once; return what is told of it."""
     learned: list[LearnedStates] = []
+    held: list[Piece] = []
 
     def wait_durable(sequence: int) -> None:
         _tell(("read", sequence))
         kind, *found = next(asked)
+        while kind == "held":
+            index, rows = found
+            held.append((index, rows))
+            kind, *found = next(asked)
         if kind == "leave":
             raise _LeaveError
         if found[0] is not None:
@@ -209,7 +233,7 @@ def _fold(state: State, asked: Iterator[Any]) -> tuple[Any, ...]:
         return partial(put_learned, found=learned[0]) if learned else None
 
     try:
-        result = state.fold(wait_durable=wait_durable, collect=collect)
+        result = state.fold(wait_durable=wait_durable, collect=collect, take_held=lambda _: held)
     except _LeaveError:
         return ("left",)
     except InstanterError as error:

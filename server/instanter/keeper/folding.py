@@ -11,7 +11,7 @@ from instanter.errors import InstanterError
 from instanter.events_log import EventsLog
 from instanter.keeper.applying import apply_record
 from instanter.keeper.commands import ApplyContext
-from instanter.keeper.fold_process import FoldProcess, FoldProcessError
+from instanter.keeper.fold_process import Allowed, FoldProcess, FoldProcessError
 from instanter.keeper.open_waits import find_needed_ns, find_wait_ns
 from instanter.limits import FOLD_ENTRIES, FOLD_NS, FOLD_REPLAY_NS, PURGE_ROWS
 from instanter.store.log.frames import LogRecord
@@ -229,12 +229,14 @@ class Folder:
         process = self._process
         if process is not None and not self._stopping.is_set():
 
-            def decide(sequence: int) -> LearnedStates | None:
+            def decide(sequence: int) -> Allowed:
                 self._wait_unless_undone(undone_count, sequence)
-                return None if self._collect is None else self._collect(sequence)
+                learned = None if self._collect is None else self._collect(sequence)
+                return Allowed(learned, self._state.take_held(sequence))
 
             try:
                 process.start()
+                self._state.begin_fold()
                 return self._state.note_folded(*process.fold(decide))
             except FoldProcessError as error:
                 self._events_log.error("fold_process_ended", message=str(error))

@@ -61,6 +61,9 @@ class Database:
         The module that alone reads and writes it.
     since_format
         The first store format that has it.
+    is_held
+        Whether only the process that writes reads it, by single keys: its fresh rows are held in
+        that one's memory, see `store/held_rows`, and never in the overlay.
     """
 
     index: int
@@ -70,6 +73,7 @@ class Database:
     check: Check
     owner: str
     since_format: int
+    is_held: bool = False
 
 
 PROFILES: Final = Database(
@@ -134,6 +138,7 @@ EVENT_IDS: Final = Database(
     check=Check.BY_KEY,
     owner="store/event_ids",
     since_format=2,
+    is_held=True,
 )
 EVENT_ID_EXPIRY: Final = Database(
     index=7,
@@ -218,6 +223,7 @@ FRAUD_STATES: Final = Database(
     check=Check.BY_KEY,
     owner="store/fraud_states",
     since_format=3,
+    is_held=True,
 )
 FRAUD_MODELS: Final = Database(
     index=16,
@@ -263,6 +269,7 @@ TRANSACTIONS: Final = Database(
     check=Check.BY_KEY,
     owner="store/transactions",
     since_format=3,
+    is_held=True,
 )
 TRANSACTION_EXPIRY: Final = Database(
     index=21,

@@ -1,6 +1,7 @@
 """What a fold is made of: its result, the rows it takes, and how they get into the base."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -8,14 +9,23 @@ from instanter.store.databases import (
     DATABASES,
     LAYER_META_KEYS,
     META,
+    META_KEY_APPLIED,
     META_KEY_FOLDED,
     Database,
 )
+from instanter.store.environment import Environment
+from instanter.store.held_rows import Piece
 from instanter.store.purging import PurgePlace
 from instanter.store.records import seal, unseal
 from instanter.store.transaction import Transaction
 
 T = TypeVar("T")
+
+Collect = Callable[[int], Callable[[Transaction], None] | None]
+"""From a sequence to the change of the base that writes what else belongs to the state there."""
+
+TakeHeld = Callable[[int], Iterable[Piece]]
+"""From a sequence to the rows that the process that writes held then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +62,59 @@ class FoldedRows:
     database
         Which one.
     written
-        Keys and values, ascending; the values are views of the overlay's transaction.
+        Keys and values, ascending; the overlay's values are views of its transaction.
     deleted
         Keys that are deleted.
     """
 
     database: Database
-    written: list[tuple[bytes, memoryview]]
+    written: list[tuple[bytes, bytes | memoryview]]
     deleted: list[bytes]
+
+
+def fold_overlay(
+    base: Environment,
+    overlay: Environment,
+    *,
+    folded: int,
+    wait_durable: Callable[[int], None] | None,
+    collect: Collect | None,
+    take_held: TakeHeld,
+) -> FoldResult[None]:
+    """Write what is in the overlay now to the base, see `State.fold`.
+
+    Parameters
+    ----------
+    base, overlay
+        The layers.
+    folded
+        Sequence up to which the base holds the log.
+    wait_durable, collect, take_held
+        As of `State.fold`.
+    """
+    thread = threading.get_ident()
+    raw = overlay.begin_read(thread)
+    try:
+        snapshot = Transaction(raw, overlay.handles)
+        applied = sequence_of(META_KEY_APPLIED, snapshot.get(META, META_KEY_APPLIED))
+        sequence = max(applied, folded)
+        rows = collect_rows(snapshot)
+        if wait_durable is not None:
+            wait_durable(sequence)
+        rows += gather_held(take_held(sequence))
+        entry_count = sum(len(each.written) + len(each.deleted) for each in rows)
+        if entry_count or sequence > folded:
+            add = None if collect is None else collect(sequence)
+
+            def write(transaction: Transaction) -> None:
+                write_rows(transaction, rows, sequence)
+                if add is not None:
+                    add(transaction)
+
+            base.write(write)
+        return FoldResult(sequence, entry_count, raw.id(), PurgePlace(), None)
+    finally:
+        overlay.end_read(raw, thread)
 
 
 def collect_rows(overlay: Transaction) -> list[FoldedRows]:
@@ -77,6 +132,23 @@ def collect_rows(overlay: Transaction) -> list[FoldedRows]:
                 rows.deleted.append(key)
         collected.append(rows)
     return collected
+
+
+def gather_held(pieces: Iterable[Piece]) -> list[FoldedRows]:
+    """Return what a fold takes to the base of the rows that were held in memory."""
+    collected: dict[int, FoldedRows] = {}
+    for index, piece in pieces:
+        database = DATABASES[index]
+        assert database.is_held, "the others are in the overlay"
+        rows = collected.setdefault(index, FoldedRows(database, [], []))
+        for key, value in piece:
+            if value:
+                rows.written.append((key, value))
+            else:
+                rows.deleted.append(key)
+    for rows in collected.values():
+        rows.written.sort()
+    return list(collected.values())
 
 
 def write_rows(base: Transaction, collected: Sequence[FoldedRows], sequence: int) -> None:

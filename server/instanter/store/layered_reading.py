@@ -6,6 +6,8 @@ end of a fold of which the overlay snapshot does not have the other changes yet.
 by the base's transaction number being one that was seen earlier; when it is not (once a fold) the
 reader begins again, now having seen it. Nothing is purged before the base that holds it is
 committed, so the base, taken later, has all that the overlay lacks.
+
+The rows that are held in memory are of no snapshot: only the thread that writes reads them.
 """
 
 from threading import get_ident
@@ -14,6 +16,7 @@ from types import TracebackType
 import lmdb
 
 from instanter.store.environment import Environment
+from instanter.store.held_rows import HeldRows
 from instanter.store.lmdb_errors import translated
 from instanter.store.transaction import Transaction
 
@@ -21,10 +24,13 @@ from instanter.store.transaction import Transaction
 class LayeredReading:
     """A read transaction of both layers as a context manager; made by `State.read`."""
 
-    __slots__ = ("_base", "_base_raw", "_overlay", "_overlay_raw", "_thread")
+    __slots__ = ("_base", "_base_raw", "_held", "_overlay", "_overlay_raw", "_thread")
 
-    def __init__(self, base: Environment, overlay: Environment) -> None:
+    def __init__(
+        self, base: Environment, overlay: Environment, held: HeldRows | None = None
+    ) -> None:
         self._base = base
+        self._held = held
         self._overlay = overlay
 
     def __enter__(self) -> Transaction:
@@ -40,7 +46,9 @@ class LayeredReading:
                 raise
             base_id = base_raw.id()
             if base_id == seen:
-                return Transaction(base_raw, base.handles, overlay_raw, overlay.handles)
+                return Transaction(
+                    base_raw, base.handles, overlay_raw, overlay.handles, held=self._held
+                )
             # It may have been committed after the overlay's snapshot was taken.
             base.seen_id = base_id
             self._end()

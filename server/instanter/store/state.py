@@ -7,32 +7,37 @@ once. From time to time the overlay is *folded* into the base, in one transactio
 the sequence up to which the base now holds the log; then what has not changed since is *purged*
 from the overlay. After a power cut the overlay is thrown away and made anew from the log, from
 the folded sequence on.
+
+What only the process that writes ever reads is held in its memory instead of in the overlay, see
+`held_rows`, and goes into the base with the same folds.
 """
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Final, Self, TypeVar, overload
 
 from instanter import limits
+from instanter.errors import DamagedError
 from instanter.store.databases import (
     DATABASES,
     META,
     META_KEY_APPLIED,
     META_KEY_FOLDED,
 )
-from instanter.store.environment import Environment, StoreFigures
+from instanter.store.environment import Environment
 from instanter.store.folding import (
+    Collect,
     FoldResult,
-    collect_rows,
+    TakeHeld,
+    fold_overlay,
     sealed_sequence,
     sequence_of,
-    write_rows,
 )
+from instanter.store.held_rows import HeldRows, Piece
 from instanter.store.layered_reading import LayeredReading
 from instanter.store.overlay import (
     OverlayUse,
@@ -42,6 +47,7 @@ from instanter.store.overlay import (
     open_for_writing,
 )
 from instanter.store.purging import ChangedEntries, PurgePlace, purge_step
+from instanter.store.state_figures import StateFigures
 from instanter.store.transaction import Handles, Transaction
 from instanter.store.verification import StoreReport, verify_database
 
@@ -49,26 +55,8 @@ __all__ = ["FoldResult", "State", "StateFigures"]
 
 T = TypeVar("T")
 
-Collect = Callable[[int], Callable[[Transaction], None] | None]
-"""From a sequence to the change of the base that writes what else belongs to the state there."""
-
-
-@dataclass(frozen=True, slots=True)
-class StateFigures:
-    """How large a state is.
-
-    Attributes
-    ----------
-    base, overlay
-        Figures of the layers; None without an overlay.
-    folded_sequence, applied_sequence
-        Up to where the base, and the whole state, hold the log.
-    """
-
-    base: StoreFigures
-    overlay: StoreFigures | None
-    folded_sequence: int
-    applied_sequence: int
+_DROPPED_PER_ROW: Final = 5
+"""So many rows that are held in memory are dropped in the time in which one entry is purged."""
 
 
 class State:
@@ -83,13 +71,14 @@ class State:
         The lower layer.
     """
 
-    __slots__ = ("_changed", "_lineage", "_overlay", "_use", "base")
+    __slots__ = ("_changed", "_held", "_lineage", "_overlay", "_use", "base")
 
     def __init__(self, base: Environment) -> None:
         self.base = base
         self._overlay: Environment | None = None
         self._use: OverlayUse | None = None
         self._changed = ChangedEntries(0)
+        self._held: HeldRows | None = None
         self._lineage: object | None = None
 
     @classmethod
@@ -183,8 +172,8 @@ class State:
 
     @property
     def changed_count(self) -> int:
-        """How many entries of the overlay are not known to be in the base; for the writer."""
-        return len(self._changed)
+        """How many fresh entries are not known to be in the base; for the writer."""
+        return len(self._changed) + (0 if self._held is None else len(self._held))
 
     @property
     def is_written_through_map(self) -> bool:
@@ -199,7 +188,7 @@ class State:
         """
         if self._overlay is None:
             return self.base.read()
-        return LayeredReading(self.base, self._overlay)
+        return LayeredReading(self.base, self._overlay, self._held)
 
     def write(self, change: Callable[[Transaction], T], *, sequence: int | None = None) -> T:
         """Run `change` in a write transaction of the overlay and return its result.
@@ -234,10 +223,6 @@ class State:
         """
         return self._write(change, sequence, clear=True)
 
-    def clear_overlay(self) -> None:
-        """Forget everything that is not in the base."""
-        self.rebuild(lambda _: None)
-
     @overload
     def fold(
         self,
@@ -246,6 +231,7 @@ class State:
         heavy_sequence: None = None,
         wait_durable: Callable[[int], None] | None = None,
         collect: Collect | None = None,
+        take_held: TakeHeld | None = None,
     ) -> FoldResult[None]: ...
 
     @overload
@@ -265,6 +251,7 @@ class State:
         heavy_sequence: int | None = None,
         wait_durable: Callable[[int], None] | None = None,
         collect: Collect | None = None,
+        take_held: TakeHeld | None = None,
     ) -> FoldResult[T] | FoldResult[None]:
         """Write what is in the overlay now to the base, synced, with the sequence it stands for.
 
@@ -285,6 +272,9 @@ class State:
         collect
             Called with the same sequence, and returns what else belongs to the state there: a
             change of the base, part of the same transaction, that may run twice; None for none.
+        take_held
+            Called with the same sequence, and returns what the process that writes held then, see
+            `take_held`; None where this is that process.
 
         Raises
         ------
@@ -292,7 +282,17 @@ class State:
             The disk is full; the base is as before, or, with a heavy change, holds all but that.
         """
         assert (heavy is None) == (heavy_sequence is None), "one goes with the other"
-        result = self._fold_overlay(wait_durable, collect)
+        if take_held is None:
+            self.begin_fold()
+            take_held = self.take_held
+        result = fold_overlay(
+            self.base,
+            self._writable_overlay(),
+            folded=self.folded_sequence(),
+            wait_durable=wait_durable,
+            collect=collect,
+            take_held=take_held,
+        )
         if heavy is None:
             return result
         assert heavy_sequence is not None
@@ -310,6 +310,21 @@ class State:
         heavy_result = self.base.write(write_heavy)
         place = PurgePlace.end()
         return FoldResult(heavy_sequence, result.entry_count, result.snapshot, place, heavy_result)
+
+    def begin_fold(self) -> None:
+        """Prepare for a fold that another process makes, before that reads the overlay."""
+        self._held_rows().begin_fold()
+
+    def take_held(self, sequence: int) -> Iterable[Piece]:
+        """Return what is held in memory, as it was when a record of the log was applied.
+
+        Parameters
+        ----------
+        sequence
+            Of that record: what a fold has read in the overlay, begun since `begin_fold`.
+        """
+        applied = 0 if sequence <= self.folded_sequence() else sequence
+        return self._held_rows().take(applied)
 
     def note_folded(self, sequence: int, entry_count: int, snapshot: int) -> FoldResult[None]:
         """Return the result of a fold that another process has made, for `purge`.
@@ -342,7 +357,9 @@ class State:
         if not place.is_end:
             write = self._writable_overlay().write_raw
             purge_step(write, self._changed, fold.snapshot, place, limit)
-        return place.is_end
+        if not place.is_end:
+            return False
+        return self._held_rows().drop(fold.folded_sequence, _DROPPED_PER_ROW * limit)
 
     def folded_sequence(self) -> int:
         """Return the sequence up to which the base holds the log, 0 when it holds nothing of it.
@@ -403,8 +420,9 @@ class State:
 
     def _write(self, change: Callable[[Transaction], T], sequence: int | None, *, clear: bool) -> T:
         overlay, base = self._writable_overlay(), self.base
+        held = HeldRows() if clear else self._held_rows()
         thread = threading.get_ident()
-        written: list[tuple[dict[int, set[bytes]], int, object]] = []
+        written: list[tuple[dict[int, set[bytes]], int, Transaction]] = []
 
         def run(raw: Any, handles: Handles) -> T:
             if clear:
@@ -415,7 +433,9 @@ class State:
             base_raw = base.begin_read(thread)
             try:
                 changed: dict[int, set[bytes]] = defaultdict(set)
-                transaction = Transaction(base_raw, base.handles, raw, handles, changed, lineage)
+                transaction = Transaction(
+                    base_raw, base.handles, raw, handles, changed, lineage, held
+                )
                 result = change(transaction)
                 if sequence is not None:
                     transaction.set_applied(sequence)
@@ -423,50 +443,27 @@ class State:
                 # Before the overlay's map may have to grow: that waits for all readers, and one
                 # of those may wait for the base's map, which waits for this transaction.
                 base.end_read(base_raw, thread)
-            written.append((changed, raw.id(), lineage))
+            written.append((changed, raw.id(), transaction))
             return result
 
         result = overlay.write_raw(run)
-        keys, number, self._lineage = written[-1]
+        keys, number, transaction = written[-1]
+        self._lineage = transaction.lineage
+        held.publish(transaction.written, transaction.applied)
         if clear:
+            self._held = held
             self._changed = ChangedEntries(0)
         self._changed.note(keys, number)
         return result
-
-    def _fold_overlay(
-        self,
-        wait_durable: Callable[[int], None] | None,
-        collect: Collect | None,
-    ) -> FoldResult[None]:
-        overlay = self._writable_overlay()
-        thread = threading.get_ident()
-        folded = self.folded_sequence()
-        raw = overlay.begin_read(thread)
-        try:
-            snapshot = Transaction(raw, overlay.handles)
-            applied = sequence_of(META_KEY_APPLIED, snapshot.get(META, META_KEY_APPLIED))
-            sequence = max(applied, folded)
-            rows = collect_rows(snapshot)
-            entry_count = sum(len(each.written) + len(each.deleted) for each in rows)
-            if wait_durable is not None:
-                wait_durable(sequence)
-            if entry_count or sequence > folded:
-                add = None if collect is None else collect(sequence)
-
-                def write(base: Transaction) -> None:
-                    write_rows(base, rows, sequence)
-                    if add is not None:
-                        add(base)
-
-                self.base.write(write)
-            return FoldResult(sequence, entry_count, raw.id(), PurgePlace(), None)
-        finally:
-            overlay.end_read(raw, thread)
 
     def _is_overlay_empty(self) -> bool:
         overlay = self._writable_overlay()
         with overlay.read() as transaction:
             return all(database is META or transaction.is_empty(database) for database in DATABASES)
+
+    def _held_rows(self) -> HeldRows:
+        assert self._held is not None, "this state was opened for reading only"
+        return self._held
 
     def _writable_overlay(self) -> Environment:
         assert self._overlay is not None, "this state was opened for reading only"
@@ -490,4 +487,8 @@ class State:
             return int(raw.id())
 
         self._changed = ChangedEntries(overlay.write_raw(adopt))
+        applied = 0
+        with suppress(DamagedError):
+            applied = self.applied_sequence()
+        self._held = HeldRows(applied)
         use.share()

@@ -2,15 +2,17 @@
 
 The *base* is what is on disk for good. The *overlay*, where there is one, lies on top and holds
 what has changed since the base was last brought up to date; a value of no bytes in it says that
-the key is deleted. What is written goes to the topmost layer.
+the key is deleted. What is written goes to the topmost layer. Of some databases the rows on top
+are held in the memory of the process that writes, and not in the overlay.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from instanter.store.databases import META, META_KEY_APPLIED, Database
+from instanter.store.held_rows import HeldRows, make_layer
 from instanter.store.records import seal
 
 Handles = tuple[Any, ...]
@@ -18,6 +20,7 @@ Handles = tuple[Any, ...]
 
 _SEQUENCE_SIZE_BYTES = 8
 _key_of_row = itemgetter(0)
+_NOTHING_WRITTEN: Final = make_layer()
 
 
 class Readable(Protocol):
@@ -45,6 +48,9 @@ class Transaction:
         it makes itself; None when nothing is written.
     lineage
         See below.
+    held
+        What is held in memory of the databases for which that is said; None for a base alone, and
+        in a process that does not write: there nobody reads those.
 
     Attributes
     ----------
@@ -52,9 +58,23 @@ class Transaction:
         The same object as that of an earlier transaction as long as this one sees what that one
         left, but for what others have written in between: nothing was undone or thrown away. None
         where that is not known.
+    applied
+        Sequence of the last record of the log that it has applied, 0 for none.
+    written
+        The rows that it has written and that are to be held.
     """
 
-    __slots__ = ("_base", "_base_handles", "_changed", "_overlay", "_overlay_handles", "lineage")
+    __slots__ = (
+        "_base",
+        "_base_handles",
+        "_changed",
+        "_held",
+        "_overlay",
+        "_overlay_handles",
+        "applied",
+        "lineage",
+        "written",
+    )
 
     def __init__(
         self,
@@ -64,8 +84,12 @@ class Transaction:
         overlay_handles: Handles = (),
         changed: dict[int, set[bytes]] | None = None,
         lineage: object | None = None,
+        held: HeldRows | None = None,
     ) -> None:
         self.lineage = lineage
+        self.applied = 0
+        self.written = _NOTHING_WRITTEN if changed is None else make_layer()
+        self._held = held
         self._base = base
         self._base_handles = base_handles
         self._overlay = overlay
@@ -75,7 +99,11 @@ class Transaction:
     def get(self, database: Database, key: bytes) -> memoryview | None:
         """Return a view of the value under a key, or None when there is none."""
         index = database.index
-        if self._overlay is not None:
+        if self._held is not None and database.is_held:
+            row = self._find_held(index, key)
+            if row is not None:
+                return memoryview(row) if row else None
+        elif self._overlay is not None:
             value = self._overlay.get(key, None, self._overlay_handles[index])
             if value is not None:
                 return value if len(value) else None
@@ -98,7 +126,7 @@ class Transaction:
             self._base.put(key, value, db=self._base_handles[index])
         else:
             assert len(value), "an empty value says that the key is deleted"
-            self._write(index, key, value)
+            self._write(database, key, value)
 
     def get_each(self, database: Database, keys: Sequence[bytes]) -> list[memoryview | bytes]:
         """Return views of the values under keys, in their order, empty ones where there is none."""
@@ -106,8 +134,12 @@ class Transaction:
         base, base_handle = self._base.get, self._base_handles[index]
         if self._overlay is None:
             return [base(key, b"", base_handle) for key in keys]
-        overlay, handle = self._overlay.get, self._overlay_handles[index]
-        found: list[memoryview | bytes | None] = [overlay(key, None, handle) for key in keys]
+        found: list[memoryview | bytes | None]
+        if self._held is not None and database.is_held:
+            found = [self._find_held(index, key) for key in keys]
+        else:
+            overlay, handle = self._overlay.get, self._overlay_handles[index]
+            found = [overlay(key, None, handle) for key in keys]
         return [
             base(key, b"", base_handle) if value is None else value
             for key, value in zip(keys, found, strict=True)
@@ -118,6 +150,10 @@ class Transaction:
     ) -> None:
         """Write values, none of them empty, under keys; of one that comes twice the last counts."""
         index = database.index
+        if self._held is not None and database.is_held:
+            assert all(len(value) for _, value in rows), "an empty value is a deletion"
+            self.written[index].update([(key, bytes(value)) for key, value in rows])
+            return
         # In the order of the keys LMDB's pages are found, and written out, with less effort.
         rows = sorted(rows, key=_key_of_row)
         if self._overlay is None:
@@ -137,7 +173,9 @@ class Transaction:
         finally:
             cursor.close()
 
-    def put_many(self, database: Database, rows: Sequence[tuple[bytes, memoryview]]) -> None:
+    def put_many(
+        self, database: Database, rows: Sequence[tuple[bytes, bytes | memoryview]]
+    ) -> None:
         """Write many values to the base, keys in ascending order, in one call."""
         assert self._overlay is None, "the overlay counts what is changed in it, key by key"
         cursor = self._base.cursor(self._base_handles[database.index])
@@ -154,7 +192,7 @@ class Transaction:
         present = self.get(database, key) is not None
         if present:
             # Also where the base does not have it: a fold may be about to write it there.
-            self._write(index, key, b"")
+            self._write(database, key, b"")
         return present
 
     def scan(
@@ -176,6 +214,10 @@ class Transaction:
         base = _forward(self._base, self._base_handles[database.index], start, after=after)
         if self._overlay is None:
             return base
+        if self._held is not None and database.is_held:
+            rows = self._sort_held(database.index)
+            first = [row for row in rows if row[0] > start or (row[0] == start and not after)]
+            return _merged(iter(first), base, ascending=True)
         overlay = _forward(self._overlay, self._overlay_handles[database.index], start, after=after)
         return _merged(overlay, base, ascending=True)
 
@@ -184,6 +226,13 @@ class Transaction:
         base = _backward(self._base, self._base_handles[database.index], before)
         if self._overlay is None:
             return base
+        if self._held is not None and database.is_held:
+            rows = self._sort_held(database.index)
+            return _merged(
+                iter([row for row in reversed(rows) if not before or row[0] < before]),
+                base,
+                ascending=False,
+            )
         overlay = _backward(self._overlay, self._overlay_handles[database.index], before)
         return _merged(overlay, base, ascending=False)
 
@@ -192,7 +241,7 @@ class Transaction:
         handle = self._base_handles[database.index]
         count: int = self._base.stat(handle)["entries"]
         if self._overlay is not None:
-            for key, value in _forward(self._overlay, self._overlay_handles[database.index]):
+            for key, value in self._list_fresh(database):
                 in_base = self._base.get(key, None, handle) is not None
                 count += (len(value) > 0) - in_base
         return count
@@ -201,6 +250,7 @@ class Transaction:
         """Return whether a database has certainly no key; False says nothing. Costs 1 µs."""
         return not (
             self._base.stat(self._base_handles[database.index])["entries"]
+            or (self._held is not None and database.is_held and self._sort_held(database.index))
             or (
                 self._overlay is not None
                 and self._overlay.stat(self._overlay_handles[database.index])["entries"]
@@ -214,14 +264,43 @@ class Transaction:
             size += _size_bytes(self._overlay.stat(self._overlay_handles[database.index]))
         return size
 
-    def _write(self, index: int, key: bytes, value: bytes | memoryview) -> None:
+    def _find_held(self, index: int, key: bytes) -> bytes | None:
+        """Return the row that is held under a key, one of no bytes for a deletion."""
+        row = self.written[index].get(key)
+        if row is None:
+            assert self._held is not None, "it is only asked where rows are held"
+            fresh, taken = self._held.layers
+            row = fresh[index].get(key)
+            if row is None:
+                row = taken[index].get(key)
+        return row
+
+    def _sort_held(self, index: int) -> list[tuple[bytes, memoryview]]:
+        """Return the rows that are held, by their keys; takes 1 µs for each."""
+        assert self._held is not None, "it is only asked where rows are held"
+        fresh, taken = self._held.layers
+        rows = {**taken[index], **fresh[index], **self.written[index]}
+        return [(key, memoryview(rows[key])) for key in sorted(rows)]
+
+    def _list_fresh(self, database: Database) -> Iterable[tuple[bytes, memoryview]]:
+        """Return what lies on top of the base."""
+        if self._held is not None and database.is_held:
+            return self._sort_held(database.index)
+        return _forward(self._overlay, self._overlay_handles[database.index])
+
+    def _write(self, database: Database, key: bytes, value: bytes | memoryview) -> None:
         assert self._changed is not None, "this transaction only reads"
+        index = database.index
+        if self._held is not None and database.is_held:
+            self.written[index][key] = bytes(value)
+            return
         self._overlay.put(key, value, db=self._overlay_handles[index])
         self._changed[index].add(key)
 
     def set_applied(self, sequence: int) -> None:
         """Write down that the overlay now holds the effect of the log up to `sequence`."""
         assert self._overlay is not None, "only an overlay is applied to"
+        self.applied = sequence
         value = seal(META_KEY_APPLIED, sequence.to_bytes(_SEQUENCE_SIZE_BYTES, "little"))
         self._overlay.put(META_KEY_APPLIED, value, db=self._overlay_handles[META.index])
 
