@@ -119,6 +119,11 @@ class TwoLayers(RuleBasedStateMachine):
         found = self.state.write(carry_out(changes), sequence=self.sequence)
         assert found == carried_out(self.content, changes)
 
+    def write_elsewhere(self, changes: list[Step]) -> None:
+        writer = threading.Thread(target=self.write, args=(changes,))
+        writer.start()
+        writer.join()
+
     @rule(changes=steps)
     def fail(self, changes: list[Step]) -> None:
         def change(transaction: Transaction) -> None:
@@ -134,9 +139,7 @@ class TwoLayers(RuleBasedStateMachine):
 
         def wait_durable(sequence: int) -> None:
             assert sequence == folded
-            writer = threading.Thread(target=self.write, args=(changes,))
-            writer.start()
-            writer.join()
+            self.write_elsewhere(changes)
 
         result = self.state.fold(wait_durable=wait_durable)
         assert result.folded_sequence == folded
@@ -150,12 +153,9 @@ class TwoLayers(RuleBasedStateMachine):
         self.write(before)
         content, folded = dict(self.content), self.sequence
 
-        def wait_durable(_: int) -> None:
-            writer = threading.Thread(target=self.write, args=(behind,))
-            writer.start()
-            writer.join()
-
-        result = self.state.fold(wait_durable=wait_durable, take_held=self.state.take_held)
+        result = self.state.fold(
+            wait_durable=lambda _: self.write_elsewhere(behind), take_held=self.state.take_held
+        )
         assert result.folded_sequence == folded
         self.folds.append(result)
         self.base, self.folded = content, folded
@@ -163,9 +163,7 @@ class TwoLayers(RuleBasedStateMachine):
     @rule(changes=steps, late=st.booleans())
     def fail_to_fold(self, changes: list[Step], late: bool) -> None:
         def fail(_: int) -> None:
-            writer = threading.Thread(target=self.write, args=(changes,))
-            writer.start()
-            writer.join()
+            self.write_elsewhere(changes)
             raise ZeroDivisionError
 
         # As it asks whether it may be written, or as it is about to be.
