@@ -117,6 +117,14 @@ def test_every_float32_survives_being_shown(number):
     assert encode_value(NUMBER, shown, "x") == slot
 
 
+def test_a_whole_number_is_shown_as_itself_whatever_its_size():
+    for number in (0.0, 1.0, -12.0, 9_999_999.0, 1e7, 16_777_216.0, 123456789.0, 2.0**127):
+        shown = decode_value(NUMBER, encode_value(NUMBER, number, "x"))
+        short = [float(f"{number:.{digits}g}") for digits in (7, 8)]
+        same = [one for one in short if np.float32(one) == np.float32(number)]
+        assert repr(shown) == repr(same[0] if same else float(np.float32(number)))
+
+
 def test_a_decimal_is_shown_as_it_was_written():
     for number in (0.1, 19.99, 1e-7, 16777216.0, 123456.7, 3.4e38):
         assert decode_value(NUMBER, encode_value(NUMBER, number, "x")) == number

@@ -16,6 +16,7 @@ from instanter.errors import InvalidFieldError, nearest
 
 _VALUES_SHOWN_MAX = 10
 _NUMBER = struct.Struct("<f")
+_WHOLE_END = 1e7
 
 # Reasons are part of the contract; a client tells a wrong kind from a wrong value by them.
 _KIND_MISMATCH = "ATTRIBUTE_KIND_MISMATCH"
@@ -138,11 +139,14 @@ def _encode_instant(value: object, field: str) -> int:
 
 def _decode_number(slot: int) -> float | None:
     bits = slot.to_bytes(4, "little")
-    number: float = struct.unpack("<f", bits)[0]
+    number: float = _NUMBER.unpack(bits)[0]
     if math.isnan(number):
         return None
+    if -_WHOLE_END < number < _WHOLE_END and number.is_integer():
+        # Most are, counts above all: they have 7 digits at most as they are.
+        return number
     for digits in (7, 8):
         short = float(f"{number:.{digits}g}")
-        if abs(short) <= FLOAT32_MAX and struct.pack("<f", short) == bits:
+        if abs(short) <= FLOAT32_MAX and _NUMBER.pack(short) == bits:
             return short
     return number
