@@ -5,10 +5,14 @@ import copy
 import numpy as np
 import pytest
 
-from instanter.catalogue.fraud_words import EntityKind
+from instanter.catalogue.fraud_words import Disposition, EntityKind
 from instanter.catalogue.values import encode_value
+from instanter.fraud.book import EMPTY_STATE
+from instanter.fraud.snoozes import snooze_rule
 from instanter.fraud.tables import make_tables
 from instanter.fraud.turns import TurnAssessor
+from instanter.keeper.remarks import make_remarks
+from instanter.keeper.verdicts import make_verdict
 from tests.fraud.turns import (
     BEFORE,
     PLACED,
@@ -31,13 +35,21 @@ def check_turn(desk, assessor, transactions, *, now_ns=NOW_NS, first=0, sequence
     )
     found = assessor.assess(turn)
     assert found.done == len(expected)
-    assert found.bodies == [body for _, body, _ in expected]
-    assert found.rows == [row for _, _, row in expected]
-    assert found.risks == [one.risk for one, _, _ in expected]
+    bodies, rows = [*found.bodies], [*found.rows]
+    for index, remark in make_remarks(desk.engine, turn, found).items():
+        bodies[index], rows[index] = remark.body, remark.make_row()
+        # As text: a probability that is none is not equal to itself.
+        assert repr(remark.verdict) == repr(make_verdict(expected[index][0]))
+    assert bodies == [body for _, body, _ in expected]
+    assert rows == [row for _, _, row in expected]
+    usual = [index for index in range(found.done) if index not in found.findings]
+    assert [found.risks[index] for index in usual] == [expected[index][0].risk for index in usual]
     probabilities = np.array([one.probability for one, _, _ in expected])
     assert np.array(found.probabilities).tobytes() == probabilities.tobytes()
-    reasons = [("MODEL",) if has else () for has in found.has_model_reason]
-    assert reasons == [one.reasons for one, _, _ in expected]
+    for index in usual:
+        one = expected[index][0]
+        assert one.reasons == (("MODEL",) if found.has_model_reason[index] else ())
+        assert (one.disposition, one.fired, one.shadowed) == (Disposition.APPROVE, (), ())
     assert len({index for index, _ in found.states}) == len(found.states)
     for index, state in found.states:
         book.put_state(*names[index], state)
@@ -99,6 +111,9 @@ STOPS = {
     "a clock that is behind": {"time_ns": BEFORE_NS - HOUR_NS - 1},
     "a clock that is ahead": {"time_ns": BEFORE_NS + 600 * SECOND_NS + 1},
     "no place": {"terminal": "t3", "latitude": None, "longitude": None},
+}
+SNOOZES = snooze_rule(b"", 1, NOW_NS + HOUR_NS, NOW_NS)
+REMARKABLE = {
     "a rule that fires": {"amount_minor": 100_001},
     "a profile that a rule fires for": {"customer": "old"},
     "a risk to refer": {"amount_minor": 50_000},
@@ -147,6 +162,40 @@ def test_a_turn_stops_before_what_is_unusual(changes):
     desk = make_usual()
     found = check_turn(desk, make_assessor(desk), make_three(changes), now_ns=BEFORE_NS)
     assert found.done == 1
+    assert not found.findings
+
+
+@pytest.mark.parametrize("changes", REMARKABLE.values(), ids=REMARKABLE)
+def test_a_turn_goes_on_with_what_is_remarkable(changes):
+    desk = make_usual()
+    found = check_turn(desk, make_assessor(desk), make_three(changes), now_ns=BEFORE_NS)
+    assert found.done == 3
+    assert list(found.findings) == [1]
+
+
+def test_a_turn_stops_before_a_card_with_snoozes_that_a_rule_fires_on():
+    desk = make_usual()
+    card = make_transaction(1).card
+    desk.book.put_state(EntityKind.CARD, card, EMPTY_STATE._replace(snoozes=SNOOZES))
+    assessor = make_assessor(desk)
+    fires = make_three({"amount_minor": 100_001})
+    assert check_turn(desk, assessor, fires, now_ns=BEFORE_NS).done == 1
+    assert check_turn(desk, assessor, make_three({}), now_ns=BEFORE_NS).done == 3
+
+
+def test_a_rule_that_is_paused_is_only_reported():
+    desk = make_usual()
+    assessor = make_assessor(desk)
+    given = make_three({"amount_minor": 100_001})
+    found = check_turn(desk, assessor, given, now_ns=BEFORE_NS)
+    assert found.findings[1].fired == [0]
+    assert not assessor.silence(frozenset())
+    for paused, fired in ((frozenset({"huge"}), [4]), (frozenset(), [0])):
+        desk.book.paused = paused
+        assert assessor.silence(paused)
+        assert not assessor.silence(paused)
+        found = check_turn(desk, assessor, given, now_ns=BEFORE_NS)
+        assert found.findings[1].fired[:1] == fired
 
 
 @pytest.mark.parametrize("changes", PASSES.values(), ids=PASSES)
@@ -157,14 +206,16 @@ def test_a_turn_goes_on_with_what_is_usual(changes):
     assert found.has_model_reason == [True] * 3
 
 
-def test_a_turn_stops_where_a_rule_begins_and_where_one_would_only_be_reported():
+def test_it_is_remarkable_where_a_rule_begins_and_where_one_would_only_be_reported():
     desk = make_usual()
     assessor = make_assessor(desk)
-    assert check_turn(desk, assessor, make_three({}), now_ns=NOW_NS).done == 3
+    assert not check_turn(desk, assessor, make_three({}), now_ns=NOW_NS).findings
     given = [make_transaction(n, time_ns=NOW_NS) for n in range(2)]
-    assert check_turn(desk, assessor, given, now_ns=NOW_NS).done == 0
-    given = [make_transaction(n, time_ns=BEFORE_NS) for n in range(5)]
-    assert check_turn(desk, assessor, given, now_ns=BEFORE_NS).done == 2, "five attempts are many"
+    found = check_turn(desk, assessor, given, now_ns=NOW_NS).findings
+    assert [one.fired for one in found.values()] == [[2], [2]]
+    given = [make_transaction(n, time_ns=BEFORE_NS) for n in range(2)]
+    found = check_turn(desk, assessor, given, now_ns=BEFORE_NS).findings
+    assert [one.fired for one in found.values()] == [[5], [5]], "five attempts are many"
 
 
 def test_who_has_no_profile_has_nobody_elses():
@@ -172,7 +223,7 @@ def test_who_has_no_profile_has_nobody_elses():
     given = [
         make_transaction(n, customer=c, time_ns=BEFORE_NS) for n, c in enumerate(["k7", "old"])
     ]
-    assert check_turn(desk, make_assessor(desk), given, now_ns=BEFORE_NS).done == 1
+    assert list(check_turn(desk, make_assessor(desk), given, now_ns=BEFORE_NS).findings) == [1]
 
 
 def test_merchants_have_their_limits_where_nobody_has_a_profile():
@@ -182,7 +233,7 @@ def test_merchants_have_their_limits_where_nobody_has_a_profile():
         "    - {refer: 31, decline: 90}\n"
     )
     given = [make_transaction(n, merchant=f"m{7 + n}") for n in range(3)]
-    assert check_turn(desk, make_assessor(desk), given).done == 1
+    assert list(check_turn(desk, make_assessor(desk), given).findings) == [1]
 
 
 @pytest.mark.parametrize(("points", "is_reason"), [(100, True), (99, False)])
@@ -201,7 +252,7 @@ def test_later_ones_of_a_turn_see_what_earlier_ones_count():
         "  rules:\n    many: {when: velocity.seen >= 40, disposition: refer, reason: MANY}\n"
     )
     given = [make_transaction(n, card=f"c{n % 2}") for n in range(96)]
-    assert check_turn(desk, make_assessor(desk), given).done == 80
+    assert list(check_turn(desk, make_assessor(desk), given).findings) == [*range(80, 96)]
 
 
 def test_a_card_and_a_customer_of_one_name_are_two():

@@ -190,6 +190,8 @@ def make_turn(catalogue, book, transactions, *, now_ns, first=0, sequence=1):
 def take_one_by_one(engine, book, transactions, *, now_ns, sequence=1):
     """Return what the engine and the keeper make of transactions, up to the first unusual one.
 
+    Unusual is one that a stand-in speaks of, or whose rules do while its card has snoozes.
+
     The book is written; each is a triple of assessment, body and row.
     """
     found = []
@@ -200,18 +202,19 @@ def take_one_by_one(engine, book, transactions, *, now_ns, sequence=1):
         store = Store()
         body = AssessTransaction(given).prepare(store, now_ns, context)
         assessment = engine.assess(given, book, now_ns=now_ns)
-        unusual = assessment.fired or assessment.shadowed or assessment.stand_in_causes
-        if assessment.disposition is not Disposition.APPROVE or unusual:
+        snoozes = book.find_state(EntityKind.CARD, given.card).snoozes
+        if assessment.stand_in_causes or (snoozes and (assessment.fired or assessment.shadowed)):
             break
         engine.count(assessment.counted, book)
         content = desk.prepared.body
+        own = sequence + len(found)
+        case = NO_CASE if assessment.disposition is Disposition.APPROVE else own
         put_transaction(
             store,
             content["key"],
             TransactionRow(
-                content["digest"], sequence + len(found), NO_CASE, 0, 0, 0, content["verdict"],
-                content["counted"],
+                content["digest"], own, case, 0, 0, 0, content["verdict"], content["counted"]
             ),
-        )  # fmt: skip
+        )
         found.append((assessment, body, store.put_values[0]))
     return found

@@ -34,14 +34,14 @@ def amount_of(numbers):
 
 def assess_transaction(
     now_ns, numbers, place, texts, limit, laid, laid_cut, known, profile, model, f64, i32, u8, i64,
-    cut, figures, features, event, said,
+    cut, figures, features, event, fired, said,
 ):  # fmt: skip
     t = unpack(f64, i32, u8, i64, cut)
     (
         behind_ns, ahead_ns, half_life_ms, travel_slot, fraud_slot, _, _, values, truths, _, _,
         model_id, code, needs_place,
     ) = t.i64.settings.tolist()  # fmt: skip
-    distance_min, speed_max, points, reason_min = t.f64.settings.tolist()
+    distance_min, speed_max, points, reason_min, points_max = t.f64.settings.tolist()
     amount_minor, given_ns, present = int(numbers[0]), int(numbers[4]), bool(numbers[5])
     has_place = present and not any(map(math.isnan, place))
     lacks_place = present and not has_place
@@ -56,27 +56,29 @@ def assess_transaction(
         amount_of(numbers), int(numbers[3]), half_life_ms, latitude, longitude, distance_min,
         speed_max, travel_slot, fraud_slot, figures,
     )  # fmt: skip
-    fired = fraud_scoring.score_rules(
+    totals = np.zeros(2)
+    fired_count = fraud_scoring.score_rules(
         profile, figures, time_ns / 1_000_000_000, t.f64.rules, t.i32.rules, t.u8.rules,
         t.i64.rules_cut, t.i32.rule_literal, t.f64.rule_points, t.u8.rule_severity,
         t.f64.valid_from_s, t.f64.valid_to_s, t.u8.shadow, np.zeros(values),
-        np.zeros(truths, np.uint8), np.zeros(len(t.i32.rule_literal), np.int32), np.zeros(2),
+        np.zeros(truths, np.uint8), fired, totals,
     )  # fmt: skip
-    if fired:
-        return 0
-    risk, probability = 0.0, math.nan
+    model_points, probability = 0.0, math.nan
     if model_id:
         fraud_scoring.gather_features(figures, t.i32.feature_slot, t.u8.feature_is_code, features)
         pairs = t.i32.feature_pairs.reshape(-1, 2)
         probability = fraud_model.predict_fraud(model, features, pairs, t.f64.model_settings)
-        risk = probability * points
+        model_points = probability * points
+    risk = totals[0] + model_points
     if limit == -2:
         matching = [k for k, one in enumerate(t.i64.limit_from) if amount_minor >= one]
         limit = matching[0] if matching else -1
-    if limit >= 0 and risk >= min(t.f64.limit_refer[limit], t.f64.limit_decline[limit]):
-        return 0
-    fraud_events.make_event(figures, time_ms, code, event)
-    said[1], said[6], said[7] = time_ns, has_place, risk >= reason_min
+    lowest = min(t.f64.limit_refer[limit], t.f64.limit_decline[limit]) if limit >= 0 else math.inf
+    approved = totals[1] <= 1 and min(risk, points_max) < lowest
+    fraud_events.make_event(figures, time_ms, code, int(approved), event)
+    said[1], said[6], said[7] = time_ns, has_place, model_points >= reason_min
     said[10] = lacks_place
     said[2:6].view(np.float64)[:] = risk, probability, latitude, longitude
-    return 1
+    said[11:13].view(np.float64)[:] = totals[0], model_points
+    said[13:16] = int(totals[1]), fired_count, approved
+    return 1 if approved and not fired_count else 2

@@ -28,9 +28,9 @@ def write_own_figures(numbers, texts, has_place, time_ns, now_ns, figures):
     figures[: len(event) // 4] = np.frombuffer(event, np.uint32)
 
 
-def make_event(figures, moment_ms, code, event):
+def make_event(figures, moment_ms, code, is_approved, event):
     count = int(event[1]) >> 32
     patterns = figures[:count].tolist()
-    patterns[5] = 1
+    patterns[5] = is_approved
     packed = struct.pack(f"<qII{count}I", moment_ms, code, count, *patterns)
     event.view(np.uint8)[: len(packed)] = np.frombuffer(packed, np.uint8)

@@ -15,7 +15,7 @@ from instanter.fraud.encoding import NS_PER_MS, NS_PER_S
 from instanter.fraud.questions import TerminalRisk, Transaction
 from instanter.fraud.snoozes import find_snoozed
 from instanter.fraud.states import EntityStates
-from instanter.fraud.tables import FraudTables
+from instanter.fraud.tables import FraudTables, mark_silent
 from instanter.fraud.verdicts import Scored
 from instanter.kernels.fraud_scoring import TOTALS, score_rules
 from instanter.kernels.velocities import evaluate_figures, evaluate_velocities
@@ -188,10 +188,7 @@ class Scorer:
         paused = book.find_paused_rules()
         if paused is not self._paused:
             self._paused = paused
-            self._silent = tables.plan.shadow.copy()
-            for index, rule in enumerate(tables.rules):
-                if rule.name in paused:
-                    self._silent[index] = 1
+            self._silent = mark_silent(tables, paused)
         if not snoozes:
             return self._silent
         snoozed = find_snoozed(snoozes, time_ns)

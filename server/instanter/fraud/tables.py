@@ -3,6 +3,9 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.events import as_attribute
 from instanter.catalogue.fraud import FraudPolicy, FraudRule
@@ -73,6 +76,15 @@ class FraudTables:
     stale_ns: int
     reads: tuple[bool, ...]
     figure_names: tuple[tuple[str, Attribute], ...]
+
+
+def mark_silent(tables: FraudTables, paused: frozenset[str]) -> NDArray[np.uint8]:
+    """Return which rules are only reported, uint8[R]: those in shadow, and those of these names."""
+    silent = tables.plan.shadow.copy()
+    for index, name in enumerate(tables.names):
+        if name in paused:
+            silent[index] = 1
+    return silent
 
 
 def make_tables(catalogue: CompiledCatalogue) -> FraudTables:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from instanter.catalogue.fraud_plan import ATTEMPT
 from instanter.fraud.book import EntityState
-from instanter.fraud.tables import FraudTables
+from instanter.fraud.findings import Finding
+from instanter.fraud.tables import FraudTables, mark_silent
 from instanter.fraud.verdicts import MODEL_POINTS_MIN, find_limit
+from instanter.fraud_limits import FRAUD_POINTS_MAX
 from instanter.kernels import fraud_turn_tables as places
 from instanter.kernels.fraud_bodies import RECORD_SIZE_BYTES
 from instanter.kernels.fraud_columns import AMOUNT_MINOR, MERCHANT
@@ -27,13 +29,18 @@ from instanter.kernels.fraud_turn_tables import (
     PACKED_I32,
     PACKED_I64,
     PACKED_U8,
+    SHADOW,
     TOLD,
     TOLD_BODY_END,
     TOLD_HAS_REASON,
+    TOLD_IS_REMARKABLE,
     TOLD_LACKS_PLACE,
+    TOLD_MODEL_POINTS,
+    TOLD_POINTS,
     TOLD_PROBABILITY,
     TOLD_RISK,
     TOLD_ROW_END,
+    TOLD_SEVERITY,
 )
 from instanter.kernels.fraud_turns import assess_turn
 
@@ -64,7 +71,7 @@ class Turn:
         Five for each transaction, by `EntityKind`: index of its state, −1 for one without a name
         and for a kind that is not read.
     states
-        Of the different entities as they are now, none of them damaged; cards have no snoozes.
+        Of the different entities as they are now, none of them damaged.
     profiles, profile_of
         uint32[any, S] and which row of it is the customer's of each transaction, −1 for none; None
         when no rule reads a profile, or nobody has one.
@@ -98,14 +105,15 @@ class Turn:
 class AssessedTurn(NamedTuple):
     """What became of the first transactions of a turn. A tuple, for the same reason.
 
-    All of them are approved; their source are the rules, of which none has fired.
+    Those without a finding are approved; their source are the rules, of which none has fired.
 
     Attributes
     ----------
     done
         How many; the next one, if there is any, is to be taken another way.
     bodies, rows
-        The bodies of their records; their rows in the store, sealed.
+        The bodies of their records; their rows in the store, sealed. Of one with a finding what
+        stands here means nothing: both follow from that.
     states
         Index and new state of each entity that has changed.
     risks, probabilities
@@ -114,6 +122,8 @@ class AssessedTurn(NamedTuple):
         Whether the model's part of the risk is a reason.
     lacks_place
         Whether it is told, as a cause of the stand-in that lets it pass, that the place is missing.
+    findings
+        By its index among them, what was found of each remarkable one, in their order.
     """
 
     done: int
@@ -124,6 +134,7 @@ class AssessedTurn(NamedTuple):
     probabilities: list[float]
     has_model_reason: list[bool]
     lacks_place: list[bool]
+    findings: dict[int, Finding]
 
 
 class TurnAssessor:
@@ -136,7 +147,7 @@ class TurnAssessor:
     """
 
     __slots__ = (
-        "_directory", "_directory_view", "_limit_index", "_out", "_out_view", "_packed",
+        "_directory", "_directory_view", "_limit_index", "_out", "_out_view", "_packed", "_paused",
         "_record_size_bytes", "_tables", "_told", "_told_real", "_told_whole", "_words",
         "_words_view",
     )  # fmt: skip
@@ -145,8 +156,10 @@ class TurnAssessor:
         plan = tables.plan
         self._tables = tables
         self._packed = _pack(tables)
+        self._paused: frozenset[str] = frozenset()
         kept = 4 * (tables.event_count + len(plan.feature_slot))
-        self._record_size_bytes = RECORD_SIZE_BYTES + 64 + 4 * plan.figure_count + 2 * kept
+        found = 4 * (plan.figure_count + len(tables.rules))
+        self._record_size_bytes = RECORD_SIZE_BYTES + 64 + found + 2 * kept
         names_merchants = any(limit.merchants is not None for limit in tables.limits)
         limits = tables.limits if names_merchants else ()
         self._limit_index = {limit: index for index, limit in enumerate(limits)}
@@ -155,8 +168,20 @@ class TurnAssessor:
         self._make_words(2 * plan.words_max)
         self._make_out(8 * self._record_size_bytes)
 
+    def silence(self, paused: frozenset[str]) -> bool:
+        """Only report the rules of these names from now on; return False when it does so already.
+
+        It matters to remarkable transactions alone, so that nobody has to ask before there is one.
+        """
+        if paused == self._paused:
+            return False
+        self._paused = paused
+        cut = self._packed[-1]
+        self._packed[2][cut[SHADOW] : cut[SHADOW + 1]] = mark_silent(self._tables, paused)
+        return True
+
     def assess(self, turn: Turn) -> AssessedTurn:
-        """Assess and count the transactions of a turn up to the first that is not an ordinary one.
+        """Assess and count the transactions of a turn up to the first that is unusual.
 
         Parameters
         ----------
@@ -171,7 +196,7 @@ class TurnAssessor:
             links += self._list_extras(turn)
         self._make_room(turn, len(joined))
         self._words_view[: len(joined)] = joined
-        done, changed = assess_turn(
+        done, remarkable, changed = assess_turn(
             turn.first,
             count,
             turn.now_ns,
@@ -209,7 +234,30 @@ class TurnAssessor:
             real[TOLD_PROBABILITY::TOLD],
             list(map(bool, whole[TOLD_HAS_REASON::TOLD])),
             list(map(bool, whole[TOLD_LACKS_PLACE::TOLD])),
+            self._list_findings(whole, real, bodies, rows) if remarkable else {},
         )
+
+    def _list_findings(
+        self, whole: list[int], real: list[float], bodies: list[bytes], rows: list[bytes]
+    ) -> dict[int, Finding]:
+        """Return what was found, from what is told and what stands in place of bodies and rows."""
+        size_bytes = 4 * self._tables.plan.figure_count
+        found = {}
+        for index, is_remarkable in enumerate(whole[TOLD_IS_REMARKABLE::TOLD]):
+            if not is_remarkable:
+                continue
+            at, rest = TOLD * index, rows[index]
+            found[index] = Finding(
+                bodies[index],
+                rest[:size_bytes],
+                array("i", rest[size_bytes:]).tolist(),
+                real[at + TOLD_POINTS],
+                whole[at + TOLD_SEVERITY],
+                real[at + TOLD_MODEL_POINTS],
+                real[at + TOLD_PROBABILITY],
+                bool(whole[at + TOLD_LACKS_PLACE]),
+            )
+        return found
 
     def _make_room(self, turn: Turn, states_size_bytes: int) -> None:
         """Make room for what becomes of a turn, unless there is."""
@@ -311,8 +359,7 @@ def _pack(tables: FraudTables) -> tuple[NDArray[Any], ...]:
         "rule_severity": plan.rule_severity,
         "shadow": plan.shadow,
         "feature_is_code": plan.feature_is_code,
-        # An approved transaction tells of its card and its customer in any case.
-        "counts": (1, 1, *plan.counts[ATTEMPT][2:]),
+        "counts": plan.counts[ATTEMPT],
     }
     i64 = {
         "settings": whole_settings,
@@ -344,6 +391,7 @@ def _list_settings(tables: FraudTables) -> tuple[list[float], list[int]]:
         places.SPEED_KMH_MAX: settings.travel.speed_kmh_max,
         places.MODEL_POINTS: 0.0 if model is None else model.points,
         places.REASON_POINTS_MIN: MODEL_POINTS_MIN,
+        places.POINTS_MAX: float(FRAUD_POINTS_MAX),
     }
     whole = {
         places.BEHIND_NS: tables.behind_ns,

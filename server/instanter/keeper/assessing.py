@@ -6,13 +6,14 @@ effect is to count that: applying never decides again.
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
 from instanter.catalogue.fraud_words import Disposition
 from instanter.errors import AlreadyExistsError, show
-from instanter.fraud.questions import CountedTransaction, Transaction
+from instanter.fraud.engine import FraudEngine
+from instanter.fraud.questions import Assessment, CountedTransaction, Transaction
 from instanter.fraud_limits import ASSESS_NS_MIN, TRANSACTION_KEPT_NS
 from instanter.keeper.case_book import open_case
 from instanter.keeper.commands import Answered, ApplyContext, pack_body, unpack_body
@@ -97,24 +98,58 @@ class AssessTransaction:
             deadline_short=self.deadline_ns is not None
             and self.deadline_ns - desk.clock.monotonic_ns() < ASSESS_NS_MIN,
         )
-        stopped = assessment.disposition != Disposition.APPROVE
-        evidence = desk.engine.describe(assessment.figures) if stopped else ()
-        body = {
-            "transaction": packed,
-            "key": key,
-            "digest": digest,
-            "verdict": pack_verdict(assessment),
-            "counted": msgpack.packb(assessment.counted.to_row()),
-            "figures": assessment.figures,
-            "fired": assessment.fired if stopped else (),
-            "stopping": (*assessment.declining, *assessment.referring) if stopped else (),
-            "shadowed": assessment.shadowed,
-            "evidence": pack_evidence(evidence) if stopped else None,
-        }
+        counted = msgpack.packb(assessment.counted.to_row())
+        body = make_body(desk.engine, assessment, Named(packed, key, digest), counted)
         packed_body = pack_body(body)
         verdict = make_verdict(assessment)
         desk.prepared = Prepared(packed_body, body, assessment.counted, verdict)
         return packed_body
+
+
+class Named(NamedTuple):
+    """A transaction as it is logged, and by what it is known.
+
+    Attributes
+    ----------
+    packed
+        From `pack_transaction`.
+    key, digest
+        From `transaction_key` and `digest_transaction`.
+    """
+
+    packed: bytes
+    key: bytes
+    digest: bytes
+
+
+def make_body(
+    engine: FraudEngine, assessment: Assessment, named: Named, counted: bytes
+) -> dict[str, Any]:
+    """Return the body of an assessment's record, for `pack_body`.
+
+    Parameters
+    ----------
+    engine
+        With the catalogue that it was assessed by.
+    assessment, named
+        What was found of which transaction.
+    counted
+        What is counted of it, packed.
+    """
+    stopped = assessment.disposition != Disposition.APPROVE
+    evidence = engine.describe(assessment.figures) if stopped else ()
+    return {
+        "transaction": named.packed,
+        "key": named.key,
+        "digest": named.digest,
+        "verdict": pack_verdict(assessment),
+        "counted": counted,
+        "figures": assessment.figures,
+        "fired": assessment.fired if stopped else (),
+        "stopping": (*assessment.declining, *assessment.referring) if stopped else (),
+        "shadowed": assessment.shadowed,
+        "evidence": pack_evidence(evidence) if stopped else None,
+    }
 
 
 def apply_assessment(

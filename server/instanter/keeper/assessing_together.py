@@ -1,15 +1,16 @@
 """Assessing the card transactions of one group together: usual ones, by a few calls of kernels.
 
 All that can be said of a transaction one by one (see `assessing`) is said by its record, and a
-usual transaction leaves the same record, the same states and the same rows here. What is unusual
-about one (anything that is wrong with it, a repeated id, something on a hotlist, a stand-in that
-does not let it pass, a rule that fires, a verdict other than an approval) ends the turn before it,
-and nothing of it has happened then.
+usual transaction leaves the same record, the same states and the same rows here; so does one that
+rules fire on, or that is not approved, for a little more (see `remarks`). What is unusual about one
+(anything that is wrong with it, a repeated id, something on a hotlist, a stand-in that does not let
+it pass, a rule that fires on a card with snoozes) ends the turn before it, and nothing of it has
+happened then. One that makes the guard pause a rule ends the turn behind it.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,14 @@ from instanter.fraud.tables import FraudTables
 from instanter.fraud.turns import AssessedTurn, Turn
 from instanter.fraud_limits import ASSESS_NS_MIN, TRANSACTION_KEPT_NS
 from instanter.keeper.assessing import AssessTransaction, digest_transaction, drop_what_is_over
+from instanter.keeper.case_book import open_case
 from instanter.keeper.commands import Answered, Append, ApplyContext
 from instanter.keeper.fraud_book import StoreBook
 from instanter.keeper.fraud_desk import FraudDesk
+from instanter.keeper.fraud_guard import Guarded
 from instanter.keeper.records import RecordKind
-from instanter.keeper.verdicts import Approval
+from instanter.keeper.remarks import Remark, cut_turn, list_marked, make_remarks
+from instanter.keeper.verdicts import Approval, Verdict
 from instanter.kernels.fraud_columns import (
     BIN,
     CARD,
@@ -63,7 +67,7 @@ _TEXTS: Final = {
 class AssessEncoded:
     """Assesses a transaction whose request nobody has read yet.
 
-    Its result is a `Verdict`, or an `Approval` when it was carried out together with others.
+    Its result is a `Verdict`, or an `Approval` when it was usual.
     Not frozen, although a value: one is made for each request, as of `Transaction`.
 
     Attributes
@@ -104,6 +108,24 @@ class AssessEncoded:
         return command.prepare(transaction, now_ns, context)
 
 
+class _Assessed(NamedTuple):
+    """The first transactions of a turn, assessed; nothing of it is written yet.
+
+    Attributes
+    ----------
+    turn, entities
+        What was asked, and the keys of its states.
+    done, remarks, guarded
+        What was found, the remarkable ones by their indexes, and what the guard makes of all.
+    """
+
+    turn: Turn
+    entities: list[bytes]
+    done: AssessedTurn
+    remarks: dict[int, Remark]
+    guarded: Guarded
+
+
 def assess_together(
     commands: Sequence[AssessEncoded],
     transaction: store.Transaction,
@@ -111,7 +133,7 @@ def assess_together(
     context: ApplyContext,
     first_sequence: int,
     append: Append,
-) -> list[Approval]:
+) -> list[Approval | Verdict]:
     """Carry out the first usual commands, see `CarryTogether`."""
     catalogue = context.published.load(transaction)
     if catalogue is None or catalogue.fraud is None:
@@ -128,18 +150,28 @@ def assess_together(
         return []
     if found is None:
         return []
-    turn, entities, done = found
-    for body in done.bodies:
-        append(RecordKind.ASSESSMENTS, body)
-    if done.done:
-        _write(transaction, desk, turn, done, entities)
+    done, remarks = found.done, found.remarks
+    for index, body in enumerate(done.bodies):
+        remark = remarks.get(index)
+        if remark is None:
+            append(RecordKind.ASSESSMENTS, body)
+            continue
+        record = append(RecordKind.ASSESSMENTS, remark.body)
+        if remark.case:
+            open_case(transaction, record, remark.content)
+    _write(transaction, desk, found)
     revision = catalogue.revision
-    return [
+    answers: list[Approval | Verdict] = [
         Approval(*each, revision)
         for each in zip(
             done.risks, done.probabilities, done.has_model_reason, done.lacks_place, strict=True
         )
     ]
+    for index, remark in remarks.items():
+        # One that pauses a rule is the last.
+        paused = found.guarded.wild if index == done.done - 1 else ()
+        answers[index] = remark.verdict._replace(case=remark.case, paused=paused)
+    return answers
 
 
 def _assess(
@@ -148,8 +180,8 @@ def _assess(
     desk: FraudDesk,
     now_ns: int,
     first_sequence: int,
-) -> tuple[Turn, list[bytes], AssessedTurn] | None:
-    """Assess the first usual commands, and return what was asked, of whom, and what was found.
+) -> _Assessed | None:
+    """Assess the first commands, up to one that is unusual, or that pauses a rule.
 
     None when the first is unusual already. Writes nothing.
 
@@ -168,7 +200,32 @@ def _assess(
     turn, entities = _make_turn(transaction, desk, read, count, now_ns, first_sequence)
     if not turn.count:
         return None
-    return turn, entities, desk.assessor.assess(turn)
+    done = desk.assessor.assess(turn)
+    if done.findings and desk.assessor.silence(desk.book.find_paused_rules()):
+        done = desk.assessor.assess(turn)
+    if not done.done:
+        return None
+    return _explain(transaction, desk, turn, entities, done)
+
+
+def _explain(
+    transaction: store.Transaction,
+    desk: FraudDesk,
+    turn: Turn,
+    entities: list[bytes],
+    done: AssessedTurn,
+) -> _Assessed:
+    """Return assessed transactions with what is said of them, up to one that pauses a rule."""
+    remarks = make_remarks(desk.engine, turn, done) if done.findings else {}
+    given_ns = turn.numbers[: done.done, GIVEN_NS].tolist()
+    times_ns = [min(each, turn.now_ns) for each in given_ns]
+    guarded = desk.guard.foresee(transaction, times_ns, list_marked(remarks), turn.now_ns)
+    if guarded.counted_count < done.done:
+        # Once in a guard's period or so: those behind are assessed again, without that rule.
+        turn = cut_turn(turn, guarded.counted_count)
+        done = desk.assessor.assess(turn)
+        remarks = {index: remarks[index] for index in done.findings}
+    return _Assessed(turn, entities, done, remarks, guarded)
 
 
 def _count_patient(commands: Sequence[AssessEncoded], desk: FraudDesk) -> int:
@@ -334,24 +391,24 @@ def _fill_places(read: ReadRequests, count: int, tables: FraudTables) -> None:
             read.places[at] = place
 
 
-def _write(
-    transaction: store.Transaction,
-    desk: FraudDesk,
-    turn: Turn,
-    done: AssessedTurn,
-    entities: list[bytes],
-) -> None:
-    """Write what the records of assessed transactions bring about."""
+def _write(transaction: store.Transaction, desk: FraudDesk, assessed: _Assessed) -> None:
+    """Write what the records of assessed transactions bring about, but for their cases."""
+    turn, entities, done, remarks, guarded = assessed
     book = desk.book
     for index, state in done.states:
         book.put_state_at(entities[index], state)
     book.flush()
     keys = turn.keys[: done.done]
-    given_ns = turn.numbers[: done.done, GIVEN_NS].tolist()
-    desk.guard.count_quiet(transaction, [min(each, turn.now_ns) for each in given_ns])
-    put_transactions(transaction, keys, done.rows)
-    until_ns = turn.now_ns + TRANSACTION_KEPT_NS
+    desk.guard.keep(transaction, guarded)
+    rows = done.rows
+    for index, remark in remarks.items():
+        rows[index] = remark.make_row()
+    put_transactions(transaction, keys, rows)
     if expire_transactions(
-        transaction, keys, first_sequence=turn.first_sequence, until_ns=until_ns
+        transaction,
+        keys,
+        first_sequence=turn.first_sequence,
+        until_ns=turn.now_ns + TRANSACTION_KEPT_NS,
+        cases={remark.case for remark in remarks.values()},
     ):
         drop_what_is_over(transaction, turn.now_ns)

@@ -8,7 +8,7 @@ switch off the rule that stops it.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.fraud import FraudRule, Guard
@@ -32,6 +32,43 @@ _S_NS: Final = 1_000_000_000
 _CARD_SIZE_BYTES: Final = 8
 _CARDS_SIZE_BYTES: Final = 32 * _CARD_SIZE_BYTES
 """What is remembered of cards: of 32, more than are tried at the same moment."""
+
+
+class Marked(NamedTuple):
+    """An assessment of several, with what its rules did.
+
+    Attributes
+    ----------
+    at
+        Which of them it is.
+    card, fired, stopping, shadowed
+        As for `FraudGuard.count`.
+    """
+
+    at: int
+    card: str
+    fired: Sequence[str]
+    stopping: Sequence[str]
+    shadowed: Sequence[str]
+
+
+class Guarded(NamedTuple):
+    """What counting assessments leads to; nothing of it is written yet.
+
+    Attributes
+    ----------
+    counted_count
+        How many of the first are counted: all, or those up to the first that pauses a rule.
+    wild
+        The names of the rules that the last of them pauses.
+    totals, figures
+        What is then kept for all rules, and of those that did something.
+    """
+
+    counted_count: int
+    wild: tuple[str, ...]
+    totals: Totals
+    figures: dict[str, RuleFigures]
 
 
 class FraudGuard:
@@ -87,51 +124,86 @@ class FraudGuard:
         shadowed
             Rules that would have fired.
         """
-        totals = self._count(transaction, (time_ns,))
-        if not fired and not shadowed:
-            return ()
-        wild = []
-        for name in fired:
-            figures = load_figures(transaction, name)
-            figures = figures._replace(fired_count=figures.fired_count + 1)
-            rule = self._rules.get(name)
-            if rule is not None and name in stopping:
-                period = _find_period(totals, rule.guard)
-                figures = _count_stopped(figures, card, period, totals.assessed_count)
-                if rule.guard.enabled and is_wild(
-                    figures, period, totals.assessed_count, rule.guard
-                ):
-                    figures = figures._replace(paused_time_ns=now_ns)
-                    wild.append(name)
-            put_figures(transaction, name, figures)
-        for name in shadowed:
-            figures = load_figures(transaction, name)
-            figures = figures._replace(shadowed_count=figures.shadowed_count + 1)
-            put_figures(transaction, name, figures)
-        if wild:
-            put_paused(transaction, read_paused(find_paused(transaction)).union(wild))
-        return tuple(wild)
+        marked = (Marked(0, card, fired, stopping, shadowed),) if fired or shadowed else ()
+        guarded = self.foresee(transaction, (time_ns,), marked, now_ns)
+        self.keep(transaction, guarded)
+        return guarded.wild
 
-    def count_quiet(self, transaction: Transaction, times_ns: Sequence[int]) -> None:
-        """Do what `count` does for assessments without any rule, in the order of their records.
+    def foresee(
+        self,
+        transaction: Transaction,
+        times_ns: Sequence[int],
+        marked: Sequence[Marked],
+        now_ns: int,
+    ) -> Guarded:
+        """Return what counting assessments leads to, in the order of their records, for `keep`.
+
+        Those behind one that pauses a rule are left: that rule does not stop them.
 
         Parameters
         ----------
         transaction
             An open write transaction.
         times_ns
-            When each counts.
+            When each counts, at least one.
+        marked
+            Those of them whose rules did something, in the same order.
+        now_ns
+            The time of the records.
         """
-        self._count(transaction, times_ns)
+        totals, found, counted = self._load_totals(transaction), {}, 0
+        for one in marked:
+            end = one.at + 1
+            totals = count_each(totals, self._lengths_ns, times_ns[counted:end])
+            counted = end
+            for name in (*one.fired, *one.shadowed):
+                if name not in found:
+                    found[name] = load_figures(transaction, name)
+            wild = self._count_marked(found, one, totals, now_ns)
+            if wild:
+                return Guarded(counted, wild, totals, found)
+        if counted < len(times_ns):
+            totals = count_each(totals, self._lengths_ns, times_ns[counted:])
+        return Guarded(len(times_ns), (), totals, found)
 
-    def _count(self, transaction: Transaction, times_ns: Sequence[int]) -> Totals:
-        """Count more assessments, and return the totals."""
+    def keep(self, transaction: Transaction, guarded: Guarded) -> None:
+        """Write what `foresee` has found, nothing having been written in between."""
+        self._totals = guarded.totals
+        self._packed = pack_totals(guarded.totals)
+        put_totals(transaction, self._packed)
+        for name, figures in guarded.figures.items():
+            put_figures(transaction, name, figures)
+        if guarded.wild:
+            put_paused(transaction, read_paused(find_paused(transaction)).union(guarded.wild))
+
+    def _count_marked(
+        self, found: dict[str, RuleFigures], one: Marked, totals: Totals, now_ns: int
+    ) -> tuple[str, ...]:
+        """Count what rules did in their figures, and return the names of those that are wild."""
+        wild = []
+        for name in one.fired:
+            figures = found[name]
+            figures = figures._replace(fired_count=figures.fired_count + 1)
+            rule = self._rules.get(name)
+            if rule is not None and name in one.stopping:
+                period = _find_period(totals, rule.guard)
+                figures = _count_stopped(figures, one.card, period, totals.assessed_count)
+                if rule.guard.enabled and is_wild(
+                    figures, period, totals.assessed_count, rule.guard
+                ):
+                    figures = figures._replace(paused_time_ns=now_ns)
+                    wild.append(name)
+            found[name] = figures
+        for name in one.shadowed:
+            figures = found[name]
+            found[name] = figures._replace(shadowed_count=figures.shadowed_count + 1)
+        return tuple(wild)
+
+    def _load_totals(self, transaction: Transaction) -> Totals:
+        """Return the totals as they are stored."""
         # What was packed here last is right, so equal bytes need not be read again.
         if view_totals(transaction) != self._packed:
             self._totals = load_totals(transaction)
-        self._totals = count_each(self._totals, self._lengths_ns, times_ns)
-        self._packed = pack_totals(self._totals)
-        put_totals(transaction, self._packed)
         return self._totals
 
 

@@ -1,6 +1,6 @@
 """One card transaction assessed: what the states, the rules and the model say of it.
 
-For the ordinary one only, see `kernels/fraud_turns`; what is answered is that of `fraud/engine`.
+Not where a stand-in speaks, see `kernels/fraud_turns`; what is answered is that of `fraud/engine`.
 """
 
 import numpy as np
@@ -15,25 +15,37 @@ from instanter.kernels.array_types import (
     READ_U8,
     READ_U32,
     WRITE_F32,
+    WRITE_I32,
     WRITE_I64,
     WRITE_U32,
 )
 from instanter.kernels.compilation import Kernel, inner_kernel
 from instanter.kernels.derived_state import PLAN_COUNT
 from instanter.kernels.fraud_bodies import (
+    SAID_FIRED_COUNT,
     SAID_HAS_PLACE,
     SAID_HAS_REASON,
+    SAID_IS_APPROVED,
     SAID_LACKS_PLACE,
     SAID_LATITUDE,
     SAID_LONGITUDE,
+    SAID_MODEL_POINTS,
+    SAID_POINTS,
     SAID_PROBABILITY,
     SAID_RISK,
+    SAID_SEVERITY,
     SAID_TIME_NS,
 )
 from instanter.kernels.fraud_columns import AMOUNT_MINOR, DIGITS, GIVEN_NS, MCC, PRESENT
 from instanter.kernels.fraud_events import make_event, to_seconds, write_own_figures
 from instanter.kernels.fraud_model import predict_fraud
-from instanter.kernels.fraud_scoring import TOTALS, gather_features, score_rules
+from instanter.kernels.fraud_scoring import (
+    POINTS,
+    SEVERITY,
+    TOTALS,
+    gather_features,
+    score_rules,
+)
 from instanter.kernels.fraud_turn_tables import (
     AHEAD_NS,
     ATTEMPT_CODE,
@@ -54,6 +66,7 @@ from instanter.kernels.fraud_turn_tables import (
     PLACE_IS_NEEDED,
     PLAN,
     PLAN_CUT,
+    POINTS_MAX,
     REASON_POINTS_MIN,
     RULE_LITERAL,
     RULE_POINTS,
@@ -76,6 +89,14 @@ from instanter.kernels.velocities import evaluate_figures
 _PACKED = (READ_F64, READ_I32, READ_U8, READ_I64, READ_I64)
 _POWERS_OF_TEN = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
 _NS_PER_MS = 1_000_000
+_APPROVE = 1
+
+UNUSUAL = 0
+"""Of a transaction of which nothing was found: whoever calls takes it another way."""
+USUAL = 1
+"""Of one that is approved and that no rule fires on."""
+REMARKABLE = 2
+"""Of one that is not approved, or that a rule fires on, be it only to be reported."""
 
 
 @inner_kernel(int64(READ_I64, READ_F64, int64, READ_I64, WRITE_I64))
@@ -148,9 +169,9 @@ def see_states(numbers, said, laid, laid_cut, known, f64, i64, cut, figures):
     )
 
 
-@inner_kernel(int64(READ_U32, READ_U32, float64, *_PACKED))
-def count_fired(profile, figures, time_s, f64, i32, u8, i64, cut):
-    """Return how many rules fire, those that are only reported among them.
+@inner_kernel(void(READ_U32, READ_U32, float64, *_PACKED, WRITE_I32, WRITE_I64))
+def ask_rules(profile, figures, time_s, f64, i32, u8, i64, cut, fired, said):
+    """Write which rules fire, how many, and what they add up to.
 
     Parameters
     ----------
@@ -158,9 +179,11 @@ def count_fired(profile, figures, time_s, f64, i32, u8, i64, cut):
         As for `fraud_scoring.score_rules`, read-only.
     f64, i32, u8, i64, cut
         As for `assess_turn`, read-only.
+    fired, said
+        int32[R], int64[SAID], written.
     """
-    fired = np.empty(cut[RULE_LITERAL + 1] - cut[RULE_LITERAL], np.int32)
-    return score_rules(
+    totals = np.empty(TOTALS, np.float64)
+    said[SAID_FIRED_COUNT] = score_rules(
         profile,
         figures,
         time_s,
@@ -177,13 +200,15 @@ def count_fired(profile, figures, time_s, f64, i32, u8, i64, cut):
         np.empty(i64[VALUE_COUNT], np.float64),
         np.empty(i64[TRUTH_COUNT], np.uint8),
         fired,
-        np.empty(TOTALS, np.float64),
+        totals,
     )
+    said.view(np.float64)[SAID_POINTS] = totals[POINTS]
+    said[SAID_SEVERITY] = np.int64(totals[SEVERITY])
 
 
 @inner_kernel(void(READ_U32, READ_F32, *_PACKED, WRITE_F32, WRITE_I64))
 def ask_model(figures, model, f64, i32, u8, i64, cut, features, said):
-    """Write what the model says of a transaction that no rule fires on, and its risk.
+    """Write what the model says of a transaction, and its risk; its rules were asked before.
 
     Parameters
     ----------
@@ -205,18 +230,19 @@ def ask_model(figures, model, f64, i32, u8, i64, cut, features, said):
         rate = predict_fraud(model, features, pairs.reshape((len(pairs) // 2, 2)), settings)
         points = rate * f64[MODEL_POINTS]
     numbers[SAID_PROBABILITY] = rate
-    numbers[SAID_RISK] = points
+    numbers[SAID_MODEL_POINTS] = points
+    numbers[SAID_RISK] = numbers[SAID_POINTS] + points
     said[SAID_HAS_REASON] = np.int64(points >= f64[REASON_POINTS_MIN])
 
 
 @inner_kernel(int64(int64, int64, float64, READ_F64, READ_I64, READ_I64))
-def is_approved(amount_minor, limit, risk, f64, i64, cut):
+def is_passed(amount_minor, limit, risk, f64, i64, cut):
     """Return whether the thresholds let a risk pass, as `fraud/verdicts` has it.
 
     Parameters
     ----------
     amount_minor, limit, risk
-        In minor units; as for `assess_transaction`; the risk.
+        In minor units; as for `assess_transaction`; the risk, not cut off at its maximum.
     f64, i64, cut
         As for `assess_turn`, read-only.
     """
@@ -230,20 +256,21 @@ def is_approved(amount_minor, limit, risk, f64, i64, cut):
     if limit < 0:
         return 1
     refer, decline = f64[cut[LIMIT_REFER] + limit], f64[cut[LIMIT_DECLINE] + limit]
-    return np.int64(not risk >= decline and not risk >= refer)
+    capped = min(risk, f64[POINTS_MAX])
+    return np.int64(not capped >= decline and not capped >= refer)
 
 
 @inner_kernel(
     int64(
         int64, READ_I64, READ_F64, READ_I64_2D, int64, READ_I64, READ_I64, READ_U8, READ_U32,
-        READ_F32, *_PACKED, WRITE_U32, WRITE_F32, WRITE_I64, WRITE_I64,
+        READ_F32, *_PACKED, WRITE_U32, WRITE_F32, WRITE_I64, WRITE_I32, WRITE_I64,
     )
 )  # fmt: skip
 def assess_transaction(
     now_ns, numbers, place, texts, limit, laid, laid_cut, known, profile, model, f64, i32, u8, i64,
-    cut, figures, features, event, said,
+    cut, figures, features, event, fired, said,
 ):  # fmt: skip
-    """Assess one transaction, and return whether it is an ordinary one that is approved.
+    """Assess one transaction, and return `USUAL`, `REMARKABLE` or `UNUSUAL`.
 
     Parameters
     ----------
@@ -256,25 +283,30 @@ def assess_transaction(
         decides; uint32[any], read-only: the customer's attributes, empty for none.
     laid, laid_cut, known
         int64[n], int64[9], uint8[5], read-only: from `lay_out`.
-    figures, features, event, said
-        uint32[F], float32[K], int64[n], int64[SAID], written; sequence, model and revision are
-        left as they are.
+    figures, features, event, fired, said
+        uint32[F], float32[K], int64[n], int32[R], int64[SAID], written; sequence, model and
+        revision are left as they are.
     """
     if not find_time_and_place(numbers, place, now_ns, i64, said):
-        return 0
+        return UNUSUAL
     time_ns = said[SAID_TIME_NS]
     write_own_figures(numbers, texts, said[SAID_HAS_PLACE], time_ns, now_ns, figures)
     see_states(numbers, said, laid, laid_cut, known, f64, i64, cut, figures)
-    if count_fired(profile, figures, to_seconds(time_ns), f64, i32, u8, i64, cut):
-        return 0
+    ask_rules(profile, figures, to_seconds(time_ns), f64, i32, u8, i64, cut, fired, said)
     ask_model(figures, model, f64, i32, u8, i64, cut, features, said)
     risk = said.view(np.float64)[SAID_RISK]
-    if not is_approved(numbers[AMOUNT_MINOR], limit, risk, f64, i64, cut):
-        return 0
-    make_event(figures, time_ns // _NS_PER_MS, i64[ATTEMPT_CODE], event)
-    return 1
+    is_approved = said[SAID_SEVERITY] <= _APPROVE and is_passed(
+        numbers[AMOUNT_MINOR], limit, risk, f64, i64, cut
+    )
+    said[SAID_IS_APPROVED] = np.int64(is_approved)
+    make_event(figures, time_ns // _NS_PER_MS, i64[ATTEMPT_CODE], np.int64(is_approved), event)
+    return USUAL if is_approved and not said[SAID_FIRED_COUNT] else REMARKABLE
 
 
 KERNELS = (
-    Kernel("assess_transaction", assess_transaction, ("figures", "features", "event", "said")),
+    Kernel(
+        "assess_transaction",
+        assess_transaction,
+        ("figures", "features", "event", "fired", "said"),
+    ),
 )

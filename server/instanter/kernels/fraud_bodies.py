@@ -2,6 +2,7 @@
 
 For the ordinary one only: no rule fired, no list, no stand-in that stops it. A record's body is
 what `keeper/assessing` makes, a msgpack map; the row is the sealed value of `store/transactions`.
+Of a remarkable one, of which somebody else makes both, it is what was found.
 """
 
 import numpy as np
@@ -9,6 +10,7 @@ from numba import int64, types
 
 from instanter.kernels.array_types import (
     READ_F32,
+    READ_I32,
     READ_I64,
     READ_I64_2D,
     READ_U8,
@@ -44,7 +46,15 @@ SAID_REVISION = 9
 """Of the catalogue."""
 SAID_LACKS_PLACE = 10
 """Whether the card was present and nobody knows where; the stand-in lets it pass, and is told."""
-SAID = 11
+SAID_POINTS = 11
+SAID_MODEL_POINTS = 12
+"""The two parts of the risk, bits of a float64 likewise."""
+SAID_SEVERITY = 13
+"""The greatest disposition of a rule that fired; 0 for none."""
+SAID_FIRED_COUNT = 14
+"""Rules that fired, those that are only reported among them."""
+SAID_IS_APPROVED = 15
+SAID = 16
 
 KEY_SIZE_BYTES = 16
 """Of a transaction's key, and of its digest."""
@@ -65,6 +75,7 @@ _KEYS = np.frombuffer(
 )
 _MODEL = np.frombuffer(b"MODEL", np.uint8)
 _NIL = 0xC0
+_FALSE = 0xC2
 _TRUE = 0xC3
 _ROW_REST_SIZE_BYTES = 16
 """Case, outcomes, label, changes and reserve of a row, all 0."""
@@ -77,6 +88,14 @@ def _write_bytes(data, start, end, body, at):
     for i in range(end - start):
         body[at + i] = data[start + i]
     return at + end - start
+
+
+@inner_kernel(int64(READ_U8, int64, WRITE_U8, int64))
+def _copy_bytes(data, size_bytes, out, at):
+    """Copy the first bytes of the data as they are; return what follows."""
+    for i in range(size_bytes):
+        out[at + i] = data[i]
+    return at + size_bytes
 
 
 @inner_kernel(types.UniTuple(int64, 2)(WRITE_U8, int64, int64))
@@ -125,7 +144,7 @@ def _write_counted(numbers, texts, data, said, event, features, out, at):
     at = write_whole(out, at, numbers[AMOUNT_MINOR])
     at = write_text(data, texts[CURRENCY_TEXT, 0], texts[CURRENCY_TEXT, 1], out, at)
     at = write_whole(out, at, numbers[MCC])
-    out[at] = _TRUE
+    out[at] = _TRUE if said[SAID_IS_APPROVED] else _FALSE
     at += 1
     if said[SAID_HAS_PLACE]:
         at = write_double(out, at, said[SAID_LATITUDE])
@@ -264,4 +283,46 @@ def write_assessment(
     return 1
 
 
-KERNELS = (Kernel("write_assessment", write_assessment, ("out", "ends")),)
+@inner_kernel(
+    int64(
+        READ_I64, READ_I64_2D, READ_U8, READ_I64, READ_I64, READ_U32, READ_F32, READ_I32, WRITE_U8,
+        int64, WRITE_I64,
+    )
+)  # fmt: skip
+def write_finding(
+    numbers, texts, data, said, event, figures, features, fired, out, at, ends
+):  # fmt: skip
+    """Write what is counted of a remarkable transaction; behind it figures and rules that fired.
+
+    Parameters
+    ----------
+    numbers, texts, data, said, event, figures, features, out, at
+        As for `write_assessment`.
+    fired
+        int32[≥ `SAID_FIRED_COUNT`], read-only: as `fraud_scoring.find_fired` writes it.
+    ends
+        int64[2], written: where the figures begin, and where all ends.
+
+    Returns
+    -------
+    int
+        1; 0 when `out` has no room for it, and then nothing is written.
+    """
+    names = 0
+    for text in range(CARD, CURRENCY_TEXT + 1):
+        names += texts[text, 1] - texts[text, 0]
+    kept = names + 8 * len(event) + 4 * len(features) + _COUNTED_SIZE_BYTES
+    fired_bytes = 4 * said[SAID_FIRED_COUNT]
+    if at + kept + 4 * len(figures) + fired_bytes > len(out):
+        return 0
+    at = _write_counted(numbers, texts, data, said, event, features, out, at)
+    ends[0] = at
+    at = _copy_bytes(figures.view(np.uint8), 4 * len(figures), out, at)
+    ends[1] = _copy_bytes(fired.view(np.uint8), fired_bytes, out, at)
+    return 1
+
+
+KERNELS = (
+    Kernel("write_assessment", write_assessment, ("out", "ends")),
+    Kernel("write_finding", write_finding, ("out", "ends")),
+)

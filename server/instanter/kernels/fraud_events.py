@@ -94,9 +94,9 @@ def write_own_figures(numbers, texts, has_place, time_ns, now_ns, figures):
     patterns[_FIGURE_DELAY_S] = np.float32(delay_s)
 
 
-@inner_kernel(void(READ_U32, int64, int64, WRITE_I64))
-def make_event(figures, moment_ms, code, event):
-    """Write an approved transaction as what velocities count.
+@inner_kernel(void(READ_U32, int64, int64, int64, WRITE_I64))
+def make_event(figures, moment_ms, code, is_approved, event):
+    """Write a transaction as what velocities count.
 
     Parameters
     ----------
@@ -104,6 +104,8 @@ def make_event(figures, moment_ms, code, event):
         uint32[F], read-only: the event's are the first of them.
     moment_ms, code
         When it counts, and as what kind.
+    is_approved
+        1 when it was approved, else 0.
     event
         int64[n], written, but for its padding; its length tells the number of the event's figures.
     """
@@ -112,7 +114,7 @@ def make_event(figures, moment_ms, code, event):
     event[1] = count << 32 | code
     patterns = event.view(np.uint32)
     patterns[4 : 4 + count] = figures[:count]
-    patterns[4 + _FIGURE_APPROVED] = 1
+    patterns[4 + _FIGURE_APPROVED] = np.uint32(is_approved)
 
 
 KERNELS = (

@@ -28,7 +28,8 @@ DISTANCE_KM_MIN = 0
 SPEED_KMH_MAX = 1
 MODEL_POINTS = 2
 REASON_POINTS_MIN = 3
-FLOAT_SETTINGS = 4
+POINTS_MAX = 4
+FLOAT_SETTINGS = 5
 
 BEHIND_NS = 0
 AHEAD_NS = 1
@@ -68,4 +69,10 @@ TOLD_RISK = 3
 TOLD_PROBABILITY = 4
 """As bits of a float64, as is the risk."""
 TOLD_LACKS_PLACE = 5
-TOLD = 6
+TOLD_IS_REMARKABLE = 6
+"""Whether a rule fired, or it was not approved; the rest is of such a one only."""
+TOLD_POINTS = 7
+TOLD_MODEL_POINTS = 8
+"""As bits of a float64, as are the points of the rules."""
+TOLD_SEVERITY = 9
+TOLD = 10

@@ -1,7 +1,8 @@
 """The card transactions of one turn: assessed, counted and written one after another.
 
-For the ordinary ones: whatever has a rule that fires, no place where one is needed, a clock that
-is off or a risk above a threshold ends the turn before it, and whoever calls takes it another way.
+Of an approved one that no rule fires on it writes body and row; of another one, a remarkable one,
+what was found, from which whoever calls makes them. What has no place where one is needed, a clock
+that is off, or a snooze where a rule fires ends the turn before it, and is taken another way.
 Each is counted before the next is looked at, in the **arena**: `words` begins with the sections of
 all entities of the turn (velocities, baseline, place), and what becomes of them is written behind.
 
@@ -10,7 +11,7 @@ one transaction, 1.7 µs of it the call from Python.
 """
 
 import numpy as np
-from numba import int64, types
+from numba import int64, types, void
 
 from instanter.kernels.array_types import (
     READ_F32,
@@ -27,21 +28,27 @@ from instanter.kernels.array_types import (
 )
 from instanter.kernels.compilation import Kernel, inner_kernel, kernel
 from instanter.kernels.derived_state import PLAN_COUNT
-from instanter.kernels.fraud_assessing import assess_transaction
+from instanter.kernels.fraud_assessing import REMARKABLE, UNUSUAL, assess_transaction
 from instanter.kernels.fraud_bodies import (
     KEY_SIZE_BYTES,
     SAID,
+    SAID_FIRED_COUNT,
     SAID_HAS_REASON,
+    SAID_IS_APPROVED,
     SAID_LACKS_PLACE,
     SAID_LATITUDE,
     SAID_LONGITUDE,
     SAID_MODEL_ID,
+    SAID_MODEL_POINTS,
+    SAID_POINTS,
     SAID_PROBABILITY,
     SAID_REVISION,
     SAID_RISK,
     SAID_SEQUENCE,
+    SAID_SEVERITY,
     SAID_TIME_NS,
     write_assessment,
+    write_finding,
 )
 from instanter.kernels.fraud_columns import AMOUNT_MINOR, DIGITS, MCC
 from instanter.kernels.fraud_turn_tables import (
@@ -63,13 +70,18 @@ from instanter.kernels.fraud_turn_tables import (
     PLAN,
     PLAN_CUT,
     REVISION,
+    RULE_LITERAL,
     STATE_SECTIONS,
     TOLD_BODY_END,
     TOLD_HAS_REASON,
+    TOLD_IS_REMARKABLE,
     TOLD_LACKS_PLACE,
+    TOLD_MODEL_POINTS,
+    TOLD_POINTS,
     TOLD_PROBABILITY,
     TOLD_RISK,
     TOLD_ROW_END,
+    TOLD_SEVERITY,
     WORDS_MAX,
 )
 from instanter.kernels.velocities import (
@@ -86,6 +98,10 @@ _PACKED = (READ_F64, READ_I32, READ_U8, READ_I64, READ_I64)
 _POWERS_OF_TEN = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
 _NS_PER_MS = 1_000_000
 _PROGRAM_CUTS = 26
+BEHAVING = 2
+"""The first entities, card and customer, of whose behaviour approved transactions tell."""
+SNOOZES = 3
+"""Which of the sections of a state its snoozes are."""
 
 
 @inner_kernel(int64(READ_I64, WRITE_I64_2D))
@@ -165,11 +181,13 @@ def lay_out(directory, link, at, words, cut, known):
         WRITE_I64, WRITE_I64_2D,
     )
 )  # fmt: skip
-def count_approved(
+def count_assessed(
     numbers, said, link, laid, laid_cut, known, event, used, f64, i32, u8, i64, cut, words,
     directory,
 ):  # fmt: skip
-    """Count an approved transaction in the states of its entities; return where words are free.
+    """Count a transaction in the states of its entities; return where words are free.
+
+    An approved one tells of its card and its customer in any case.
 
     Parameters
     ----------
@@ -188,9 +206,10 @@ def count_approved(
     """
     plan, place = i64[cut[PLAN] : cut[PLAN + 1]], said.view(np.float64)
     programs = i64[cut[CONDITIONS_CUT] : cut[CONDITIONS_CUT + 1]]
+    is_approved = np.uint8(said[SAID_IS_APPROVED])
     counted = np.empty(ENTITIES, np.uint8)
     for e in range(ENTITIES):
-        counted[e] = known[e] & u8[cut[COUNTS] + e]
+        counted[e] = known[e] & (u8[cut[COUNTS] + e] | is_approved & np.uint8(e < BEHAVING))
     made_cut = np.empty(SECTIONS + 1, np.int64)
     count_transaction(
         laid,
@@ -203,7 +222,7 @@ def count_approved(
         i32[cut[CONDITIONS_I32] : cut[CONDITIONS_I32 + 1]],
         u8[cut[CONDITIONS_U8] : cut[CONDITIONS_U8 + 1]],
         programs.reshape((len(programs) // _PROGRAM_CUTS, _PROGRAM_CUTS)),
-        np.uint8(1),
+        is_approved,
         numbers[AMOUNT_MINOR] / _POWERS_OF_TEN[numbers[DIGITS]],
         numbers[MCC],
         said[SAID_TIME_NS] // _NS_PER_MS,
@@ -251,8 +270,41 @@ def find_extras(i, count, at, links):
     return links[at + i], links[at + count + i]
 
 
+@inner_kernel(int64(READ_I64, READ_I64))
+def has_snoozes(link, sizes):
+    """Return whether rules are snoozed for a transaction's card, or were.
+
+    Parameters
+    ----------
+    link, sizes
+        int64[5], int64[STATE_SECTIONS × E], read-only: as for `lay_out` and `begin_entities`.
+    """
+    return np.int64(link[0] >= 0 and sizes[STATE_SECTIONS * link[0] + SNOOZES] > 0)
+
+
+@inner_kernel(void(READ_I64, int64, WRITE_I64))
+def tell(said, is_remarkable, told):
+    """Write what is told of a transaction, but for its ends.
+
+    Parameters
+    ----------
+    said, is_remarkable
+        int64[SAID], read-only; 1 or 0.
+    told
+        int64[TOLD], written.
+    """
+    told[TOLD_HAS_REASON] = said[SAID_HAS_REASON]
+    told[TOLD_LACKS_PLACE] = said[SAID_LACKS_PLACE]
+    told[TOLD_RISK] = said[SAID_RISK]
+    told[TOLD_PROBABILITY] = said[SAID_PROBABILITY]
+    told[TOLD_IS_REMARKABLE] = is_remarkable
+    told[TOLD_POINTS] = said[SAID_POINTS]
+    told[TOLD_MODEL_POINTS] = said[SAID_MODEL_POINTS]
+    told[TOLD_SEVERITY] = said[SAID_SEVERITY]
+
+
 @kernel(
-    types.UniTuple(int64, 2)(
+    types.UniTuple(int64, 3)(
         int64, int64, int64, int64, READ_I64_2D, READ_F64_2D, READ_U8, _READ_I64_3D, READ_U8,
         READ_I64, READ_U8, READ_I64, READ_U32_2D, READ_F32, *_PACKED, WRITE_I64, WRITE_I64_2D,
         WRITE_I64_2D, WRITE_U8,
@@ -264,7 +316,7 @@ def assess_turn(
 ):  # fmt: skip
     """Assess, count and write transactions of a turn.
 
-    It stops before the first that is not an ordinary one, or that there is no room for.
+    It stops before the first that is unusual, or that there is no room for.
 
     Parameters
     ----------
@@ -299,24 +351,28 @@ def assess_turn(
     told
         int64[≥ count, TOLD], written, the first one's in row 0
     out
-        uint8[any], written: bodies and rows, in turns.
+        uint8[any], written: bodies and rows, in turns; of a remarkable one what `write_finding`
+        writes.
 
     Returns
     -------
     tuple of int
-        How many transactions were assessed and counted, and how many entities have changed.
+        How many transactions were assessed and counted, how many of them are remarkable, and how
+        many entities have changed.
     """
     extras = ENTITIES * count + STATE_SECTIONS * len(directory)
-    used = begin_entities(links[ENTITIES * count : extras], directory)
+    sizes = links[ENTITIES * count : extras]
+    used = begin_entities(sizes, directory)
     laid_cut, known = np.empty(SECTIONS + 1, np.int64), np.empty(ENTITIES, np.uint8)
     figures = np.empty(i64[FIGURE_COUNT], np.uint32)
     features = np.empty(cut[FEATURE_SLOT + 1] - cut[FEATURE_SLOT], np.float32)
     event = np.zeros(2 + (i64[EVENT_COUNT] + 1) // 2, np.int64)
     event[1] = i64[EVENT_COUNT] << 32
+    fired = np.empty(cut[RULE_LITERAL + 1] - cut[RULE_LITERAL], np.int32)
     said = np.empty(SAID, np.int64)
     said[SAID_MODEL_ID], said[SAID_REVISION] = i64[MODEL_ID], i64[REVISION]
     attributes, width = profiles.reshape(profiles.size), profiles.shape[1]
-    done, at = 0, 0
+    done, remarkable, at = 0, 0, 0
     for i in range(first, count):
         link = links[ENTITIES * i : ENTITIES * (i + 1)]
         row, limit = find_extras(i, count, extras, links)
@@ -326,30 +382,34 @@ def assess_turn(
         if laid_end < 0:
             break
         laid = words[laid_at:laid_end]
-        if not assess_transaction(
+        verdict = assess_transaction(
             now_ns, numbers[i], places[i], texts[i], limit, laid, laid_cut, known, profile, model,
-            f64, i32, u8, i64, cut, figures, features, event, said,
-        ):  # fmt: skip
+            f64, i32, u8, i64, cut, figures, features, event, fired, said,
+        )  # fmt: skip
+        if verdict == UNUSUAL or (said[SAID_FIRED_COUNT] and has_snoozes(link, sizes)):
             break
         said[SAID_SEQUENCE] = first_sequence + done
-        own_key = KEY_SIZE_BYTES * i
-        if not write_assessment(
-            numbers[i], texts[i], data, packed, packed_cut[i], packed_cut[i + 1], ids, own_key,
-            own_key + len(ids) // 2, said, event, figures, features, out, at,
-            told[done, TOLD_BODY_END : TOLD_ROW_END + 1],
-        ):  # fmt: skip
+        own_key, ends = KEY_SIZE_BYTES * i, told[done, TOLD_BODY_END : TOLD_ROW_END + 1]
+        if verdict == REMARKABLE:
+            is_written = write_finding(
+                numbers[i], texts[i], data, said, event, figures, features, fired, out, at, ends
+            )  # fmt: skip
+        else:
+            is_written = write_assessment(
+                numbers[i], texts[i], data, packed, packed_cut[i], packed_cut[i + 1], ids, own_key,
+                own_key + len(ids) // 2, said, event, figures, features, out, at, ends,
+            )  # fmt: skip
+        if not is_written:
             break
-        used = count_approved(
+        used = count_assessed(
             numbers[i], said, link, laid, laid_cut, known, event, used, f64, i32, u8, i64, cut,
             words, directory,
         )  # fmt: skip
-        told[done, TOLD_HAS_REASON] = said[SAID_HAS_REASON]
-        told[done, TOLD_LACKS_PLACE] = said[SAID_LACKS_PLACE]
-        told[done, TOLD_RISK] = said[SAID_RISK]
-        told[done, TOLD_PROBABILITY] = said[SAID_PROBABILITY]
-        at = told[done, TOLD_ROW_END]
+        tell(said, np.int64(verdict == REMARKABLE), told[done])
+        at = ends[1]
+        remarkable += verdict == REMARKABLE
         done += 1
-    return done, list_changed(directory)
+    return done, remarkable, list_changed(directory)
 
 
 KERNELS = (Kernel("assess_turn", assess_turn, ("words", "directory", "told", "out")),)

@@ -8,7 +8,7 @@ cost as much and 10 µs more in the next fold.
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from instanter.errors import DamagedError
@@ -95,9 +95,13 @@ def find_transaction(transaction: Transaction, key: bytes) -> TransactionRow | N
 
 def put_transaction(transaction: Transaction, key: bytes, row: TransactionRow) -> None:
     """Write what is kept under a key."""
+    transaction.put(TRANSACTIONS, key, seal_row(key, row))
+
+
+def seal_row(key: bytes, row: TransactionRow) -> bytes:
+    """Return what is kept under a key as it is stored."""
     head = _ROW.pack(*row[:6], 0)
-    value = b"".join((head, _SIZE.pack(len(row.verdict)), row.verdict, row.counted))
-    transaction.put(TRANSACTIONS, key, seal(key, value))
+    return seal(key, b"".join((head, _SIZE.pack(len(row.verdict)), row.verdict, row.counted)))
 
 
 def put_transactions(
@@ -141,13 +145,22 @@ def expire_transaction(
 
 
 def expire_transactions(
-    transaction: Transaction, keys: Sequence[bytes], *, first_sequence: int, until_ns: int
+    transaction: Transaction,
+    keys: Sequence[bytes],
+    *,
+    first_sequence: int,
+    until_ns: int,
+    cases: Collection[int] = (),
 ) -> bool:
-    """Do what `expire_transaction` does for transactions of successive records, without cases."""
+    """Do what `expire_transaction` does for transactions of successive records.
+
+    Those whose sequences are in `cases` have become a case, which is numbered by it.
+    """
     pairs: dict[int, list[bytes]] = {}
-    for at, key in enumerate(keys):
-        part = (first_sequence + at) >> _SEQUENCES_PER_ENTRY_BITS
-        pairs.setdefault(part, []).append(key + _NO_CASE)
+    for sequence, key in enumerate(keys, first_sequence):
+        part = sequence >> _SEQUENCES_PER_ENTRY_BITS
+        case = sequence.to_bytes(8, "big") if sequence in cases else _NO_CASE
+        pairs.setdefault(part, []).append(key + case)
     begun = [_add_pairs(transaction, part, b"".join(pairs[part]), until_ns) for part in pairs]
     return any(begun)
 
