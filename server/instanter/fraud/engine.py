@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from instanter.catalogue.compiled import CompiledCatalogue
 from instanter.catalogue.fraud_plan import ATTEMPT, LABEL
 from instanter.catalogue.fraud_words import Disposition, ListKind, StandInCause
+from instanter.catalogue.schema import MISSING_CODE
 from instanter.catalogue.values import AttributeValue, decode_value
 from instanter.fraud.book import Book
 from instanter.fraud.checks import check_transaction, encode_fields
@@ -258,11 +259,15 @@ class FraudEngine:
             Of an assessment by the catalogue in use.
         """
         patterns = np.frombuffer(figures, np.uint32).tolist()
-        named = (
-            (name, decode_value(attribute, patterns[attribute.slot]))
-            for name, attribute in self._in_use().tables.figure_names
-        )
-        return tuple((name, value) for name, value in named if value is not None)
+        named = []
+        for name, attribute in self._in_use().tables.figure_names:
+            pattern = patterns[attribute.slot]
+            # Before the call: a good part of them is missing mostly.
+            if pattern != MISSING_CODE:
+                value = decode_value(attribute, pattern)
+                if value is not None:
+                    named.append((name, value))
+        return tuple(named)
 
     def _make_assessment(self, transaction: Transaction, answer: "_Answer") -> Assessment:
         installed = self._in_use()

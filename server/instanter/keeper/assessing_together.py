@@ -219,7 +219,8 @@ def _explain(
     remarks = make_remarks(desk.engine, turn, done) if done.findings else {}
     given_ns = turn.numbers[: done.done, GIVEN_NS].tolist()
     times_ns = [min(each, turn.now_ns) for each in given_ns]
-    guarded = desk.guard.foresee(transaction, times_ns, list_marked(remarks), turn.now_ns)
+    marked = list_marked(remarks) if remarks else ()
+    guarded = desk.guard.foresee(transaction, times_ns, marked, turn.now_ns)
     if guarded.counted_count < done.done:
         # Once in a guard's period or so: those behind are assessed again, without that rule.
         turn = cut_turn(turn, guarded.counted_count)
@@ -409,6 +410,6 @@ def _write(transaction: store.Transaction, desk: FraudDesk, assessed: _Assessed)
         keys,
         first_sequence=turn.first_sequence,
         until_ns=turn.now_ns + TRANSACTION_KEPT_NS,
-        cases={remark.case for remark in remarks.values()},
+        cases={remark.case for remark in remarks.values()} if remarks else (),
     ):
         drop_what_is_over(transaction, turn.now_ns)
