@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from instanter.errors import UnavailableError
 from instanter.store import held_rows
 from instanter.store.databases import DATABASES, EVENT_IDS, PROFILES, TRANSACTIONS
 from instanter.store.held_rows import HeldRows, make_layer
+from instanter.store.state import State
 
 
 def publish(held: HeldRows, sequence: int, **values: bytes) -> None:
@@ -76,6 +78,13 @@ def test_what_a_fold_has_taken_is_dropped_when_it_is_in_the_base_and_not_before(
     assert len(held) == 1
     held.begin_fold()
     assert take(held, 2) == {"a": b"2"}
+
+
+def test_what_only_reads_writes_no_row_that_is_held(tmp_path: Path) -> None:
+    with State.open(tmp_path, writable=True) as state, state.read() as transaction:
+        with pytest.raises(AssertionError, match="only reads"):
+            transaction.put_each(TRANSACTIONS, [(b"a", b"1")])
+        assert transaction.is_empty(TRANSACTIONS)
 
 
 def test_a_fold_takes_pieces_that_are_small() -> None:

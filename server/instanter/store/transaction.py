@@ -151,6 +151,7 @@ class Transaction:
         """Write values, none of them empty, under keys; of one that comes twice the last counts."""
         index = database.index
         if self._held is not None and database.is_held:
+            assert self._changed is not None, "this transaction only reads"
             assert all(len(value) for _, value in rows), "an empty value is a deletion"
             self.written[index].update([(key, bytes(value)) for key, value in rows])
             return
@@ -250,7 +251,7 @@ class Transaction:
         """Return whether a database has certainly no key; False says nothing. Costs 1 µs."""
         return not (
             self._base.stat(self._base_handles[database.index])["entries"]
-            or (self._held is not None and database.is_held and self._sort_held(database.index))
+            or (self._held is not None and database.is_held and self._has_held(database.index))
             or (
                 self._overlay is not None
                 and self._overlay.stat(self._overlay_handles[database.index])["entries"]
@@ -274,6 +275,11 @@ class Transaction:
             if row is None:
                 row = taken[index].get(key)
         return row
+
+    def _has_held(self, index: int) -> bool:
+        """Return whether any row is held, be it a deletion."""
+        assert self._held is not None, "it is only asked where rows are held"
+        return any(layer[index] for layer in (self.written, *self._held.layers))
 
     def _sort_held(self, index: int) -> list[tuple[bytes, memoryview]]:
         """Return the rows that are held, by their keys; takes 1 µs for each."""
