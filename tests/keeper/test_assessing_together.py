@@ -14,7 +14,7 @@ import pytest
 from instanter.catalogue.fraud_words import Disposition, ListKind, Source, StandInCause
 from instanter.errors import ExhaustedError, InstanterError
 from instanter.events_log import make_events_log
-from instanter.fraud_limits import ASSESS_NS_MIN
+from instanter.fraud_limits import ASSESS_NS_MIN, TRANSACTION_KEPT_NS
 from instanter.keeper.assessing import AssessTransaction
 from instanter.keeper.assessing_together import AssessEncoded
 from instanter.keeper.fraud_rules import SnoozeFraudRule
@@ -232,6 +232,30 @@ def test_a_group_is_answered_and_kept_as_one_by_one(tmp_path: Path, seed: int) -
         assert read_all(together.desk.kept.state) == read_all(each.desk.kept.state)
         assert read_bodies(together) == read_bodies(each)
         assert len(read_bodies(each)) > number / 2
+
+
+def test_a_group_forgets_as_much_as_one_by_one(tmp_path: Path) -> None:
+    clock = StoodClock()
+    with (
+        open_till(tmp_path / "each", clock) as each,
+        open_till(tmp_path / "together", clock) as together,
+    ):
+        for till in (each, together):
+            till.desk.kept.ticker.stop()
+            till.publish(WORLD)
+            for first in range(0, 900, 50):
+                numbers = range(first, first + 50)
+                old = [make_request(f"old{n}", card_token=f"card-{n}") for n in numbers]
+                assert count_approvals(ask_together(till, old)) == 50
+        # More of them are over than go with one entry, and the group begins two at the least.
+        clock.time_ns += TRANSACTION_KEPT_NS + 2 * 3_600 * S_NS
+        new = [
+            make_request(f"new{n}", card_token=f"card-{n}", time_ns=clock.time_ns)
+            for n in range(130)
+        ]
+        assert count_approvals(ask_together(together, new)) == 130
+        ask_each(each, new)
+        assert read_all(together.desk.kept.state) == read_all(each.desk.kept.state)
 
 
 def label(till: Till, outcome: TransactionOutcome) -> None:

@@ -151,18 +151,22 @@ def expire_transactions(
     first_sequence: int,
     until_ns: int,
     cases: Collection[int] = (),
-) -> bool:
+) -> int:
     """Do what `expire_transaction` does for transactions of successive records.
 
     Those whose sequences are in `cases` have become a case, which is numbered by it.
+
+    Returns
+    -------
+    int
+        How many of them are the first of an entry: so often is dropped what has expired.
     """
     pairs: dict[int, list[bytes]] = {}
     for sequence, key in enumerate(keys, first_sequence):
         part = sequence >> _SEQUENCES_PER_ENTRY_BITS
         case = sequence.to_bytes(8, "big") if sequence in cases else _NO_CASE
         pairs.setdefault(part, []).append(key + case)
-    begun = [_add_pairs(transaction, part, b"".join(pairs[part]), until_ns) for part in pairs]
-    return any(begun)
+    return sum(_add_pairs(transaction, part, b"".join(pairs[part]), until_ns) for part in pairs)
 
 
 def _add_pairs(transaction: Transaction, part: int, pairs: bytes, until_ns: int) -> bool:
