@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -191,6 +192,20 @@ def test_beside_the_sync_of_several_what_comes_is_gathered(
         assert disk.begun_count == (2 if gathers else 3), "together, or one behind the other"
 
     serve(tmp_path / "store", work)
+
+
+def test_what_is_on_disk_is_not_synced_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_desk(tmp_path / "store") as desk:
+        desk.kept.ticker.stop()
+        desk.publish()
+        desk.put("anna", 1).result(20)
+        threads = watch_syncs(desk, monkeypatch)
+        for _ in range(3):
+            desk.keeper.wait_synced(desk.kept.log.written_sequence)
+        time.sleep(2 * limits.RELAXED_NS_MAX / 1e9)
+        assert threads == []
 
 
 def test_after_a_failed_sync_nothing_is_acknowledged_any_more(tmp_path: Path, disk: Disk) -> None:

@@ -217,13 +217,21 @@ class Syncer:
             if not ready:
                 continue
             try:
-                self._log.sync()
+                self._sync_up_to(max(unsynced.sequence for unsynced in ready))
             except InstanterError as error:
                 self._give_up(ready, error)
                 return
             self._done_count += sum(bool(unsynced.answers) for unsynced in ready)
             self.look_again()
             self._deliver(partial(self._tell, ready, self._log.synced_sequence))
+
+    def _sync_up_to(self, sequence: int) -> None:
+        """Sync the log, unless all that is asked for is on disk.
+
+        Who holds the log's lock for nothing has the loop leave its next sync to this thread.
+        """
+        if self._log.synced_sequence < sequence:
+            self._log.sync()
 
     def _tell(self, ready: Sequence[Unsynced], sequence: int) -> None:
         """Answer, where that is to be done, and tell whoever follows."""
