@@ -2,8 +2,8 @@
 
 import io
 import random
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,20 @@ def find_outcome(future: Any) -> Any:
     return result._replace(probability=-1.0) if isnan(result.probability) else result
 
 
+@contextmanager
+def open_both(folder: Path, clock: StoodClock) -> Iterator[tuple[Till, Till]]:
+    """Open a till that is asked one by one, and one that is asked together."""
+    with (
+        open_till(folder / "each", clock) as each,
+        open_till(folder / "together", clock) as together,
+    ):
+        for till in (each, together):
+            # It writes records of its own when it is time, which differs.
+            till.desk.kept.ticker.stop()
+            till.publish(WORLD)
+        yield each, together
+
+
 def ask_together(till: Till, requests: Sequence[Any], deadline_ns: int | None = None) -> list[Any]:
     """Ask all in one group; return what each was answered, as it is."""
     release = till.desk.hold()
@@ -201,14 +215,8 @@ def test_a_group_is_answered_and_kept_as_one_by_one(tmp_path: Path, seed: int) -
     draw = random.Random(seed)
     clock = StoodClock()
     usual_count = 0
-    with (
-        open_till(tmp_path / "each", clock) as each,
-        open_till(tmp_path / "together", clock) as together,
-    ):
+    with open_both(tmp_path, clock) as (each, together):
         for till in (each, together):
-            # It writes records of its own when it is time, which differs.
-            till.desk.kept.ticker.stop()
-            till.publish(WORLD)
             till.desk.put("c0", 17).result(20)
             till.desk.put("c1", 40).result(20)
             till.block(ListKind.CARDS, "listed")
@@ -236,13 +244,8 @@ def test_a_group_is_answered_and_kept_as_one_by_one(tmp_path: Path, seed: int) -
 
 def test_a_group_forgets_as_much_as_one_by_one(tmp_path: Path) -> None:
     clock = StoodClock()
-    with (
-        open_till(tmp_path / "each", clock) as each,
-        open_till(tmp_path / "together", clock) as together,
-    ):
+    with open_both(tmp_path, clock) as (each, together):
         for till in (each, together):
-            till.desk.kept.ticker.stop()
-            till.publish(WORLD)
             for first in range(0, 900, 50):
                 numbers = range(first, first + 50)
                 old = [make_request(f"old{n}", card_token=f"card-{n}") for n in numbers]
